@@ -1,0 +1,1 @@
+//! A model on disk: weights, config, tokenizer, training state; import and export.

@@ -1,0 +1,3 @@
+//! The program `recurra`: one file a command. The only crate that prints.
+
+fn main() {}

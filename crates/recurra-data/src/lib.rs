@@ -1,0 +1,1 @@
+//! Text to tokens to batches of token ids. Knows no tensor.

@@ -1,0 +1,1 @@
+//! Layers and losses: embedding, recurrent, attention, norm, dropout, softmax loss.

@@ -1,0 +1,1 @@
+//! Scores of text and labels, each with its signature. Knows no tensor.

@@ -1,0 +1,1 @@
+//! Whole networks built from a config. Know no optimizer, file, flag or text.

@@ -1,0 +1,1 @@
+//! The library people use: re-exports, examples, one tour.

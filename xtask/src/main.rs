@@ -1,0 +1,3 @@
+//! The project's own tools: benchmarks against peers, golden numbers, tidy tests.
+
+fn main() {}
