@@ -1,1 +1,20 @@
 //! Number loops on slices: one folder an operation, one file an instruction set. Home of `unsafe`.
+//!
+//! Every operation has a plain [`reference`](matmul) that reads like its formula and works in `f32` and `f64`, and fast
+//! paths that are checked against it at odd sizes. The fast paths are written once over [`simd::Vector`] and compiled for
+//! each instruction set in a file of that name. [`Cpu`] says which one runs, and on how many threads.
+//!
+//! The same numbers come out for any number of threads: work is cut into pieces that do not depend on it, and each output
+//! element is summed by one thread in one order.
+#![warn(missing_docs)]
+
+mod cpu;
+mod element;
+mod isa;
+mod pool;
+pub mod simd;
+
+pub use cpu::Cpu;
+pub use element::Element;
+pub use isa::{Isa, IsaError};
+pub use pool::{Pool, SharedSlice, Worker};

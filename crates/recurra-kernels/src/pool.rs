@@ -1,0 +1,400 @@
+//! A team of threads that shares one piece of work at a time.
+//!
+//! A recurrent layer meets at a barrier after every time step, so handing out work and meeting must cost well under a
+//! microsecond; on a busy machine nobody may burn a core that another process needs. So waiting is in three stages: spin
+//! for about a microsecond, then yield to whoever wants the core, and between pieces of work sleep.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Turns of the spin loop before a waiting thread yields its core: about two microseconds.
+const SPINS: usize = 200;
+/// Yields before a waiting thread between two pieces of work goes to sleep.
+const YIELDS: usize = 50;
+
+/// A fixed team of threads; the calling thread is its first member.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    /// One piece of work at a time.
+    turn: Mutex<()>,
+}
+
+/// What the members of the team share.
+#[derive(Debug)]
+struct Shared {
+    count: usize,
+    /// Counts pieces of work; a member that sees it change runs the next one.
+    generation: AtomicUsize,
+    /// Members other than the caller that have not finished the current piece.
+    unfinished: AtomicUsize,
+    job: Mutex<Job>,
+    wake: Condvar,
+    /// Members that have arrived at the barrier, and how often it has opened.
+    arrived: AtomicUsize,
+    opened: AtomicUsize,
+    panicked: AtomicBool,
+}
+
+#[derive(Default)]
+struct Job {
+    work: Option<Work>,
+    quit: bool,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("quit", &self.quit).finish_non_exhaustive()
+    }
+}
+
+/// A borrowed closure whose lifetime `Pool::run` guards.
+#[derive(Clone, Copy)]
+struct Work(*const (dyn Fn(&Worker<'_>) + Sync));
+
+// SAFETY: the closure behind the pointer is `Sync`, and `Pool::run` does not return before every member has left it.
+unsafe impl Send for Work {}
+
+/// One member of the team while it works.
+#[derive(Debug)]
+pub struct Worker<'a> {
+    /// Which member this is: 0 is the calling thread.
+    pub index: usize,
+    shared: &'a Shared,
+}
+
+impl Pool {
+    /// A team of `threads` members (at least one), of which `threads - 1` are new threads.
+    pub fn new(threads: usize) -> Self {
+        let count = threads.max(1);
+        let shared = Arc::new(Shared {
+            count,
+            generation: AtomicUsize::new(0),
+            unfinished: AtomicUsize::new(0),
+            job: Mutex::default(),
+            wake: Condvar::new(),
+            arrived: AtomicUsize::new(0),
+            opened: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+        });
+        let threads = (1..count)
+            .map(|index| {
+                let shared = Arc::clone(&shared);
+                std::thread::Builder::new()
+                    .name(format!("recurra-{index}"))
+                    .spawn(move || shared.serve(index))
+                    .expect("the operating system refused a thread")
+            })
+            .collect();
+        Self { shared, threads, turn: Mutex::new(()) }
+    }
+
+    /// How many members the team has.
+    pub fn threads(&self) -> usize {
+        self.shared.count
+    }
+
+    /// Runs `work` once on every member and returns when all have finished.
+    ///
+    /// Members may meet inside with [`Worker::barrier`]. `work` must not call `run` on the same pool.
+    ///
+    /// # Panics
+    /// When a member panicked, with its panic.
+    pub fn run(&self, work: impl Fn(&Worker<'_>) + Sync) {
+        let _turn = locked(&self.turn);
+        let shared = &*self.shared;
+        let caller = Worker { index: 0, shared };
+        if shared.count == 1 {
+            return work(&caller);
+        }
+        let borrowed: &(dyn Fn(&Worker<'_>) + Sync) = &work;
+        // SAFETY: only the lifetime changes; `wait_for_members` below returns after the last use of the pointer, and it
+        // runs even when `work` panics on this thread.
+        let work_ptr = unsafe {
+            std::mem::transmute::<
+                *const (dyn Fn(&Worker<'_>) + Sync + '_),
+                *const (dyn Fn(&Worker<'_>) + Sync + 'static),
+            >(borrowed)
+        };
+        shared.unfinished.store(shared.count - 1, Ordering::Relaxed);
+        {
+            // Under the lock, or a member that is just falling asleep would miss it.
+            let mut job = locked(&shared.job);
+            job.work = Some(Work(work_ptr));
+            shared.generation.fetch_add(1, Ordering::Release);
+        }
+        shared.wake.notify_all();
+        let mine = catch_unwind(AssertUnwindSafe(|| work(&caller)));
+        if mine.is_err() {
+            shared.panicked.store(true, Ordering::Release);
+        }
+        shared.wait_for_members();
+        if shared.panicked.swap(false, Ordering::AcqRel) {
+            shared.arrived.store(0, Ordering::Relaxed);
+            let theirs = locked(&shared.job).panic.take();
+            resume_unwind(match (mine, theirs) {
+                (_, Some(panic)) | (Err(panic), None) => panic,
+                (Ok(()), None) => Box::new("a member of the team panicked"),
+            });
+        }
+    }
+
+    /// Runs `task(0)` … `task(n_tasks - 1)`, each once, on whichever member is free: for tasks that share nothing.
+    pub fn for_each(&self, n_tasks: usize, task: impl Fn(usize) + Sync) {
+        if n_tasks <= 1 || self.threads() == 1 {
+            return (0..n_tasks).for_each(task);
+        }
+        let next = AtomicUsize::new(0);
+        self.run(|_| {
+            loop {
+                let idx = next.fetch_add(1, Ordering::Relaxed);
+                if idx >= n_tasks {
+                    break;
+                }
+                task(idx);
+            }
+        });
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        {
+            let mut job = locked(&self.shared.job);
+            job.quit = true;
+            self.shared.generation.fetch_add(1, Ordering::Release);
+        }
+        self.shared.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            // A member that panicked has reported it through `run`.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    /// The life of a member: wait for work, do it, say so.
+    fn serve(&self, index: usize) {
+        let mut seen = 0;
+        loop {
+            let Some(work) = self.next_work(&mut seen) else { return };
+            let worker = Worker { index, shared: self };
+            // SAFETY: `Pool::run` keeps the closure alive until `unfinished` reaches zero, below.
+            let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { (*work.0)(&worker) }));
+            if let Err(panic) = outcome {
+                locked(&self.job).panic = Some(panic);
+                self.panicked.store(true, Ordering::Release);
+            }
+            self.unfinished.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    fn next_work(&self, seen: &mut usize) -> Option<Work> {
+        for turn in 0..SPINS + YIELDS {
+            if self.generation.load(Ordering::Acquire) != *seen {
+                break;
+            }
+            pause(turn);
+        }
+        let mut job = locked(&self.job);
+        while self.generation.load(Ordering::Acquire) == *seen {
+            job = self.wake.wait(job).unwrap_or_else(PoisonError::into_inner);
+        }
+        *seen = self.generation.load(Ordering::Acquire);
+        if job.quit { None } else { job.work }
+    }
+
+    fn wait_for_members(&self) {
+        let mut turn = 0;
+        while self.unfinished.load(Ordering::Acquire) != 0 {
+            pause(turn);
+            turn += 1;
+        }
+    }
+}
+
+impl Worker<'_> {
+    /// How many members the team has.
+    pub fn count(&self) -> usize {
+        self.shared.count
+    }
+
+    /// This member's contiguous share of `n` equal pieces.
+    pub fn share(&self, n: usize) -> Range<usize> {
+        n * self.index / self.count()..n * (self.index + 1) / self.count()
+    }
+
+    /// Waits until every member has called it; what each wrote before is visible to all after.
+    ///
+    /// # Panics
+    /// When another member panicked, so that nobody waits for it for ever.
+    pub fn barrier(&self) {
+        let shared = self.shared;
+        if shared.count == 1 {
+            return;
+        }
+        let opened = shared.opened.load(Ordering::Acquire);
+        if shared.arrived.fetch_add(1, Ordering::AcqRel) + 1 == shared.count {
+            shared.arrived.store(0, Ordering::Relaxed);
+            shared.opened.store(opened.wrapping_add(1), Ordering::Release);
+            return;
+        }
+        let mut turn = 0;
+        while shared.opened.load(Ordering::Acquire) == opened {
+            assert!(
+                !shared.panicked.load(Ordering::Acquire),
+                "another member of the team panicked"
+            );
+            pause(turn);
+            turn += 1;
+        }
+    }
+}
+
+fn pause(turn: usize) {
+    if turn < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A mutable slice that the members of a team write at disjoint places.
+#[derive(Debug)]
+pub struct SharedSlice<'a, T> {
+    start: *mut T,
+    len: usize,
+    lifetime: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it only hands out places through `slice`, whose caller promises that they do not overlap.
+unsafe impl<T: Send> Sync for SharedSlice<'_, T> {}
+// SAFETY: it stands for a `&mut [T]`, which may be sent when `T` may.
+unsafe impl<T: Send> Send for SharedSlice<'_, T> {}
+
+impl<'a, T> SharedSlice<'a, T> {
+    /// Borrows `values` for as long as the team works on it.
+    pub fn new(values: &'a mut [T]) -> Self {
+        Self { start: values.as_mut_ptr(), len: values.len(), lifetime: PhantomData }
+    }
+
+    /// How many values it holds.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The values at `range`.
+    ///
+    /// # Safety
+    /// No other thread reads or writes them while the result lives (a [`Worker::barrier`] ends such a time).
+    ///
+    /// # Panics
+    /// When `range` does not lie inside.
+    #[allow(clippy::mut_from_ref)] // that is what sharing disjoint parts means
+    #[track_caller]
+    pub unsafe fn slice(&self, range: Range<usize>) -> &mut [T] {
+        assert!(
+            range.start <= range.end && range.end <= self.len,
+            "{range:?} outside of 0..{}",
+            self.len
+        );
+        // SAFETY: inside the borrowed slice by the check above; unaliased by this function's contract.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+
+    /// The address of the value at `idx`, for kernels that compute their own addresses.
+    ///
+    /// # Panics
+    /// When `idx` lies outside (one past the end is allowed).
+    #[track_caller]
+    pub fn ptr(&self, idx: usize) -> *mut T {
+        assert!(idx <= self.len, "{idx} outside of 0..={}", self.len);
+        // SAFETY: inside, or one past the end of, the borrowed slice.
+        unsafe { self.start.add(idx) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_member_runs_and_barriers_order_their_writes() {
+        for threads in [1, 2, 3, 5] {
+            let pool = Pool::new(threads);
+            let mut values = vec![0_usize; threads];
+            for round in 0..200 {
+                let shared = SharedSlice::new(&mut values);
+                pool.run(|worker| {
+                    for step in 0..5 {
+                        // SAFETY: each member writes its own place only; the barrier ends the writing.
+                        unsafe {
+                            shared.slice(worker.index..worker.index + 1)[0] = round * 10 + step
+                        };
+                        worker.barrier();
+                        // SAFETY: nobody writes between the two barriers.
+                        let seen = unsafe { shared.slice(0..threads) };
+                        assert!(seen.iter().all(|&value| value == round * 10 + step));
+                        worker.barrier();
+                    }
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn tasks_run_once_each() {
+        let pool = Pool::new(3);
+        let counts: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
+        pool.for_each(counts.len(), |idx| {
+            counts[idx].fetch_add(1, Ordering::Relaxed);
+        });
+        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn shares_cover_everything_once() {
+        let pool = Pool::new(3);
+        let mut covered = vec![0_u8; 100];
+        let shared = SharedSlice::new(&mut covered);
+        pool.run(|worker| {
+            for idx in worker.share(100) {
+                // SAFETY: shares are disjoint.
+                unsafe { shared.slice(idx..idx + 1)[0] += 1 };
+            }
+        });
+        assert!(covered.iter().all(|&count| count == 1));
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = Pool::new(3);
+        for panicking in 0..3 {
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                pool.run(|worker| {
+                    assert!(worker.index != panicking, "member {panicking} fell");
+                    worker.barrier();
+                });
+            }));
+            assert!(outcome.is_err());
+            let sum = AtomicUsize::new(0);
+            pool.run(|worker| {
+                worker.barrier();
+                sum.fetch_add(worker.index, Ordering::Relaxed);
+            });
+            assert_eq!(sum.load(Ordering::Relaxed), 3);
+        }
+    }
+}
