@@ -27,13 +27,7 @@ unsafe fn polynomial<V: Vector, const N: usize>(x: V, coefficients: [f32; N]) ->
 pub unsafe fn exp<V: Vector>(x: V) -> V {
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
-    const Q: [f32; 5] = [
-        0.500_000_001_354,
-        0.166_665_766_435,
-        0.041_666_464_167,
-        0.008_363_235_385,
-        0.001_393_373_321,
-    ];
+    const Q: [f32; 5] = [0.5, 0.166_665_76, 0.041_666_463, 0.008_363_236, 0.001_393_373_4];
     // SAFETY: by the contract of `Vector`.
     unsafe {
         let x = x.max(V::splat(-87.3)).min(V::splat(88.0));
@@ -60,13 +54,7 @@ pub unsafe fn sigmoid<V: Vector>(x: V) -> V {
 #[inline(always)]
 pub unsafe fn tanh<V: Vector>(x: V) -> V {
     const NEAR: f32 = 0.625;
-    const P: [f32; 5] = [
-        -0.333_333_272_6,
-        0.133_326_015_5,
-        -0.053_825_848_28,
-        0.020_881_318_52,
-        -0.005_932_979_897,
-    ];
+    const P: [f32; 5] = [-0.333_333_28, 0.133_326_01, -0.053_825_85, 0.020_881_318, -0.005_932_98];
     // SAFETY: by the contract of `Vector`.
     unsafe {
         let magnitude = x.abs();
