@@ -1,0 +1,89 @@
+//! Contiguous streams over a token file, cut into windows for truncated backpropagation through time.
+
+use crate::{Error, Result, TokenFile};
+
+/// One window of all streams, time-major: position (t, b) stands at `t * batch + b`.
+///
+/// # Shapes
+/// `inputs`, `targets`: (T, B).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Token ids that the model reads.
+    pub inputs: Vec<u32>,
+    /// The token after each input: what the model has to say.
+    pub targets: Vec<u32>,
+    /// T, positions in this window.
+    pub time: usize,
+    /// B, streams.
+    pub batch: usize,
+}
+
+/// B contiguous streams of equal length, as `batchify` of PyTorch's word_language_model cuts them.
+///
+/// Stream b holds the tokens from b·N to (b+1)·N with N = ⌊tokens / B⌋; the tail that does not fill B streams is dropped.
+/// A model carries its state from one window to the next, so that it reads each stream from end to end.
+#[derive(Clone, Debug)]
+pub struct Streams {
+    tokens: TokenFile,
+    batch: usize,
+    bptt: usize,
+    /// N, tokens a stream.
+    stream_len: usize,
+}
+
+impl Streams {
+    /// Cuts a token file into `batch` streams, read `bptt` tokens at a time.
+    ///
+    /// # Errors
+    /// A size is zero, or the text is shorter than B × T + 1 tokens.
+    pub fn new(tokens: TokenFile, batch: usize, bptt: usize) -> Result<Self> {
+        for (what, size) in [("batch", batch), ("bptt", bptt)] {
+            if size == 0 {
+                return Err(Error::Zero { what });
+            }
+        }
+        // Two tokens a stream are the least that has an input and its target.
+        let needed = batch.saturating_mul(bptt).saturating_add(1).max(batch.saturating_mul(2));
+        if tokens.len() < needed {
+            return Err(Error::TooShort { tokens: tokens.len(), needed, batch, bptt });
+        }
+        let stream_len = tokens.len() / batch;
+        Ok(Self { tokens, batch, bptt, stream_len })
+    }
+
+    /// Windows from the start of the streams to their end: ⌈(N − 1) / T⌉.
+    pub fn windows_per_epoch(&self) -> usize {
+        (self.stream_len - 1).div_ceil(self.bptt)
+    }
+
+    /// Tokens that are predicted in one epoch: B · (N − 1).
+    pub fn targets_per_epoch(&self) -> usize {
+        self.batch * (self.stream_len - 1)
+    }
+
+    /// Fills `out` with window `idx`; the last window of an epoch may be shorter than `bptt`.
+    ///
+    /// # Panics
+    /// `idx` is not below [`Streams::windows_per_epoch`].
+    #[track_caller]
+    pub fn window(&self, idx: usize, out: &mut Batch) {
+        assert!(idx < self.windows_per_epoch(), "window {idx} of {}", self.windows_per_epoch());
+        let start = idx * self.bptt;
+        let time = self.bptt.min(self.stream_len - 1 - start);
+        let (batch, size) = (self.batch, time * self.batch);
+        (out.time, out.batch) = (time, batch);
+        out.inputs.resize(size, 0);
+        out.targets.resize(size, 0);
+        for b in 0..batch {
+            let first = b * self.stream_len + start;
+            // Consecutive positions of a stream stand `batch` apart in the time-major window.
+            self.tokens.read_strided(first, time, &mut out.inputs[b..], batch);
+            self.tokens.read_strided(first + 1, time, &mut out.targets[b..], batch);
+        }
+    }
+
+    /// The tokens under the streams.
+    pub fn tokens(&self) -> &TokenFile {
+        &self.tokens
+    }
+}
