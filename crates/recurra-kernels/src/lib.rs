@@ -9,10 +9,13 @@
 #![warn(missing_docs)]
 
 mod cpu;
+pub mod dropout;
 mod element;
+pub mod embedding;
 mod isa;
 mod pool;
 pub mod simd;
+pub mod update;
 
 pub use cpu::Cpu;
 pub use element::Element;

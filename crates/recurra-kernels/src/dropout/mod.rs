@@ -1,0 +1,112 @@
+//! Inverted dropout (Srivastava et al., 2014) whose mask is computed from a counter and never stored.
+//!
+//! yᵢ = xᵢ / keep where hash(key, i) < keep · 2³², else 0. The mask depends on the key and the position alone: backward is
+//! the same call on the gradients, and every instruction set and number of threads gives the same mask, and the same bits.
+//! The hash is three rounds of multiply and shift (constants of `triple32`, Wellons, 2018) with one half of the scrambled
+//! key added before the first and the other half after it: 32-bit operations only, which every instruction set has for
+//! whole vectors.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod plain;
+mod reference;
+#[cfg(test)]
+mod tests;
+mod vector;
+
+use crate::{Cpu, Element, Isa, SharedSlice};
+
+/// Values of one task: enough to be worth a thread, few enough to stay in its cache.
+const BLOCK: usize = 32 * 1024;
+
+/// Which values are kept: a function of the key and the position.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mask {
+    /// Tells one mask from another: mix the seed, the step and the layer into it. Neighbouring keys give unrelated masks.
+    pub key: u64,
+    /// The probability that a value is kept, 0 < keep ≤ 1.
+    pub keep: f32,
+}
+
+/// A mask made ready for the loops.
+#[derive(Clone, Copy, Debug)]
+struct Prepared {
+    key: [u32; 2],
+    /// A value is kept when its hash lies below.
+    threshold: u32,
+    scale: f64,
+}
+
+impl Mask {
+    fn prepare(self) -> Prepared {
+        // SplitMix64 (Steele et al., 2014) spreads keys that differ in one bit over all 64.
+        let mut z = self.key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        let keep = f64::from(self.keep);
+        Prepared {
+            key: [z as u32, (z >> 32) as u32],
+            threshold: (keep * 4_294_967_296.0) as u32,
+            scale: 1.0 / keep,
+        }
+    }
+}
+
+impl Prepared {
+    #[inline(always)]
+    fn keeps(self, position: u32) -> bool {
+        let mut x = position.wrapping_add(self.key[0]);
+        x = (x ^ (x >> 17)).wrapping_mul(0xed5a_d4bb).wrapping_add(self.key[1]);
+        x = (x ^ (x >> 11)).wrapping_mul(0xac4c_1b51);
+        x = (x ^ (x >> 15)).wrapping_mul(0x3184_8bab);
+        (x ^ (x >> 14)) < self.threshold
+    }
+}
+
+/// Keeps value i and divides it by `keep` where hash(key, i) < keep · 2³²; sets it to zero elsewhere, even where it is
+/// infinite or not a number. Forward on activations, backward on their gradients.
+///
+/// # Shapes
+/// `values` any, read as one row.
+///
+/// # Panics
+/// When `keep` is not in 0 < keep ≤ 1, or there are more than 2³² values.
+#[track_caller]
+pub fn apply<E: Element>(cpu: &Cpu, mask: Mask, values: &mut [E]) {
+    assert!(mask.keep > 0.0 && mask.keep <= 1.0, "keep is {}; expected 0 < keep ≤ 1", mask.keep);
+    assert!(values.len() as u64 <= 1 << 32, "{} values; positions are 32 bits", values.len());
+    if mask.keep == 1.0 {
+        return;
+    }
+    let mask = mask.prepare();
+    let len = values.len();
+    let values = SharedSlice::new(values);
+    cpu.pool().for_each(len.div_ceil(BLOCK), |task| {
+        let start = task * BLOCK;
+        // SAFETY: every task has values of its own.
+        let block = unsafe { values.slice(start..len.min(start + BLOCK)) };
+        match E::as_f32_mut(block) {
+            Some(block) => apply_f32(cpu.isa(), mask, start as u32, block),
+            None => reference::apply(mask, start as u32, block),
+        }
+    });
+}
+
+fn apply_f32(isa: Isa, mask: Prepared, start: u32, values: &mut [f32]) {
+    match isa {
+        // SAFETY: `Cpu` has checked that the machine has the instruction set.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { avx512::apply(mask, start, values) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { avx2::apply(mask, start, values) },
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => neon::apply(mask, start, values),
+        _ => plain::apply(mask, start, values),
+    }
+}

@@ -1,0 +1,41 @@
+//! Eight lanes on x86-64.
+
+use super::{AdamWStep, SgdStep, vector};
+use crate::simd::Avx2;
+
+/// [`vector::squared_norm`].
+#[target_feature(enable = "avx2,fma")]
+pub fn squared_norm(block: &[f32]) -> f64 {
+    vector::squared_norm(block)
+}
+
+/// [`vector::sgd`].
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn sgd(
+    step: SgdStep<f32>,
+    value: &mut [f32],
+    gradient: &mut [f32],
+    momentum: Option<&mut [f32]>,
+) {
+    // SAFETY: by the contract of this function.
+    unsafe { vector::sgd::<Avx2>(step, value, gradient, momentum) }
+}
+
+/// [`vector::adamw`].
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn adamw(
+    step: AdamWStep<f32>,
+    value: &mut [f32],
+    gradient: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+) {
+    // SAFETY: by the contract of this function.
+    unsafe { vector::adamw::<Avx2>(step, value, gradient, m, v) }
+}

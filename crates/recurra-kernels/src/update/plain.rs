@@ -1,0 +1,38 @@
+//! Whatever the compiler makes of it.
+
+use super::{AdamWStep, SgdStep, vector};
+use crate::simd::Plain;
+
+/// [`vector::squared_norm`].
+pub fn squared_norm(block: &[f32]) -> f64 {
+    vector::squared_norm(block)
+}
+
+/// [`vector::sgd`].
+///
+/// # Safety
+/// As there.
+pub unsafe fn sgd(
+    step: SgdStep<f32>,
+    value: &mut [f32],
+    gradient: &mut [f32],
+    momentum: Option<&mut [f32]>,
+) {
+    // SAFETY: by the contract of this function.
+    unsafe { vector::sgd::<Plain>(step, value, gradient, momentum) }
+}
+
+/// [`vector::adamw`].
+///
+/// # Safety
+/// As there.
+pub unsafe fn adamw(
+    step: AdamWStep<f32>,
+    value: &mut [f32],
+    gradient: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+) {
+    // SAFETY: by the contract of this function.
+    unsafe { vector::adamw::<Plain>(step, value, gradient, m, v) }
+}

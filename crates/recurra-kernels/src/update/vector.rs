@@ -1,0 +1,105 @@
+//! The loops over vectors, written once. No closures: one is a function of its own, compiled without the instruction set
+//! of the function around it, and every vector operation in it becomes a call (measured: twenty times slower).
+
+use super::reference::SUMS;
+use super::{AdamWStep, SgdStep};
+use crate::simd::Vector;
+
+/// Σ g² of one block, in the reference's order: arrays that the compiler turns into vectors of `f64`.
+#[inline(always)]
+pub fn squared_norm(block: &[f32]) -> f64 {
+    let mut sums = [0.0; SUMS];
+    let (whole, rest) = block.as_chunks::<SUMS>();
+    for values in whole {
+        for (sum, &g) in sums.iter_mut().zip(values) {
+            *sum += f64::from(g) * f64::from(g);
+        }
+    }
+    for (sum, &g) in sums.iter_mut().zip(rest) {
+        *sum += f64::from(g) * f64::from(g);
+    }
+    sums.iter().sum()
+}
+
+/// `n` values: all lanes, or the rest at the end of a slice.
+#[inline(always)]
+unsafe fn load<V: Vector>(from: *const f32, n: usize) -> V {
+    // SAFETY: the caller vouches for `n` values.
+    unsafe { if n == V::LANES { V::load(from) } else { V::load_first(from, n) } }
+}
+
+/// [`load`]'s counterpart.
+#[inline(always)]
+unsafe fn store<V: Vector>(v: V, to: *mut f32, n: usize) {
+    // SAFETY: the caller vouches for `n` values.
+    unsafe { if n == V::LANES { v.store(to) } else { v.store_first(to, n) } }
+}
+
+/// [`reference::sgd`](super::reference::sgd).
+///
+/// # Safety
+/// That of [`Vector`]; all slices have one length.
+#[inline(always)]
+pub unsafe fn sgd<V: Vector>(
+    step: SgdStep<f32>,
+    value: &mut [f32],
+    gradient: &mut [f32],
+    momentum: Option<&mut [f32]>,
+) {
+    // SAFETY: by this function's contract; `at` + `n` stays within the length.
+    unsafe {
+        let (scale, weight_decay) = (V::splat(step.scale), V::splat(step.weight_decay));
+        let (keep, minus_lr) = (V::splat(step.momentum), V::splat(-step.lr));
+        let (len, value, gradient) = (value.len(), value.as_mut_ptr(), gradient.as_mut_ptr());
+        let velocity = momentum.map(<[f32]>::as_mut_ptr);
+        for at in (0..len).step_by(V::LANES) {
+            let n = V::LANES.min(len - at);
+            let x: V = load(value.add(at), n);
+            let g: V = load(gradient.add(at), n);
+            let mut u = g.mul_add(scale, x.mul(weight_decay));
+            if let Some(velocity) = velocity {
+                u = load::<V>(velocity.add(at), n).mul_add(keep, u);
+                store(u, velocity.add(at), n);
+            }
+            store(u.mul_add(minus_lr, x), value.add(at), n);
+            store(V::splat(0.0), gradient.add(at), n);
+        }
+    }
+}
+
+/// [`reference::adamw`](super::reference::adamw).
+///
+/// # Safety
+/// That of [`Vector`]; all slices have one length.
+#[inline(always)]
+pub unsafe fn adamw<V: Vector>(
+    step: AdamWStep<f32>,
+    value: &mut [f32],
+    gradient: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+) {
+    // SAFETY: by this function's contract; `at` + `n` stays within the length.
+    unsafe {
+        let (scale, keep) = (V::splat(step.scale), V::splat(step.keep));
+        let (toward_m, keep_v) = (V::splat(step.toward_m), V::splat(step.keep_v));
+        let (add_v, minus_rate) = (V::splat(step.add_v), V::splat(-step.rate));
+        let (root_scale, epsilon) = (V::splat(step.root_scale), V::splat(step.epsilon));
+        let (len, x, gradient) = (value.len(), value.as_mut_ptr(), gradient.as_mut_ptr());
+        let (m, v) = (m.as_mut_ptr(), v.as_mut_ptr());
+        for at in (0..len).step_by(V::LANES) {
+            let n = V::LANES.min(len - at);
+            let g = load::<V>(gradient.add(at), n).mul(scale);
+            let first: V = load(m.add(at), n);
+            let first = g.sub(first).mul_add(toward_m, first);
+            let second: V = load(v.add(at), n);
+            let second = second.mul_add(keep_v, g.mul(g).mul(add_v));
+            let below = second.sqrt().mul_add(root_scale, epsilon);
+            let kept = load::<V>(x.add(at), n).mul(keep);
+            store(first.div(below).mul_add(minus_rate, kept), x.add(at), n);
+            store(first, m.add(at), n);
+            store(second, v.add(at), n);
+            store(V::splat(0.0), gradient.add(at), n);
+        }
+    }
+}
