@@ -13,6 +13,7 @@ pub mod dropout;
 mod element;
 pub mod embedding;
 mod isa;
+pub mod matmul;
 mod pool;
 pub mod simd;
 pub mod update;

@@ -1,0 +1,106 @@
+//! AVX2 with FMA: tiles of 6 × 16 (12 accumulators, two vectors of B, one of A), transposition in registers.
+
+use super::blocks::Kernels;
+use super::vector::{self, Corner, Lanes, Strip, Tile};
+use crate::simd::{Avx2, Vector};
+use std::arch::x86_64::*;
+
+pub(super) static KERNELS: Kernels = Kernels {
+    rows: 6,
+    cols: 16,
+    tiles: &[tile::<1>, tile::<2>, tile::<3>, tile::<4>, tile::<5>, tile::<6>],
+    wide: &[(4, wide::<1, 8>), (2, wide::<2, 4>)],
+    pack,
+};
+
+#[target_feature(enable = "avx2,fma")]
+unsafe fn tile<const R: usize>(tile: &Tile) {
+    // SAFETY: by this function's contract, which is that of `multiply`.
+    unsafe { vector::multiply::<Avx2, R, 2, 2>(tile) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+unsafe fn wide<const R: usize, const W: usize>(tile: &Tile) {
+    // SAFETY: as above.
+    unsafe { vector::multiply::<Avx2, R, 2, W>(tile) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+unsafe fn pack(strip: &Strip, to: *mut f32) {
+    // SAFETY: by this function's contract, which is that of `pack`.
+    unsafe { vector::pack::<Avx2>(strip, to) }
+}
+
+/// The mask of the first n lanes.
+#[inline(always)]
+unsafe fn first(n: usize) -> __m256i {
+    // SAFETY: AVX2 by the contract of `Lanes`.
+    unsafe {
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+    }
+}
+
+impl Lanes for Avx2 {
+    /// Four rows at a time become 4 × 4 blocks in each half of a register; then halves change places.
+    #[inline(always)]
+    unsafe fn transpose(
+        from: Corner<*const f32>,
+        rows: usize,
+        cols: usize,
+        to: Corner<*mut f32>,
+        width: usize,
+    ) {
+        // SAFETY: AVX2 and readable or writable places by the contract of `Lanes`; partial accesses keep to them.
+        unsafe {
+            let row = |r: usize| {
+                if r >= rows {
+                    return _mm256_setzero_ps();
+                }
+                let from = from.first.add(r * from.stride);
+                if cols == 8 {
+                    _mm256_loadu_ps(from)
+                } else {
+                    _mm256_maskload_ps(from, first(cols))
+                }
+            };
+            let mut quads = [[_mm256_setzero_ps(); 4]; 2];
+            for (g, quad) in quads.iter_mut().enumerate() {
+                let [a, b, c, d] = [row(4 * g), row(4 * g + 1), row(4 * g + 2), row(4 * g + 3)];
+                let [ab, cd] = [_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d)]
+                    .map(|r| _mm256_castps_pd(r));
+                let [ab_high, cd_high] = [_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d)]
+                    .map(|r| _mm256_castps_pd(r));
+                *quad = [
+                    _mm256_unpacklo_pd(ab, cd),
+                    _mm256_unpackhi_pd(ab, cd),
+                    _mm256_unpacklo_pd(ab_high, cd_high),
+                    _mm256_unpackhi_pd(ab_high, cd_high),
+                ]
+                .map(|r| _mm256_castpd_ps(r));
+            }
+            let store = |c: usize, column: __m256| {
+                if c < cols {
+                    let to = to.first.add(c * to.stride);
+                    if width == 8 {
+                        _mm256_storeu_ps(to, column)
+                    } else {
+                        _mm256_maskstore_ps(to, first(width), column)
+                    }
+                }
+            };
+            #[allow(clippy::needless_range_loop)] // one index into several arrays
+            for i in 0..4 {
+                store(i, _mm256_permute2f128_ps::<0x20>(quads[0][i], quads[1][i]));
+                store(4 + i, _mm256_permute2f128_ps::<0x31>(quads[0][i], quads[1][i]));
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        // SAFETY: a hint; the address need not exist.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+}
+
+const _: () = assert!(Avx2::LANES == 8);

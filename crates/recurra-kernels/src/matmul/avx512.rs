@@ -1,0 +1,103 @@
+//! AVX-512: tiles of 14 × 32 (28 accumulators, two vectors of B, one of A), transposition in registers.
+
+use super::blocks::Kernels;
+use super::vector::{self, Corner, Lanes, Strip, Tile};
+use crate::simd::{Avx512, Vector};
+use std::arch::x86_64::*;
+
+pub(super) static KERNELS: Kernels = Kernels {
+    rows: 14,
+    cols: 32,
+    tiles: &[
+        tile::<1>, tile::<2>, tile::<3>, tile::<4>, tile::<5>, tile::<6>, tile::<7>, tile::<8>,
+        tile::<9>, tile::<10>, tile::<11>, tile::<12>, tile::<13>, tile::<14>,
+    ],
+    wide: &[(4, wide::<1, 8>), (4, wide::<2, 8>)],
+    pack,
+};
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn tile<const R: usize>(tile: &Tile) {
+    // SAFETY: by this function's contract, which is that of `multiply`.
+    unsafe { vector::multiply::<Avx512, R, 2, 2>(tile) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn wide<const R: usize, const W: usize>(tile: &Tile) {
+    // SAFETY: as above.
+    unsafe { vector::multiply::<Avx512, R, 2, W>(tile) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn pack(strip: &Strip, to: *mut f32) {
+    // SAFETY: by this function's contract, which is that of `pack`.
+    unsafe { vector::pack::<Avx512>(strip, to) }
+}
+
+impl Lanes for Avx512 {
+    /// Four rows at a time become 4 × 4 blocks in each quarter of a register; then quarters change places.
+    #[inline(always)]
+    unsafe fn transpose(
+        from: Corner<*const f32>,
+        rows: usize,
+        cols: usize,
+        to: Corner<*mut f32>,
+        width: usize,
+    ) {
+        // SAFETY: AVX-512 and readable or writable places by the contract of `Lanes`; masks keep to them.
+        unsafe {
+            let (cols_mask, width_mask) =
+                (((1_u32 << cols) - 1) as __mmask16, ((1_u32 << width) - 1) as __mmask16);
+            let row = |r: usize| {
+                if r < rows {
+                    _mm512_castps_pd(_mm512_maskz_loadu_ps(
+                        cols_mask,
+                        from.first.add(r * from.stride),
+                    ))
+                } else {
+                    _mm512_setzero_pd()
+                }
+            };
+            let mut quads = [[_mm512_setzero_ps(); 4]; 4];
+            for (g, quad) in quads.iter_mut().enumerate() {
+                let [a, b, c, d] = [row(4 * g), row(4 * g + 1), row(4 * g + 2), row(4 * g + 3)]
+                    .map(|r| _mm512_castpd_ps(r));
+                let [ab, cd] = [_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d)]
+                    .map(|r| _mm512_castps_pd(r));
+                let [ab_high, cd_high] = [_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d)]
+                    .map(|r| _mm512_castps_pd(r));
+                *quad = [
+                    _mm512_unpacklo_pd(ab, cd),
+                    _mm512_unpackhi_pd(ab, cd),
+                    _mm512_unpacklo_pd(ab_high, cd_high),
+                    _mm512_unpackhi_pd(ab_high, cd_high),
+                ]
+                .map(|r| _mm512_castpd_ps(r));
+            }
+            let store = |c: usize, column: __m512| {
+                if c < cols {
+                    _mm512_mask_storeu_ps(to.first.add(c * to.stride), width_mask, column);
+                }
+            };
+            #[allow(clippy::needless_range_loop)] // one index into several arrays
+            for i in 0..4 {
+                let even_01 = _mm512_shuffle_f32x4::<0x88>(quads[0][i], quads[1][i]);
+                let even_23 = _mm512_shuffle_f32x4::<0x88>(quads[2][i], quads[3][i]);
+                let odd_01 = _mm512_shuffle_f32x4::<0xdd>(quads[0][i], quads[1][i]);
+                let odd_23 = _mm512_shuffle_f32x4::<0xdd>(quads[2][i], quads[3][i]);
+                store(i, _mm512_shuffle_f32x4::<0x88>(even_01, even_23));
+                store(4 + i, _mm512_shuffle_f32x4::<0x88>(odd_01, odd_23));
+                store(8 + i, _mm512_shuffle_f32x4::<0xdd>(even_01, even_23));
+                store(12 + i, _mm512_shuffle_f32x4::<0xdd>(odd_01, odd_23));
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        // SAFETY: a hint; the address need not exist.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+}
+
+const _: () = assert!(Avx512::LANES == 16);

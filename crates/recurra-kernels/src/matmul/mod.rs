@@ -1,0 +1,130 @@
+//! The product of two matrices, C ← start + A·B.
+//!
+//! Each value of C is start + Σ_k a_ik · b_kj, summed from the first k to the last in one chain, so its bits depend neither
+//! on the number of threads nor on how many other rows or columns C has: a stream computed alone equals the same stream
+//! computed among others. With AVX2, AVX-512 and NEON every step of the chain is rounded once (fused), so these agree bit
+//! for bit with each other too.
+
+mod blocks;
+pub(crate) mod buffer;
+mod matrix;
+mod packed_matrix;
+mod reference;
+mod vector;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod plain;
+
+pub use matrix::Matrix;
+pub use packed_matrix::PackedMatrix;
+
+use crate::{Cpu, Element, Isa};
+use blocks::{Kernels, Right};
+
+/// What the sums begin with.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a, E> {
+    /// Nothing: C ← A·B.
+    Zero,
+    /// One value a column, the same for every row: C ← 1·biasᵀ + A·B.
+    Bias(&'a [E]),
+    /// What C holds: C ← C + A·B.
+    Sum,
+}
+
+/// C ← start + A·B.
+///
+/// # Shapes
+/// `a` (M, K), `b` (K, N), `c` (M, N) row-major, a bias (N).
+///
+/// # Panics
+/// When the shapes do not fit each other.
+#[track_caller]
+pub fn matmul<E: Element>(cpu: &Cpu, a: Matrix<E>, b: Matrix<E>, start: Start<E>, c: &mut [E]) {
+    check(&a, b.rows(), b.cols(), &start, c.len());
+    if let (Some(a_values), Some(b_values), Some(start)) =
+        (E::as_f32(a.values()), E::as_f32(b.values()), start.as_f32())
+    {
+        let right = Right::Matrix(b.with_values(b_values));
+        let c = E::as_f32_mut(c).expect("one type for all operands");
+        return blocks::product(cpu, kernels(cpu.isa()), a.with_values(a_values), right, start, c);
+    }
+    reference::matmul(a, b, start, c);
+}
+
+/// C ← start + A·B with B laid out beforehand.
+///
+/// For one row or a few this is a matrix-vector product at the speed of memory. The same bits as [`matmul`].
+///
+/// # Shapes
+/// As for [`matmul`].
+///
+/// # Panics
+/// When the shapes do not fit each other, or when `b` was laid out for another instruction set.
+#[track_caller]
+pub fn matmul_packed<E: Element>(
+    cpu: &Cpu,
+    a: Matrix<E>,
+    b: &PackedMatrix<E>,
+    start: Start<E>,
+    c: &mut [E],
+) {
+    check(&a, b.rows(), b.cols(), &start, c.len());
+    assert!(
+        b.isa() == cpu.isa(),
+        "a matrix laid out for `{}` multiplied with `{}`",
+        b.isa(),
+        cpu.isa()
+    );
+    if let (Some(a_values), Some(panels), Some(start)) =
+        (E::as_f32(a.values()), E::as_f32(b.panels()), start.as_f32())
+    {
+        let right = Right::Panels { panels, depth: b.rows(), cols: b.cols() };
+        let c = E::as_f32_mut(c).expect("one type for all operands");
+        return blocks::product(cpu, kernels(cpu.isa()), a.with_values(a_values), right, start, c);
+    }
+    reference::matmul(a, Matrix::new(b.panels(), b.rows(), b.cols()), start, c);
+}
+
+#[track_caller]
+fn check<E: Element>(a: &Matrix<E>, depth: usize, cols: usize, start: &Start<E>, c_len: usize) {
+    assert!(
+        a.cols() == depth && a.rows().checked_mul(cols) == Some(c_len),
+        "({}, {}) · ({depth}, {cols}) into {c_len} values",
+        a.rows(),
+        a.cols()
+    );
+    if let Start::Bias(bias) = start {
+        assert!(bias.len() == cols, "a bias of {} values for {cols} columns", bias.len());
+    }
+}
+
+impl<'a, E: Element> Start<'a, E> {
+    fn as_f32(self) -> Option<Start<'a, f32>> {
+        Some(match self {
+            Start::Zero => Start::Zero,
+            Start::Bias(bias) => Start::Bias(E::as_f32(bias)?),
+            Start::Sum => Start::Sum,
+        })
+    }
+}
+
+fn kernels(isa: Isa) -> &'static Kernels {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => &avx512::KERNELS,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => &avx2::KERNELS,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => &neon::KERNELS,
+        _ => &plain::KERNELS,
+    }
+}
+
+#[cfg(test)]
+mod tests;

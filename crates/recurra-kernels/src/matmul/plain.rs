@@ -1,0 +1,30 @@
+//! Any machine: tiles of 4 × 8, which fit the sixteen small registers of the oldest 64-bit x86.
+
+use super::blocks::Kernels;
+use super::vector::{self, Lanes, Strip, Tile};
+use crate::simd::Plain;
+
+pub(super) static KERNELS: Kernels = Kernels {
+    rows: 4,
+    cols: 8,
+    tiles: &[tile::<1>, tile::<2>, tile::<3>, tile::<4>],
+    wide: &[(2, wide::<1, 2>)],
+    pack,
+};
+
+impl Lanes for Plain {}
+
+unsafe fn tile<const R: usize>(tile: &Tile) {
+    // SAFETY: by this function's contract, which is that of `multiply`.
+    unsafe { vector::multiply::<Plain, R, 1, 1>(tile) }
+}
+
+unsafe fn wide<const R: usize, const W: usize>(tile: &Tile) {
+    // SAFETY: as above.
+    unsafe { vector::multiply::<Plain, R, 1, W>(tile) }
+}
+
+unsafe fn pack(strip: &Strip, to: *mut f32) {
+    // SAFETY: by this function's contract, which is that of `pack`.
+    unsafe { vector::pack::<Plain>(strip, to) }
+}
