@@ -13,8 +13,10 @@ pub mod dropout;
 mod element;
 pub mod embedding;
 mod isa;
+pub mod lstm;
 pub mod matmul;
 mod pool;
+pub mod recurrent;
 pub mod simd;
 pub mod update;
 

@@ -1,0 +1,164 @@
+//! The pointwise part of the LSTM on vectors.
+
+use super::{GATES, Shape};
+use crate::recurrent::{Left, Panels, Sweep, load, run, store};
+use crate::simd::{Vector, math};
+use crate::{Cpu, SharedSlice};
+
+pub(super) fn forward(
+    cpu: &Cpu,
+    shape: Shape,
+    panels: &Panels,
+    gates: &mut [f32],
+    h: &mut [f32],
+    c: &mut [f32],
+) {
+    let [gates, h, c] = [gates, h, c].map(SharedSlice::new);
+    run(cpu, &Forward { shape, panels, gates, h, c });
+}
+
+#[allow(clippy::too_many_arguments)] // the cell has that many
+pub(super) fn backward(
+    cpu: &Cpu,
+    shape: Shape,
+    panels: &Panels,
+    gates: &mut [f32],
+    c: &[f32],
+    d_h: &[f32],
+    d_h_last: &mut [f32],
+    d_c_last: &mut [f32],
+) {
+    let [gates, d_h_last, d_c_last] = [gates, d_h_last, d_c_last].map(SharedSlice::new);
+    run(cpu, &Backward { shape, panels, gates, c, d_h, d_h_last, d_c_last });
+}
+
+struct Forward<'a> {
+    shape: Shape,
+    panels: &'a Panels,
+    gates: SharedSlice<'a, f32>,
+    h: SharedSlice<'a, f32>,
+    c: SharedSlice<'a, f32>,
+}
+
+impl Sweep for Forward<'_> {
+    fn steps(&self) -> usize {
+        self.shape.time
+    }
+    fn rows(&self) -> usize {
+        self.shape.batch
+    }
+    fn panels(&self) -> &Panels {
+        self.panels
+    }
+    fn left(&self, step: usize) -> [Left; 2] {
+        let hidden = self.shape.hidden;
+        let values = self.h.ptr(step * self.shape.state());
+        [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
+    }
+    #[inline(always)]
+    unsafe fn finish<V: Vector>(
+        &self,
+        step: usize,
+        row: usize,
+        unit: usize,
+        n: usize,
+        sums: *const f32,
+    ) {
+        let hidden = self.shape.hidden;
+        let row = step * self.shape.batch + row;
+        let before = row * hidden + unit;
+        let now = before + self.shape.state();
+        // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `forward` has checked; they are this
+        // member's by the contract of `Sweep`.
+        unsafe {
+            let gate_i = self.gates.ptr(row * GATES * hidden + unit);
+            let (gate_f, gate_g, gate_o) =
+                (gate_i.add(hidden), gate_i.add(2 * hidden), gate_i.add(3 * hidden));
+            let i = math::sigmoid(load::<V>(gate_i, n).add(V::load(sums)));
+            let f = math::sigmoid(load::<V>(gate_f, n).add(V::load(sums.add(V::LANES))));
+            let g = math::tanh(load::<V>(gate_g, n).add(V::load(sums.add(2 * V::LANES))));
+            let o = math::sigmoid(load::<V>(gate_o, n).add(V::load(sums.add(3 * V::LANES))));
+            let c = f.mul_add(load(self.c.ptr(before), n), i.mul(g));
+            let h = o.mul(math::tanh(c));
+            store(i, gate_i, n);
+            store(f, gate_f, n);
+            store(g, gate_g, n);
+            store(o, gate_o, n);
+            store(c, self.c.ptr(now), n);
+            store(h, self.h.ptr(now), n);
+        }
+    }
+}
+
+/// Step s treats time T−1−s; one more step brings the gradient of the first state.
+struct Backward<'a> {
+    shape: Shape,
+    panels: &'a Panels,
+    gates: SharedSlice<'a, f32>,
+    c: &'a [f32],
+    d_h: &'a [f32],
+    d_h_last: SharedSlice<'a, f32>,
+    d_c_last: SharedSlice<'a, f32>,
+}
+
+impl Sweep for Backward<'_> {
+    fn steps(&self) -> usize {
+        self.shape.time + 1
+    }
+    fn rows(&self) -> usize {
+        self.shape.batch
+    }
+    fn panels(&self) -> &Panels {
+        self.panels
+    }
+    fn left(&self, step: usize) -> [Left; 2] {
+        if step == 0 {
+            return [Left::NONE; 2];
+        }
+        let width = GATES * self.shape.hidden;
+        let values = self.gates.ptr((self.shape.time - step) * self.shape.batch * width);
+        [Left { values, row_stride: width, depth: width }, Left::NONE]
+    }
+    #[inline(always)]
+    unsafe fn finish<V: Vector>(
+        &self,
+        step: usize,
+        row: usize,
+        unit: usize,
+        n: usize,
+        sums: *const f32,
+    ) {
+        let Shape { time, batch, hidden } = self.shape;
+        let last = row * hidden + unit;
+        // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `backward` has checked; they are this
+        // member's by the contract of `Sweep`.
+        unsafe {
+            let mut d_h = V::load(sums);
+            if step == time {
+                return store(d_h, self.d_h_last.ptr(last), n);
+            }
+            if step == 0 {
+                d_h = load(self.d_h_last.ptr(last), n);
+            }
+            let row = (time - 1 - step) * batch + row;
+            let before = row * hidden + unit;
+            let gate_i = self.gates.ptr(row * GATES * hidden + unit);
+            let (gate_f, gate_g, gate_o) =
+                (gate_i.add(hidden), gate_i.add(2 * hidden), gate_i.add(3 * hidden));
+            let (i, f): (V, V) = (load(gate_i, n), load(gate_f, n));
+            let (g, o): (V, V) = (load(gate_g, n), load(gate_o, n));
+            let c_before: V = load(self.c.as_ptr().add(before), n);
+            let tanh_c = math::tanh(load::<V>(self.c.as_ptr().add(before + batch * hidden), n));
+            d_h = d_h.add(load(self.d_h.as_ptr().add(before), n));
+
+            let one = V::splat(1.0);
+            let slope = one.sub(tanh_c.mul(tanh_c));
+            let d_c = d_h.mul(o).mul_add(slope, load(self.d_c_last.ptr(last), n));
+            store(d_c.mul(g).mul(i).mul(one.sub(i)), gate_i, n);
+            store(d_c.mul(c_before).mul(f).mul(one.sub(f)), gate_f, n);
+            store(d_c.mul(i).mul(one.sub(g.mul(g))), gate_g, n);
+            store(d_h.mul(tanh_c).mul(o).mul(one.sub(o)), gate_o, n);
+            store(d_c.mul(f), self.d_c_last.ptr(last), n);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The sweep with AVX2 and FMA: 16 registers of 8 lanes, up to 12 of them sums.
+
+use super::product::{self, Tiles};
+use super::sweep::{self, Sweep};
+use crate::Worker;
+use crate::simd::Avx2;
+
+#[target_feature(enable = "avx2,fma")]
+unsafe fn tile<const R: usize, const P: usize>(
+    left: *const f32,
+    row_stride: usize,
+    depth: usize,
+    panel: *const f32,
+    sums: *mut f32,
+    from_zero: bool,
+) {
+    // SAFETY: the caller's contract is the same.
+    unsafe { product::tile::<Avx2, R, P>(left, row_stride, depth, panel, sums, from_zero) }
+}
+
+static TILES: Tiles = Tiles([
+    &[
+        tile::<1, 1>,
+        tile::<2, 1>,
+        tile::<3, 1>,
+        tile::<4, 1>,
+        tile::<5, 1>,
+        tile::<6, 1>,
+        tile::<7, 1>,
+        tile::<8, 1>,
+    ],
+    &[tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>, tile::<5, 2>, tile::<6, 2>],
+    &[tile::<1, 3>, tile::<2, 3>, tile::<3, 3>, tile::<4, 3>],
+    &[tile::<1, 4>, tile::<2, 4>, tile::<3, 4>],
+]);
+
+/// One member's part of the sweep.
+///
+/// # Safety
+/// The machine has AVX2 and FMA; otherwise as [`sweep::sweep`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn sweep<S: Sweep>(worker: Option<&Worker<'_>>, kernel: &S) {
+    // SAFETY: the caller's contract is the same.
+    unsafe { sweep::sweep::<Avx2, S>(&TILES, worker, kernel) }
+}
