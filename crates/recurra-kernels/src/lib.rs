@@ -12,11 +12,13 @@ mod cpu;
 pub mod dropout;
 mod element;
 pub mod embedding;
+pub mod gru;
 mod isa;
 pub mod lstm;
 pub mod matmul;
 mod pool;
 pub mod recurrent;
+pub mod rnn;
 pub mod simd;
 pub mod update;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Isa;
-use crate::recurrent::tests::{Cell, Outcome, Problem, cell_tests};
+use crate::recurrent::tests::{Cell, Outcome, Problem, cell_tests, states_from};
 
 struct Lstm;
 
@@ -14,11 +14,7 @@ impl Cell for Lstm {
         let p = problem.clone();
         let shape = p.shape;
         let mut gates = p.pre_activations;
-        let [mut h, mut c] = [p.h_first, p.c_first].map(|first| {
-            let mut states = first;
-            states.resize(shape.sequence(shape.hidden) + shape.state(), E::ZERO);
-            states
-        });
+        let (mut h, mut c) = (states_from(shape, p.h_first), states_from(shape, p.c_first));
         let (mut d_h_first, mut d_c_first) = (p.d_h_last, p.d_c_last);
         forward(cpu, shape, weight, &mut gates, &mut h, &mut c);
         backward(cpu, shape, weight, &mut gates, &c, &p.d_h, &mut d_h_first, &mut d_c_first);

@@ -62,7 +62,7 @@ fn values(seed: u64, n: usize, scale: f64) -> Vec<f64> {
 }
 
 impl Problem<f64> {
-    fn random<C: Cell>(shape: Shape, scale: f64) -> Self {
+    pub fn random<C: Cell>(shape: Shape, scale: f64) -> Self {
         let Shape { time, batch, hidden } = shape;
         let state = batch * hidden;
         let weight_scale = 1.5 / (hidden as f64).sqrt();
@@ -113,6 +113,13 @@ impl Problem<f64> {
             ..self.clone()
         }
     }
+}
+
+/// (T+1, B, H): the first state, and room for those to come.
+pub(crate) fn states_from<E: Element>(shape: Shape, first: Vec<E>) -> Vec<E> {
+    let mut states = first;
+    states.resize(shape.sequence(shape.hidden) + shape.state(), E::ZERO);
+    states
 }
 
 /// Runs a problem, packing its weight first.

@@ -1,0 +1,138 @@
+//! The pointwise part of the simple recurrent network on vectors.
+
+use super::{Activation, Shape};
+use crate::recurrent::{Left, Panels, Sweep, load, run, store};
+use crate::simd::{Vector, math};
+use crate::{Cpu, SharedSlice};
+
+pub(super) fn forward(
+    cpu: &Cpu,
+    shape: Shape,
+    activation: Activation,
+    panels: &Panels,
+    h: &mut [f32],
+) {
+    run(cpu, &Forward { shape, activation, panels, h: SharedSlice::new(h) });
+}
+
+pub(super) fn backward(
+    cpu: &Cpu,
+    shape: Shape,
+    activation: Activation,
+    panels: &Panels,
+    h: &[f32],
+    d_h: &mut [f32],
+    d_h_last: &mut [f32],
+) {
+    let [d_h, d_h_last] = [d_h, d_h_last].map(SharedSlice::new);
+    run(cpu, &Backward { shape, activation, panels, h, d_h, d_h_last });
+}
+
+struct Forward<'a> {
+    shape: Shape,
+    activation: Activation,
+    panels: &'a Panels,
+    h: SharedSlice<'a, f32>,
+}
+
+impl Sweep for Forward<'_> {
+    fn steps(&self) -> usize {
+        self.shape.time
+    }
+    fn rows(&self) -> usize {
+        self.shape.batch
+    }
+    fn panels(&self) -> &Panels {
+        self.panels
+    }
+    fn left(&self, step: usize) -> [Left; 2] {
+        let hidden = self.shape.hidden;
+        let values = self.h.ptr(step * self.shape.state());
+        [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
+    }
+    #[inline(always)]
+    unsafe fn finish<V: Vector>(
+        &self,
+        step: usize,
+        row: usize,
+        unit: usize,
+        n: usize,
+        sums: *const f32,
+    ) {
+        let Shape { batch, hidden, .. } = self.shape;
+        let place = self.h.ptr(((step + 1) * batch + row) * hidden + unit);
+        // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `forward` has checked; they are this
+        // member's by the contract of `Sweep`.
+        unsafe {
+            let a = load::<V>(place, n).add(V::load(sums));
+            let h = match self.activation {
+                Activation::Tanh => math::tanh(a),
+                Activation::Relu => a.max(V::splat(0.0)),
+            };
+            store(h, place, n);
+        }
+    }
+}
+
+/// Step s treats time T−1−s; one more step brings the gradient of the first state.
+struct Backward<'a> {
+    shape: Shape,
+    activation: Activation,
+    panels: &'a Panels,
+    h: &'a [f32],
+    d_h: SharedSlice<'a, f32>,
+    d_h_last: SharedSlice<'a, f32>,
+}
+
+impl Sweep for Backward<'_> {
+    fn steps(&self) -> usize {
+        self.shape.time + 1
+    }
+    fn rows(&self) -> usize {
+        self.shape.batch
+    }
+    fn panels(&self) -> &Panels {
+        self.panels
+    }
+    fn left(&self, step: usize) -> [Left; 2] {
+        if step == 0 {
+            return [Left::NONE; 2];
+        }
+        let hidden = self.shape.hidden;
+        let values = self.d_h.ptr((self.shape.time - step) * self.shape.state());
+        [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
+    }
+    #[inline(always)]
+    unsafe fn finish<V: Vector>(
+        &self,
+        step: usize,
+        row: usize,
+        unit: usize,
+        n: usize,
+        sums: *const f32,
+    ) {
+        let Shape { time, batch, hidden } = self.shape;
+        let last = self.d_h_last.ptr(row * hidden + unit);
+        // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `backward` has checked; they are this
+        // member's by the contract of `Sweep`.
+        unsafe {
+            let mut d_h = V::load(sums);
+            if step == time {
+                return store(d_h, last, n);
+            }
+            if step == 0 {
+                d_h = load(last, n);
+            }
+            let before = ((time - 1 - step) * batch + row) * hidden + unit;
+            let h: V = load(self.h.as_ptr().add(before + batch * hidden), n);
+            let place = self.d_h.ptr(before);
+            d_h = d_h.add(load(place, n));
+            let zero = V::splat(0.0);
+            let d_a = match self.activation {
+                Activation::Tanh => d_h.mul(V::splat(1.0).sub(h.mul(h))),
+                Activation::Relu => zero.select_less(h, d_h, zero),
+            };
+            store(d_a, place, n);
+        }
+    }
+}
