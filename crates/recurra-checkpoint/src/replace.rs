@@ -1,0 +1,69 @@
+//! Replaces a file so that, whenever the machine stops, a whole one is there.
+//!
+//! The new bytes go to a temporary name in the same folder and are synced; then the file that is there may be kept
+//! under a second name; then the new one takes its place, and the folder is synced. Each step leaves a folder in which
+//! the old file (under one of its two names) or the new one is whole.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::disk::{Disk, DiskFile};
+
+/// Replaces the file `path` by what `write` writes, and keeps the one that was there as `previous`, if that is given.
+///
+/// # Errors
+/// When anything fails; then the file that was there is whole, as `path` or as `previous`.
+pub(crate) fn replace(
+    disk: &dyn Disk,
+    path: &Path,
+    previous: Option<&Path>,
+    write: impl FnOnce(&mut dyn DiskFile) -> io::Result<()>,
+) -> Result<(), Error> {
+    let folder = folder_of(path);
+    let temporary = temporary_name(path);
+    let mut file = disk.create(&temporary).map_err(Error::io("create", &temporary))?;
+    let written = write(&mut *file).and_then(|()| file.sync());
+    drop(file);
+    if let Err(error) = written {
+        // The bytes so far are of no use, and a full disk is better off without them. If this fails too, the next
+        // saving removes them.
+        let _ = disk.remove(&temporary);
+        return Err(Error::io("write", path)(error));
+    }
+    if let Some(previous) = previous {
+        match disk.rename(path, previous) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let _ = disk.remove(&temporary);
+                return Err(Error::io("rename", path)(error));
+            }
+            _ => {}
+        }
+    }
+    disk.rename(&temporary, path).map_err(Error::io("rename", &temporary))?;
+    disk.sync_folder(folder).map_err(Error::io("sync", folder))
+}
+
+/// Replaces a small file by these bytes, unless it holds them already.
+pub(crate) fn replace_by_text(disk: &dyn Disk, path: &Path, text: &str) -> Result<(), Error> {
+    let same_length =
+        fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == text.len() as u64);
+    if same_length && fs::read(path).is_ok_and(|found| found == text.as_bytes()) {
+        return Ok(());
+    }
+    replace(disk, path, None, |file| file.write(text.as_bytes()))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// `.last.safetensors.tmp` for `last.safetensors`, in the same folder, so that renaming never crosses file systems.
+pub(crate) fn temporary_name(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.tmp"))
+}

@@ -1,0 +1,197 @@
+//! Reads tensors straight to where they belong, hashing as it goes.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::header::{Header, TensorInfo};
+use super::{
+    BEFORE_DIGEST, DIGEST_DIGITS, DIGEST_KEY, FORMAT, FORMAT_KEY, KIND_KEY, LENGTH_BYTES,
+    MAX_HEADER_BYTES,
+};
+use crate::Error;
+use crate::float_bytes::try_fill;
+use crate::hash::hex;
+
+/// A safetensors file that is being read: first the header, then the tensors in the order of their bytes.
+///
+/// Nothing that was read counts before [`TensorReader::finish`] has said so.
+#[derive(Debug)]
+pub(crate) struct TensorReader {
+    path: PathBuf,
+    file: File,
+    header: Header,
+    /// The digest that the file names; `None` for a file made by others.
+    digest: Option<String>,
+    hasher: Sha256,
+    n_read: usize,
+}
+
+impl TensorReader {
+    /// Opens a file and checks its header.
+    ///
+    /// # Errors
+    /// When the file cannot be read, was cut off or altered, is no safetensors file, or was written by a later
+    /// version of this program.
+    pub(crate) fn open(path: &Path) -> Result<TensorReader, Error> {
+        // Asked before opening, because opening a pipe would wait for somebody to write into it.
+        let found = fs::metadata(path).map_err(Error::io("read", path))?;
+        if !found.is_file() {
+            return Err(Error::NotAFile { path: path.into() });
+        }
+        let mut file = File::open(path).map_err(Error::io("read", path))?;
+        let n_bytes = file.metadata().map_err(Error::io("read", path))?.len();
+        let cut_off = |expected| Error::CutOff { path: path.into(), expected, found: n_bytes };
+
+        let mut length = [0; LENGTH_BYTES as usize];
+        if n_bytes < LENGTH_BYTES {
+            return Err(cut_off(LENGTH_BYTES));
+        }
+        file.read_exact(&mut length).map_err(Error::io("read", path))?;
+        let header_bytes = u64::from_le_bytes(length);
+        if header_bytes > MAX_HEADER_BYTES {
+            let reason =
+                format!("its header has {header_bytes} bytes, more than {MAX_HEADER_BYTES}");
+            return Err(Error::NotSafetensors { path: path.into(), reason });
+        }
+        if n_bytes < LENGTH_BYTES + header_bytes {
+            return Err(cut_off(LENGTH_BYTES + header_bytes));
+        }
+        let mut text = vec![0; header_bytes as usize];
+        file.read_exact(&mut text).map_err(Error::io("read", path))?;
+
+        let digest = take_digest(&mut text);
+        let damaged = |reason: String| match digest {
+            Some(_) => Error::Altered { path: path.into(), reason },
+            None => Error::NotSafetensors { path: path.into(), reason },
+        };
+        let header = Header::parse(&text).map_err(damaged)?;
+        if digest.is_none() && header.metadata.keys().any(|key| key.starts_with("recurra.")) {
+            let reason = format!("its `{DIGEST_KEY}` is not where it belongs");
+            return Err(Error::Altered { path: path.into(), reason });
+        }
+        let expected = (LENGTH_BYTES + header_bytes).checked_add(header.data_bytes());
+        match expected {
+            Some(expected) if expected == n_bytes => {}
+            Some(expected) if expected < n_bytes => {
+                return Err(damaged(format!("expected {expected} bytes, found {n_bytes}")));
+            }
+            Some(expected) => return Err(cut_off(expected)),
+            None => return Err(damaged("its tensors have more bytes than there can be".into())),
+        }
+        let mut hasher = Sha256::new();
+        hasher.update(length);
+        hasher.update(&text);
+        let reader = TensorReader { path: path.into(), file, header, digest, hasher, n_read: 0 };
+        match reader.header.metadata.get(FORMAT_KEY) {
+            Some(found) if *found != FORMAT.to_string() => {
+                let unknown = Error::UnknownFormat {
+                    path: path.into(),
+                    found: found.clone(),
+                    supported: FORMAT,
+                };
+                Err(reader.blame(unknown))
+            }
+            _ => Ok(reader),
+        }
+    }
+
+    /// The path of the file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A value of the metadata.
+    pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
+        self.header.metadata.get(key).map(String::as_str)
+    }
+
+    /// The tensors, in the order of their bytes, which is the order of reading.
+    pub(crate) fn tensors(&self) -> &[TensorInfo] {
+        &self.header.tensors
+    }
+
+    /// How many 32-bit floats there can be.
+    pub(crate) fn n_values(&self) -> u64 {
+        self.header.data_bytes() / size_of::<f32>() as u64
+    }
+
+    /// Whether this program wrote the file.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.digest.is_some()
+    }
+
+    /// Checks that the file is of this kind; a file made by others passes for any.
+    pub(crate) fn expect_kind(self, expected: &'static str) -> Result<TensorReader, Error> {
+        match self.metadata(KIND_KEY) {
+            Some(found) if found != expected => {
+                let wrong =
+                    Error::WrongKind { path: self.path.clone(), found: found.into(), expected };
+                Err(self.blame(wrong))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Reads the next tensor.
+    ///
+    /// # Panics
+    /// When there is none, or it has another number of values: the caller checks names, types and shapes before.
+    #[track_caller]
+    pub(crate) fn read_next(&mut self, values: &mut [f32]) -> Result<(), Error> {
+        let tensor = &self.header.tensors[self.n_read];
+        assert_eq!(tensor.dtype, "F32", "`{}`", tensor.name);
+        assert_eq!(tensor.end - tensor.start, size_of_val(values) as u64, "`{}`", tensor.name);
+        self.n_read += 1;
+        try_fill(values, |bytes| read(&mut self.file, &mut self.hasher, bytes))
+            .map_err(Error::io("read", &self.path))
+    }
+
+    /// Checks, after the last tensor, that no byte was altered.
+    ///
+    /// # Errors
+    /// When one was.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        debug_assert_eq!(self.n_read, self.header.tensors.len());
+        let found = hex(self.hasher.finalize().as_slice());
+        match self.digest {
+            Some(expected) if expected != found => Err(Error::Altered {
+                path: self.path,
+                reason: format!("expected sha256 {expected}, found {found}"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error to report where the header does not fit: that the file was altered, if it was, or else `error`.
+    pub(crate) fn blame(mut self, error: Error) -> Error {
+        let mut bytes = vec![0; 1 << 16];
+        loop {
+            match self.file.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(n) => self.hasher.update(&bytes[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Error::io("read", &self.path)(error),
+            }
+        }
+        self.n_read = self.header.tensors.len();
+        self.finish().err().unwrap_or(error)
+    }
+}
+
+fn read(file: &mut File, hasher: &mut Sha256, bytes: &mut [u8]) -> io::Result<()> {
+    file.read_exact(bytes)?;
+    hasher.update(&*bytes);
+    Ok(())
+}
+
+/// The digest at its place in a header of ours, which is replaced by the zeros that were hashed.
+fn take_digest(text: &mut [u8]) -> Option<String> {
+    let rest = text.strip_prefix(BEFORE_DIGEST.as_bytes())?;
+    let digits = rest.get(..DIGEST_DIGITS)?;
+    let digest = String::from_utf8_lossy(digits).into_owned();
+    text[BEFORE_DIGEST.len()..][..DIGEST_DIGITS].fill(b'0');
+    Some(digest)
+}

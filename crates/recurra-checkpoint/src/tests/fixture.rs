@@ -1,0 +1,159 @@
+//! A small model, its tokenizer and a run, with numbers that no initialisation would make.
+
+use std::path::{Path, PathBuf};
+
+use recurra_models::{CellKind, LanguageModel, LanguageModelConfig, State};
+use recurra_tensor::Parameters;
+use serde_json::{Value, json};
+
+use crate::{ModelFolder, ModelNotes, Result, SavedTraining, TrainingState};
+
+/// A tokenizer of five words.
+pub fn tokenizer_json() -> String {
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": {"<unk>": 0, "a": 1, "b": 2, "c": 3, "d": 4}, "unk_token": "<unk>"}
+    })
+    .to_string()
+}
+
+pub fn config() -> LanguageModelConfig {
+    LanguageModelConfig {
+        cell: CellKind::Lstm,
+        vocab_size: 5,
+        embed_size: 2,
+        hidden_sizes: vec![3, 2],
+        tied: false,
+        dropout: 0.2,
+        forget_bias: 1.0,
+    }
+}
+
+/// A run in memory; each `seed` gives another.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub model: LanguageModel,
+    pub parameters: Parameters<f32>,
+    pub carried: State<f32>,
+    pub progress: Value,
+}
+
+impl Run {
+    pub fn new(seed: u32) -> Run {
+        Run::of(&config(), seed)
+    }
+
+    pub fn of(config: &LanguageModelConfig, seed: u32) -> Run {
+        let mut parameters = Parameters::new();
+        let model = LanguageModel::new(config, &mut parameters).unwrap();
+        parameters.set_n_moments(2);
+        let mut numbers = Numbers(seed);
+        for id in parameters.ids() {
+            numbers.fill(parameters.value_mut(id));
+            (0..2).for_each(|slot| numbers.fill(parameters.moments_mut(slot, id)));
+        }
+        let mut carried = model.zero_state(3);
+        carried
+            .layers
+            .iter_mut()
+            .flat_map(|cell| &mut cell.parts)
+            .for_each(|part| numbers.fill(part));
+        // Decimal fractions that a careless reader of JSON rounds to a neighbour.
+        let progress = json!({"step": seed, "best": 0.1 + 0.2, "lr": 1.0 / 3.0, "seconds": 2.0f64.sqrt() * 1e-9});
+        Run { model, parameters, carried, progress }
+    }
+
+    pub fn state(&self) -> TrainingState<'_> {
+        TrainingState {
+            parameters: &self.parameters,
+            carried: &self.carried,
+            progress: &self.progress,
+        }
+    }
+
+    pub fn save_model(&self, folder: &ModelFolder) -> Result<()> {
+        folder.save_model(
+            self.model.config(),
+            &tokenizer_json(),
+            &self.parameters,
+            &ModelNotes::default(),
+        )
+    }
+
+    pub fn save_training(&self, folder: &ModelFolder) -> Result<()> {
+        folder.save_training(&self.state())
+    }
+
+    #[track_caller]
+    pub fn check(&self, saved: &SavedTraining) {
+        assert_eq!(saved.progress, self.progress);
+        assert_eq!(saved.config, *self.model.config());
+        check_parameters(&saved.parameters, &self.parameters);
+        assert_eq!(state_bits(&saved.carried), state_bits(&self.carried));
+    }
+}
+
+/// The same names, shapes and bits, optimizer state included.
+#[track_caller]
+pub fn check_parameters(actual: &Parameters<f32>, expected: &Parameters<f32>) {
+    assert_eq!(actual.len(), expected.len());
+    assert_eq!(actual.n_moments(), expected.n_moments());
+    for id in expected.ids() {
+        assert_eq!((actual.name(id), actual.shape(id)), (expected.name(id), expected.shape(id)));
+        assert_eq!(bits(actual.value(id)), bits(expected.value(id)), "{}", expected.name(id));
+        for slot in 0..expected.n_moments() {
+            assert_eq!(
+                bits(actual.moments(slot, id)),
+                bits(expected.moments(slot, id)),
+                "{}",
+                expected.name(id)
+            );
+        }
+    }
+}
+
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+pub fn state_bits(state: &State<f32>) -> Vec<Vec<u32>> {
+    state.layers.iter().flat_map(|cell| &cell.parts).map(|part| bits(part)).collect()
+}
+
+/// A folder with a run that has saved a model and two checkpoints, of the seeds 1 and 2.
+pub fn saved_run(path: &Path) -> ModelFolder {
+    let folder = ModelFolder::create(path).unwrap();
+    Run::new(2).save_model(&folder).unwrap();
+    Run::new(1).save_training(&folder).unwrap();
+    Run::new(2).save_training(&folder).unwrap();
+    folder
+}
+
+/// Copies a folder and the folders in it.
+pub fn copy_folder(from: &Path, to: &Path) -> PathBuf {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (source, target) =
+            (entry.as_ref().unwrap().path(), to.join(entry.as_ref().unwrap().file_name()));
+        if source.is_dir() {
+            copy_folder(&source, &target);
+        } else {
+            std::fs::copy(&source, &target).unwrap();
+        }
+    }
+    to.into()
+}
+
+/// Numbers of every size and sign, with zeros of both signs, infinities and a signalling NaN among them.
+struct Numbers(u32);
+
+impl Numbers {
+    fn fill(&mut self, values: &mut [f32]) {
+        const SPECIAL: [u32; 5] = [0x8000_0000, 0x7f80_0000, 0xff80_0000, 0x0000_0001, 0x7fa0_0001];
+        for (idx, value) in values.iter_mut().enumerate() {
+            self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *value = f32::from_bits(if idx % 7 == 6 { SPECIAL[idx % 5] } else { self.0 });
+        }
+    }
+}
