@@ -1,21 +1,20 @@
 //! The sweep with AVX2 and FMA: 16 registers of 8 lanes, up to 12 of them sums.
 
-use super::product::{self, Tiles};
+use super::product::{self, Ahead, Left, Tiles};
 use super::sweep::{self, Sweep};
 use crate::Worker;
 use crate::simd::Avx2;
 
 #[target_feature(enable = "avx2,fma")]
 unsafe fn tile<const R: usize, const P: usize>(
-    left: *const f32,
-    row_stride: usize,
-    depth: usize,
+    left: Left,
     panel: *const f32,
     sums: *mut f32,
     from_zero: bool,
+    ahead: Ahead,
 ) {
     // SAFETY: the caller's contract is the same.
-    unsafe { product::tile::<Avx2, R, P>(left, row_stride, depth, panel, sums, from_zero) }
+    unsafe { product::tile::<Avx2, R, P>(left, panel, sums, from_zero, ahead) }
 }
 
 static TILES: Tiles = Tiles([

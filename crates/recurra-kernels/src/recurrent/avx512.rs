@@ -1,21 +1,20 @@
 //! The sweep with AVX-512: 32 registers of 16 lanes, up to 24 of them sums.
 
-use super::product::{self, Tiles};
+use super::product::{self, Ahead, Left, Tiles};
 use super::sweep::{self, Sweep};
 use crate::Worker;
 use crate::simd::Avx512;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn tile<const R: usize, const P: usize>(
-    left: *const f32,
-    row_stride: usize,
-    depth: usize,
+    left: Left,
     panel: *const f32,
     sums: *mut f32,
     from_zero: bool,
+    ahead: Ahead,
 ) {
     // SAFETY: the caller's contract is the same.
-    unsafe { product::tile::<Avx512, R, P>(left, row_stride, depth, panel, sums, from_zero) }
+    unsafe { product::tile::<Avx512, R, P>(left, panel, sums, from_zero, ahead) }
 }
 
 static TILES: Tiles = Tiles([

@@ -1,21 +1,20 @@
 //! The sweep with NEON: 32 registers of 4 lanes, up to 24 of them sums.
 
-use super::product::{self, Tiles};
+use super::product::{self, Ahead, Left, Tiles};
 use super::sweep::{self, Sweep};
 use crate::Worker;
 use crate::simd::Neon;
 
 #[target_feature(enable = "neon")]
 unsafe fn tile<const R: usize, const P: usize>(
-    left: *const f32,
-    row_stride: usize,
-    depth: usize,
+    left: Left,
     panel: *const f32,
     sums: *mut f32,
     from_zero: bool,
+    ahead: Ahead,
 ) {
     // SAFETY: the caller's contract is the same.
-    unsafe { product::tile::<Neon, R, P>(left, row_stride, depth, panel, sums, from_zero) }
+    unsafe { product::tile::<Neon, R, P>(left, panel, sums, from_zero, ahead) }
 }
 
 static TILES: Tiles = Tiles([

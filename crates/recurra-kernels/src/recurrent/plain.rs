@@ -1,20 +1,19 @@
 //! The sweep with what the compiler makes of arrays of 8.
 
-use super::product::{self, Tiles};
+use super::product::{self, Ahead, Left, Tiles};
 use super::sweep::{self, Sweep};
 use crate::Worker;
 use crate::simd::Plain;
 
 unsafe fn tile<const R: usize, const P: usize>(
-    left: *const f32,
-    row_stride: usize,
-    depth: usize,
+    left: Left,
     panel: *const f32,
     sums: *mut f32,
     from_zero: bool,
+    ahead: Ahead,
 ) {
     // SAFETY: the caller's contract is the same.
-    unsafe { product::tile::<Plain, R, P>(left, row_stride, depth, panel, sums, from_zero) }
+    unsafe { product::tile::<Plain, R, P>(left, panel, sums, from_zero, ahead) }
 }
 
 static TILES: Tiles = Tiles([

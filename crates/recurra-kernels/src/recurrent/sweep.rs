@@ -108,7 +108,8 @@ pub(super) unsafe fn sweep<V: Vector, S: Sweep>(
         let left = kernel.left(step);
         debug_assert!([0, panels.depth()].contains(&(left[0].depth + left[1].depth)));
         for group in groups.clone() {
-            let group = panels.group(group);
+            let next = if group + 1 < groups.end { group + 1 } else { groups.start };
+            let (group, next) = (panels.group(group), panels.group(next));
             let n_vectors = group.n_blocks * gates;
             let width = n_vectors * V::LANES;
             for start in rows.clone().step_by(ROWS) {
@@ -118,7 +119,7 @@ pub(super) unsafe fn sweep<V: Vector, S: Sweep>(
                 // and others read what `finish` writes after the barrier only.
                 unsafe {
                     let tiles = tiles.0[n_vectors - 1];
-                    product(tiles, left, rows.clone(), group.values, width, sums);
+                    product(tiles, left, rows.clone(), group.values, next.values, width, sums);
                     for block in 0..group.n_blocks {
                         let unit = (group.first_block + block) * V::LANES;
                         let n = V::LANES.min(panels.units() - unit);
