@@ -87,3 +87,83 @@ impl Streams {
         &self.tokens
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Text, Tokenizer, TokenizerSpec};
+
+    fn tokens(text: &str) -> TokenFile {
+        let cache = tempfile::tempdir().unwrap();
+        let text = Text::from_string("t", text.into());
+        let tokenizer = Tokenizer::train(&TokenizerSpec::Byte, &text).unwrap();
+        TokenFile::open_or_build(cache.path(), &text, &tokenizer).unwrap()
+    }
+
+    /// The windows of these streams as (inputs, targets), each position a column of letters.
+    #[track_caller]
+    fn check(text: &str, batch: usize, bptt: usize, expected: &[(&str, &str)]) {
+        let streams = Streams::new(tokens(text), batch, bptt).unwrap();
+        assert_eq!(streams.windows_per_epoch(), expected.len());
+        let mut out = Batch::default();
+        let letters = |ids: &[u32]| -> String {
+            let rows: Vec<String> = ids
+                .chunks(batch)
+                .map(|row| row.iter().map(|&id| char::from(id as u8)).collect())
+                .collect();
+            rows.join(" ")
+        };
+        let mut n_targets = 0;
+        for (idx, &(inputs, targets)) in expected.iter().enumerate() {
+            streams.window(idx, &mut out);
+            assert_eq!(
+                (letters(&out.inputs).as_str(), letters(&out.targets).as_str()),
+                (inputs, targets)
+            );
+            assert_eq!((out.time * out.batch, out.batch), (out.inputs.len(), batch));
+            n_targets += out.targets.len();
+        }
+        assert_eq!(streams.targets_per_epoch(), n_targets);
+    }
+
+    #[test]
+    fn streams_are_cut_as_in_word_language_model() {
+        // The alphabet example in the comment of PyTorch's word_language_model: a g m s / b h n t / …
+        let alphabet = "abcdefghijklmnopqrstuvwxyz";
+        check(
+            alphabet,
+            4,
+            2,
+            &[("agms bhnt", "bhnt ciou"), ("ciou djpv", "djpv ekqw"), ("ekqw", "flrx")],
+        );
+        check(alphabet, 4, 5, &[("agms bhnt ciou djpv ekqw", "bhnt ciou djpv ekqw flrx")]);
+        check("abc", 1, 1, &[("a", "b"), ("b", "c")]);
+    }
+
+    #[test]
+    fn short_texts_and_zero_sizes_are_errors() {
+        let error = |batch, bptt| Streams::new(tokens("abcdefghij"), batch, bptt).unwrap_err();
+        let short = error(4, 5);
+        assert_eq!(
+            short.to_string(),
+            "the text has 10 tokens, expected at least 21 (batch 4 × bptt 5 + 1)"
+        );
+        assert_eq!(
+            short.hint().unwrap(),
+            "give more text, or smaller sizes such as `--batch 1 --bptt 9`"
+        );
+        assert!(matches!(error(0, 5), Error::Zero { what: "batch" }));
+        assert!(matches!(error(4, 0), Error::Zero { what: "bptt" }));
+        assert!(matches!(error(usize::MAX, usize::MAX), Error::TooShort { .. }));
+        assert!(matches!(error(9, 1), Error::TooShort { needed: 18, .. }));
+        assert!(Streams::new(tokens("abcdefghij"), 3, 3).is_ok());
+        let one = Streams::new(tokens("a"), 1, 1).unwrap_err();
+        assert_eq!(one.hint().unwrap(), "give more text");
+    }
+
+    #[test]
+    #[should_panic(expected = "window 1 of 1")]
+    fn a_window_beyond_the_epoch_is_a_fault() {
+        Streams::new(tokens("abcdef"), 1, 5).unwrap().window(1, &mut Batch::default());
+    }
+}

@@ -7,7 +7,7 @@
 //! 3. [`TokenFile`]: the ids of a whole text, memory-mapped, kept in a cache under the hashes of text and tokenizer.
 //! 4. [`Streams`]: contiguous streams over a token file, cut into windows for truncated backpropagation.
 //!
-//! ```no_run
+//! ```
 //! use recurra_data::{Batch, Streams, Text, TokenFile, Tokenizer, TokenizerSpec};
 //!
 //! let text = Text::from_string("a poem", "so much depends upon a red wheel barrow\n".repeat(8));
@@ -24,6 +24,7 @@
 mod batches;
 mod error;
 mod mapped_file;
+mod spelling;
 mod text;
 mod tokens;
 

@@ -1,10 +1,37 @@
 //! Text from files, folders and standard input, as one re-readable stream of UTF-8.
+//!
+//! | name ends in | text |
+//! |---|---|
+//! | `.jsonl`, `.ndjson` | one field of each line |
+//! | `.csv`, `.tsv` | one column of each row after the first, which names the columns |
+//! | anything else | the whole file |
+//!
+//! Each also with `.gz` or `.zst`. Files, records and rows are joined by one `\n` where the one before does not end in it.
 
-use crate::Result;
+mod outlet;
+mod records;
+mod source;
+mod stats;
+mod walk;
+
+pub(crate) use outlet::{CHUNK_BYTES, Flow, Visitor, boundary_at_or_before};
+use stats::Counter;
+pub use stats::TextStats;
+pub(crate) use stats::{hex, space_len};
+
+use crate::{Error, Result};
+use outlet::{Outlet, Utf8Reader};
+use sha2::{Digest, Sha256};
+use source::{Document, Format};
+use std::fs;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 /// How to read the sources of a [`Text`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct TextOptions {
     /// Patterns of the files to take from folders (`*.md`, `docs/**/*.txt`); empty takes every text file.
     pub include: Vec<String>,
@@ -12,58 +39,367 @@ pub struct TextOptions {
     pub field: Option<String>,
     /// The column of CSV and TSV files that holds the text; `text` if not given.
     pub column: Option<String>,
-    /// Go on where bytes are not UTF-8: each becomes U+FFFD.
+    /// Go on where bytes are not UTF-8: each wrong sequence becomes U+FFFD.
     pub lossy: bool,
-}
-
-/// Counts and hash of a whole text.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct TextStats {
-    /// Bytes of UTF-8.
-    pub bytes: u64,
-    /// Characters (code points).
-    pub chars: u64,
-    /// Lines, the last one counted whether or not it ends in `\n`.
-    pub lines: u64,
-    /// Line ends: characters `\n`.
-    pub line_ends: u64,
-    /// Words: stretches without white space.
-    pub words: u64,
-    /// SHA-256 of the UTF-8 bytes.
-    pub sha256: [u8; 32],
 }
 
 /// A re-readable stream of UTF-8 text; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Text {}
+pub struct Text {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    documents: Arc<[Document]>,
+    options: TextOptions,
+    /// The bytes of the joined documents that belong to this text.
+    range: Range<u64>,
+    stats: OnceLock<TextStats>,
+}
+
+const WHOLE: Range<u64> = 0..u64::MAX;
 
 impl Text {
     /// Opens files, folders (walked in sorted order) and `-` (standard input, spooled to a temporary file).
-    pub fn open(_paths: &[PathBuf], _options: &TextOptions) -> Result<Self> {
-        todo!()
+    ///
+    /// In folders, hidden files and those with a NUL in their first 8 KiB are left out. What can be read only once, such as
+    /// a pipe, is spooled too, and taken as plain text.
+    ///
+    /// # Errors
+    /// A path is missing or cannot be read, a folder has no text file, or there is no character in all of it. Errors further
+    /// inside the files come up when they are read.
+    pub fn open(paths: &[PathBuf], options: &TextOptions) -> Result<Self> {
+        Self::open_with(paths, options, &mut io::stdin())
     }
+
+    fn open_with(paths: &[PathBuf], options: &TextOptions, stdin: &mut dyn Read) -> Result<Self> {
+        let is_stdin = |path: &PathBuf| path == Path::new("-");
+        let count = paths.iter().filter(|path| is_stdin(path)).count();
+        if count > 1 {
+            return Err(Error::StdinTwice { count });
+        }
+        let mut documents = Vec::new();
+        for path in paths {
+            if is_stdin(path) {
+                documents.push(Document::spool("standard input", stdin)?);
+            } else {
+                documents.append(&mut walk::documents_at(path, &options.include)?);
+            }
+        }
+        let name = name_of(paths, documents.len());
+        let text = Self::new(name, documents.into(), options.clone(), WHOLE);
+        if text.is_empty()? {
+            return Err(Error::Empty { name: plain_name(paths) });
+        }
+        Ok(text)
+    }
+
     /// A text in memory.
-    pub fn from_string(_name: &str, _text: String) -> Self {
-        todo!()
+    pub fn from_string(name: &str, text: String) -> Self {
+        let documents = Arc::new([Document::in_memory(name, text)]);
+        Self::new(format!("`{name}`"), documents, TextOptions::default(), WHOLE)
     }
+
+    fn new(
+        name: String,
+        documents: Arc<[Document]>,
+        options: TextOptions,
+        range: Range<u64>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { name, documents, options, range, stats: OnceLock::new() }) }
+    }
+
     /// For people: "`input.txt`" or "`docs` (12 files)".
     pub fn describe(&self) -> String {
-        todo!()
+        self.inner.name.clone()
     }
+
+    /// The name without quotes, for errors.
+    pub(crate) fn name(&self) -> String {
+        self.inner.name.replace('`', "")
+    }
+
+    /// Whether there is no character at all; reads no further than the first.
+    ///
+    /// # Errors
+    /// As [`Text::for_each_chunk`].
+    pub fn is_empty(&self) -> Result<bool> {
+        let mut is_empty = true;
+        self.visit(&mut |_| {
+            is_empty = false;
+            Ok(Flow::Break(()))
+        })?;
+        Ok(is_empty)
+    }
+
     /// Counts and hash of the text, in one pass; remembered.
+    ///
+    /// # Errors
+    /// As [`Text::for_each_chunk`]; or the text is empty.
     pub fn measure(&self) -> Result<TextStats> {
-        todo!()
+        match self.inner.stats.get() {
+            Some(stats) => Ok(stats.clone()),
+            None => self.scan(&mut |_| Ok(Flow::Continue(()))),
+        }
     }
+
     /// As [`Text::measure`], remembered from run to run in the folder `cache` for files that did not change.
-    pub fn measure_cached(&self, _cache: &Path) -> Result<TextStats> {
-        todo!()
+    ///
+    /// A file counts as unchanged when path, length and time of change are as before. A cache that cannot be written or is
+    /// damaged only costs the time to read the text again.
+    ///
+    /// # Errors
+    /// As [`Text::measure`].
+    pub fn measure_cached(&self, cache: &Path) -> Result<TextStats> {
+        if let Some(stats) = self.known_stats(cache) {
+            return Ok(stats);
+        }
+        let stats = self.measure()?;
+        self.remember_stats(cache);
+        Ok(stats)
     }
+
+    /// Counts and hash where they are known without reading the text.
+    pub(crate) fn known_stats(&self, cache: &Path) -> Option<TextStats> {
+        if let Some(stats) = self.inner.stats.get() {
+            return Some(stats.clone());
+        }
+        let json = fs::read(self.stats_path(cache)?).ok()?;
+        let stats = serde_json::from_slice(&json).ok()?;
+        Some(self.inner.stats.get_or_init(|| stats).clone())
+    }
+
+    /// Keeps counts and hash, once known, for later runs.
+    pub(crate) fn remember_stats(&self, cache: &Path) {
+        let Some(path) = self.stats_path(cache).filter(|path| self.is_settled() && !path.exists())
+        else {
+            return;
+        };
+        if let Some(json) = self.inner.stats.get().and_then(|stats| serde_json::to_vec(stats).ok())
+        {
+            // What cannot be remembered is measured again: no reason to fail.
+            let _ = crate::tokens::write_whole(&path, &json);
+        }
+    }
+
+    fn stats_path(&self, cache: &Path) -> Option<PathBuf> {
+        Some(cache.join(format!("{}.stats.json", self.fingerprint()?)))
+    }
+
+    /// A name for the text as it stands on disk; `None` where it does not come from files alone.
+    fn fingerprint(&self) -> Option<String> {
+        let inner = &*self.inner;
+        let documents: Vec<_> = inner
+            .documents
+            .iter()
+            .map(|d| Some((d.identity()?, d.format, d.packing)))
+            .collect::<Option<_>>()?;
+        let all = (env!("CARGO_PKG_VERSION"), documents, &inner.options, &inner.range);
+        let json = serde_json::to_vec(&all).ok()?;
+        Some(hex(&Sha256::digest(&json)[..16]))
+    }
+
+    /// Whether the last change lies far enough back that one more would show in the time of change.
+    fn is_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let margin = Duration::from_secs(2).as_nanos();
+        self.inner
+            .documents
+            .iter()
+            .all(|d| d.identity().is_some_and(|(_, _, changed)| changed + margin < now.as_nanos()))
+    }
+
     /// Cuts at the first character boundary at or after ⌊(1 − fraction) · bytes⌋.
-    pub fn split_last(&self, _fraction: f64) -> Result<(Text, Text)> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`Text::measure`]; or `fraction` does not lie between 0 and 1, or leaves one part empty.
+    pub fn split_last(&self, fraction: f64) -> Result<(Text, Text)> {
+        let wrong = |reason| Error::Split { name: self.name(), fraction, reason };
+        if !(fraction > 0.0 && fraction < 1.0) {
+            return Err(wrong("expected a number between 0 and 1"));
+        }
+        let bytes = self.measure()?.bytes;
+        // (1 − 0.9) · 10 is 0.999… in floating point and means 1.
+        let cut = ((1.0 - fraction) * bytes as f64 + 1e-6).floor() as u64;
+        let start = self.inner.range.start;
+        let part = |what: &str, share: f64, range| {
+            let percent = (share * 1000.0).round() / 10.0;
+            let name = format!("the {what} {percent} % of {}", self.inner.name);
+            Self::new(name, self.inner.documents.clone(), self.inner.options.clone(), range)
+        };
+        let first = part("first", 1.0 - fraction, start..start + cut);
+        let last = part("last", fraction, start + cut..self.inner.range.end);
+        // Only within the last character of the text can the cut move to its end.
+        if cut == 0 || (bytes - cut < 4 && last.is_empty()?) {
+            return Err(wrong("one part would be empty"));
+        }
+        Ok((first, last))
     }
-    /// Calls `f` with the text in chunks of bounded size, cut only between characters.
-    pub fn for_each_chunk(&self, _f: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
-        todo!()
+
+    /// Calls `f` with the text in chunks of at most 64 KiB, cut only between characters.
+    ///
+    /// # Errors
+    /// A file cannot be read, is damaged, or is not UTF-8 (with its byte offset and line); a record has no such field. What
+    /// `f` returns ends the reading.
+    pub fn for_each_chunk(&self, f: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        self.visit(&mut |chunk| f(chunk).map(Flow::Continue))
+    }
+
+    /// As [`Text::visit`]; counts on the way, and finds out whether the text is still the same.
+    ///
+    /// When the visitor had enough, the counts mean nothing.
+    pub(crate) fn scan(&self, visitor: Visitor) -> Result<TextStats> {
+        let mut is_whole = true;
+        let mut visit = |take: &mut dyn FnMut(&str)| {
+            self.visit(&mut |chunk| {
+                take(chunk);
+                let flow = visitor(chunk)?;
+                is_whole &= flow.is_continue();
+                Ok(flow)
+            })
+        };
+        if let Some(known) = self.inner.stats.get() {
+            let mut sha256 = Sha256::new();
+            visit(&mut |chunk| sha256.update(chunk))?;
+            let is_same = <[u8; 32]>::from(sha256.finalize()) == known.sha256;
+            return match is_same || !is_whole {
+                true => Ok(known.clone()),
+                false => Err(Error::Changed { name: self.name() }),
+            };
+        }
+        let mut counter = Counter::new();
+        visit(&mut |chunk| counter.push(chunk))?;
+        let stats = counter.finish();
+        if stats.bytes == 0 {
+            return Err(Error::Empty { name: self.name() });
+        }
+        Ok(if is_whole { self.inner.stats.get_or_init(|| stats).clone() } else { stats })
+    }
+
+    /// As [`Text::for_each_chunk`], for a reader that may have enough.
+    pub(crate) fn visit(&self, visitor: Visitor) -> Result<()> {
+        let mut outlet = Outlet::new(self.inner.range.clone(), visitor);
+        for document in self.inner.documents.iter() {
+            outlet.begin_document();
+            let flow = match document.format {
+                Format::Plain => self.read_plain(document, &mut outlet),
+                Format::JsonLines => {
+                    records::read_json_lines(document, &self.inner.options, &mut outlet)
+                }
+                Format::Table(separator) => {
+                    records::read_table(document, separator, &self.inner.options, &mut outlet)
+                }
+            };
+            if flow.map_err(|e| explain(e, document))?.is_break() {
+                break;
+            }
+        }
+        outlet.flush().map(|_| ())
+    }
+
+    fn read_plain(&self, document: &Document, outlet: &mut Outlet) -> Result<Flow> {
+        if let Some(text) = document.memory() {
+            return outlet.push(text);
+        }
+        let mut utf8 =
+            Utf8Reader { name: &document.name, lossy: self.inner.options.lossy, offset: 0 };
+        let (mut reader, mut is_inside): (Box<dyn Read>, _) = match document.plain_file()? {
+            // What stands before the range need not be read, unless wrong bytes change its length.
+            Some((mut file, len)) if !utf8.lossy && outlet.unwanted() > 0 => {
+                utf8.offset = outlet.unwanted().min(len);
+                outlet.skip(
+                    utf8.offset,
+                    utf8.offset == len && document.ends_in_newline(&mut file, len)?,
+                );
+                document.at(file.seek(SeekFrom::Start(utf8.offset)))?;
+                (Box::new(file), true)
+            }
+            _ => (document.reader()?, false),
+        };
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut kept = 0;
+        loop {
+            let n = match reader.read(&mut buffer[kept..]) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                result => document.at(result)?,
+            };
+            let mut bytes = &buffer[..kept + n];
+            if std::mem::take(&mut is_inside) {
+                // The bytes of a character that began before the range.
+                let tail = bytes.iter().take(3).take_while(|&&byte| byte & 0xC0 == 0x80).count();
+                outlet.skip(tail as u64, false);
+                utf8.offset += tail as u64;
+                bytes = &bytes[tail..];
+            }
+            let end = kept + n;
+            let (left, flow) = utf8.push(bytes, n == 0, outlet)?;
+            if flow.is_break() || n == 0 {
+                return Ok(flow);
+            }
+            buffer.copy_within(end - left..end, 0);
+            kept = left;
+        }
     }
 }
+
+/// Adds to an error what only a second look at the file can tell.
+fn explain(error: Error, document: &Document) -> Error {
+    let Error::InvalidUtf8 { name, offset, line, byte, .. } = error else { return error };
+    let (head, line_ends) = look_again(document, offset).unwrap_or_default();
+    let line = if line == 0 { line_ends + 1 } else { line };
+    Error::InvalidUtf8 { name, offset, line, byte, looks_like: looks_like(&head) }
+}
+
+/// The first bytes of a document, and the line ends before `offset`.
+fn look_again(document: &Document, offset: u64) -> Option<(Vec<u8>, u64)> {
+    let mut reader = document.reader().ok()?.take(offset.max(8));
+    let (mut head, mut position, mut line_ends) = (Vec::new(), 0, 0);
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        let n = reader.read(&mut buffer).ok()?;
+        if n == 0 {
+            return Some((head, line_ends));
+        }
+        let before = usize::try_from(offset - position).unwrap_or(n).min(n);
+        line_ends += buffer[..before].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        position += before as u64;
+        head.extend(buffer[..n].iter().take(8 - head.len()));
+    }
+}
+
+/// What a file that is no text seems to be, by its first bytes.
+fn looks_like(head: &[u8]) -> Option<&'static str> {
+    const SIGNS: [(&[u8], &str); 7] = [
+        (b"\xFF\xFE", "UTF-16"),
+        (b"\xFE\xFF", "UTF-16"),
+        (b"\x1F\x8B", "gzip"),
+        (b"\x28\xB5\x2F\xFD", "zstd"),
+        (b"PK\x03\x04", "a ZIP archive"),
+        (b"BZh", "bzip2"),
+        (b"\xFD7zXZ", "xz"),
+    ];
+    SIGNS.iter().find(|(sign, _)| head.starts_with(sign)).map(|&(_, what)| what)
+}
+
+/// The paths as one name for people.
+fn name_of(paths: &[PathBuf], n_files: usize) -> String {
+    let quoted = match paths {
+        [path] => quote(path),
+        [path, rest @ ..] => format!("{} and {} more", quote(path), rest.len()),
+        [] => "nothing".into(),
+    };
+    if n_files > paths.len() { format!("{quoted} ({n_files} files)") } else { quoted }
+}
+
+fn quote(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".into() } else { format!("`{}`", path.display()) }
+}
+
+fn plain_name(paths: &[PathBuf]) -> String {
+    name_of(paths, 0).replace('`', "")
+}
+
+#[cfg(test)]
+mod tests;

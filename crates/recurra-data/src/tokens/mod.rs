@@ -1,111 +1,335 @@
 //! Text to token ids and back.
+//!
+//! Every tokenizer is a Hugging Face `tokenizer.json`; the byte, character and word tokenizers are recognised in it and run
+//! by faster code of our own with the same ids.
 
+mod blocks;
+mod byte;
+mod char;
 mod decoder;
 mod file;
+mod json;
+mod spec;
+mod subword;
+mod word;
 
 pub use decoder::{Decoder, DecoderState};
+pub(crate) use file::write_whole;
 pub use file::{TokenFile, cache_dir};
+pub use spec::TokenizerSpec;
 
-use crate::{Error, Result, Text};
+use self::char::CharVocabulary;
+use crate::text::hex;
+use crate::{Error, Result, Text, TextStats};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use subword::Subwords;
+use word::WordVocabulary;
 
-/// Which tokenizer to train or load.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenizerSpec {
-    /// One token a byte: 256 ids.
-    Byte,
-    /// One token a character of the training text; other characters become their bytes.
-    Char,
-    /// One token a word, as Penn Treebank and WikiText-2 are used.
-    Word,
-    /// Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with so many tokens, trained on the text.
-    Bpe(usize),
-    /// An existing `tokenizer.json`.
-    File(PathBuf),
-}
-
-impl FromStr for TokenizerSpec {
-    type Err = Error;
-    fn from_str(_text: &str) -> Result<Self> {
-        todo!()
-    }
-}
-
-impl fmt::Display for TokenizerSpec {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
-    }
-}
+/// The largest `tokenizer.json` that is read.
+const LARGEST_JSON_BYTES: u64 = 256 << 20;
 
 /// Text to token ids and back; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Tokenizer {}
+///
+/// ```
+/// use recurra_data::{Text, Tokenizer, TokenizerSpec};
+///
+/// let text = Text::from_string("rhyme", "a rose is a rose\n".into());
+/// let words = Tokenizer::train(&TokenizerSpec::Word, &text)?;
+/// assert_eq!(words.encode("a rose is a tulip\n")?, [0, 1, 2, 0, 4, 3]);
+/// assert_eq!(words.decode(&[0, 1, 3, 2]), "a rose\nis");
+///
+/// // Characters of which the text has none become their bytes, so nothing is lost.
+/// let chars = Tokenizer::train(&TokenizerSpec::Char, &text)?;
+/// assert_eq!(chars.decode(&chars.encode("玫瑰 is a rose")?), "玫瑰 is a rose");
+/// # Ok::<(), recurra_data::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    json: String,
+    hash: String,
+    kind: Kind,
+}
+
+enum Kind {
+    Byte,
+    Char(CharVocabulary),
+    Word(WordVocabulary),
+    Subword(Box<Subwords>),
+}
 
 impl Tokenizer {
     /// Trains (or loads) the tokenizer that `spec` names.
-    pub fn train(_spec: &TokenizerSpec, _text: &Text) -> Result<Self> {
-        todo!()
+    ///
+    /// BPE is trained on at most 64 MiB, taken evenly from a longer text.
+    ///
+    /// # Errors
+    /// The text or the file cannot be read; the text has too many different words; the file is no tokenizer.
+    pub fn train(spec: &TokenizerSpec, text: &Text) -> Result<Self> {
+        match spec {
+            TokenizerSpec::Byte => Ok(Self::new(byte::to_json(), Kind::Byte)),
+            TokenizerSpec::Char => {
+                let chars = CharVocabulary::train(text)?;
+                Ok(Self::new(chars.to_json(), Kind::Char(chars)))
+            }
+            TokenizerSpec::Word => {
+                let words = WordVocabulary::train(text)?;
+                Ok(Self::new(words.to_json(), Kind::Word(words)))
+            }
+            TokenizerSpec::Bpe(size) => Self::from_json(&subword::train(text, *size)?),
+            TokenizerSpec::File(path) => Self::open(path),
+        }
     }
+
     /// As [`Tokenizer::train`], but a tokenizer trained on the same text before comes from the folder `cache`.
-    pub fn open_or_train(_cache: &Path, _spec: &TokenizerSpec, _text: &Text) -> Result<Self> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`Tokenizer::train`].
+    pub fn open_or_train(cache: &Path, spec: &TokenizerSpec, text: &Text) -> Result<Self> {
+        if matches!(spec, TokenizerSpec::Byte | TokenizerSpec::File(_)) {
+            return Self::train(spec, text);
+        }
+        let path_for = |stats: &TextStats| {
+            let name = spec.to_string().replace(':', "-");
+            let version = env!("CARGO_PKG_VERSION");
+            cache.join(format!("{}-{name}-{version}.tokenizer", hex(&stats.sha256[..16])))
+        };
+        let known = text.known_stats(cache).map(|stats| path_for(&stats));
+        if let Some(tokenizer) = known.and_then(|path| Self::open_remembered(&path)) {
+            return Ok(tokenizer);
+        }
+        let tokenizer = Self::train(spec, text)?;
+        if let Some(stats) = text.known_stats(cache) {
+            text.remember_stats(cache);
+            // A line with the hash first, so that damage is found. What cannot be kept is trained again.
+            let hash = hex(&Sha256::digest(tokenizer.to_json()));
+            let _ = write_whole(
+                &path_for(&stats),
+                format!("{hash}\n{}", tokenizer.to_json()).as_bytes(),
+            );
+        }
+        Ok(tokenizer)
     }
+
+    fn open_remembered(path: &Path) -> Option<Self> {
+        let content = fs::read_to_string(path).ok()?;
+        let (hash, json) = content.split_once('\n')?;
+        (hex(&Sha256::digest(json)) == hash).then(|| Self::from_json(json).ok())?
+    }
+
+    fn open(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let cannot_read = |source| Error::Read { name: name.clone(), source };
+        let n_bytes = fs::metadata(path).map_err(cannot_read)?.len();
+        if n_bytes > LARGEST_JSON_BYTES {
+            let message = format!("expected at most {LARGEST_JSON_BYTES} bytes, came {n_bytes}");
+            return Err(Error::TokenizerJson { name, message });
+        }
+        let json = fs::read(path).map_err(cannot_read)?;
+        let json = String::from_utf8(json).map_err(|_| Error::TokenizerJson {
+            name: name.clone(),
+            message: "it is not UTF-8".into(),
+        })?;
+        Self::from_json(&json).map_err(|e| match e {
+            Error::TokenizerJson { message, .. } => Error::TokenizerJson { name, message },
+            other => other,
+        })
+    }
+
     /// Reads a Hugging Face `tokenizer.json`.
-    pub fn from_json(_json: &str) -> Result<Self> {
-        todo!()
+    ///
+    /// # Errors
+    /// It is no such file, or its parts do not fit together.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let parsed: Value = serde_json::from_str(json).map_err(|e| Error::TokenizerJson {
+            name: "tokenizer.json".into(),
+            message: format!("expected JSON, {e}"),
+        })?;
+        // Ours is what would be written the same again; anything else may mean something else.
+        let is_same =
+            |written: &str| serde_json::from_str(written).is_ok_and(|again: Value| again == parsed);
+        let model = &parsed["model"];
+        if model["type"] == "WordLevel" {
+            let words =
+                WordVocabulary::from_json(&parsed).filter(|words| is_same(&words.to_json()));
+            if let Some(words) = words {
+                return Ok(Self::new(json.into(), Kind::Word(words)));
+            }
+        } else if model["type"] == "BPE" && model["merges"].as_array().is_some_and(Vec::is_empty) {
+            if is_same(&byte::to_json()) {
+                return Ok(Self::new(json.into(), Kind::Byte));
+            }
+            let chars =
+                CharVocabulary::from_json(&parsed).filter(|chars| is_same(&chars.to_json()));
+            if let Some(chars) = chars {
+                return Ok(Self::new(json.into(), Kind::Char(chars)));
+            }
+        }
+        Ok(Self::new(json.into(), Kind::Subword(Box::new(Subwords::from_json(json, &parsed)?))))
     }
+
+    fn new(json: String, kind: Kind) -> Self {
+        let hash = hex(&Sha256::digest(&json)[..8]);
+        Self { inner: Arc::new(Inner { json, hash, kind }) }
+    }
+
     /// The tokenizer as a Hugging Face `tokenizer.json`.
     pub fn to_json(&self) -> &str {
-        todo!()
+        &self.inner.json
     }
+
     /// The number of ids: one more than the greatest.
     pub fn vocab_size(&self) -> usize {
-        todo!()
+        match &self.inner.kind {
+            Kind::Byte => byte::VOCAB_SIZE,
+            Kind::Char(chars) => chars.vocab_size(),
+            Kind::Word(words) => words.vocab_size(),
+            Kind::Subword(subwords) => subwords.vocab_size(),
+        }
     }
+
     /// The first 16 hexadecimal digits of the SHA-256 of the JSON.
     pub fn hash(&self) -> String {
-        todo!()
+        self.inner.hash.clone()
     }
+
     /// `byte`, `char`, `word`, `bpe` or `json`.
     pub fn kind(&self) -> &str {
-        todo!()
+        match &self.inner.kind {
+            Kind::Byte => "byte",
+            Kind::Char(_) => "char",
+            Kind::Word(_) => "word",
+            Kind::Subword(subwords) => subwords.kind(),
+        }
     }
+
     /// The ids of a text in memory.
-    pub fn encode(&self, _text: &str) -> Result<Vec<u32>> {
-        todo!()
+    ///
+    /// # Errors
+    /// A tokenizer from elsewhere has no token for a part of the text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        match &self.inner.kind {
+            Kind::Byte => byte::encode(text, &mut ids),
+            Kind::Char(chars) => chars.encode(text, &mut ids),
+            Kind::Word(words) => words.encode(text, &mut ids),
+            Kind::Subword(subwords) => return subwords.encode(text),
+        }
+        Ok(ids)
     }
-    /// The ids of a whole text, handed to `sink` piece by piece.
+
+    /// The ids of a whole text, handed to `sink` piece by piece; several threads work ahead of it.
+    ///
+    /// They are those of [`Tokenizer::encode`] on the whole text for the byte, char, word and bpe kinds (bpe: if white space
+    /// comes at least once in a MiB). A tokenizer from elsewhere is given the text in parts that end at line ends.
+    ///
+    /// # Errors
+    /// The text cannot be read; a word is longer than a MiB; as [`Tokenizer::encode`]; what `sink` returns.
     pub fn encode_text(
         &self,
-        _text: &Text,
-        _sink: &mut dyn FnMut(&[u32]) -> Result<()>,
+        text: &Text,
+        sink: &mut dyn FnMut(&[u32]) -> Result<()>,
     ) -> Result<()> {
-        todo!()
+        self.encode_and_measure(text, sink).map(|_| ())
     }
-    /// The text of ids; bytes that are not UTF-8 become U+FFFD.
-    pub fn decode(&self, _ids: &[u32]) -> String {
-        todo!()
+
+    fn encode_and_measure(
+        &self,
+        text: &Text,
+        sink: &mut dyn FnMut(&[u32]) -> Result<()>,
+    ) -> Result<TextStats> {
+        let sink = &mut |ids: Vec<u32>| sink(&ids);
+        blocks::map_blocks(text, self.cut(), || |block: &str| self.encode(block), sink)
     }
+
+    /// Where a text can be cut without a change of its ids.
+    fn cut(&self) -> blocks::Cut {
+        match &self.inner.kind {
+            Kind::Byte | Kind::Char(_) => blocks::anywhere,
+            Kind::Word(_) => word::between_words,
+            Kind::Subword(subwords) => subwords.cut(),
+        }
+    }
+
     /// A decoder that takes one id at a time.
     pub fn decoder(&self) -> Decoder {
-        todo!()
+        Decoder::new(self.clone())
     }
+
     /// A decoder that goes on from a saved state.
-    pub fn decoder_from(&self, _state: DecoderState) -> Result<Decoder> {
-        todo!()
+    ///
+    /// # Errors
+    /// The state was written with another kind of tokenizer.
+    pub fn decoder_from(&self, state: DecoderState) -> Result<Decoder> {
+        Decoder::restore(self.clone(), state)
     }
+
     /// The id of the token for what is not in the vocabulary.
     pub fn unknown_id(&self) -> Option<u32> {
-        todo!()
+        match &self.inner.kind {
+            Kind::Byte | Kind::Char(_) => None,
+            Kind::Word(words) => Some(words.unknown()),
+            Kind::Subword(subwords) => subwords.unknown(),
+        }
     }
-    /// The id of the token that ends a line.
+
+    /// The id of the token that ends a line, where that is one token.
     pub fn end_of_line_id(&self) -> Option<u32> {
-        todo!()
+        match &self.inner.kind {
+            Kind::Byte => Some(u32::from(b'\n')),
+            Kind::Char(chars) => Some(chars.id_of('\n').unwrap_or(u32::from(b'\n'))),
+            Kind::Word(words) => Some(words.end_of_line()),
+            Kind::Subword(subwords) => subwords.end_of_line(),
+        }
     }
-    /// One token for people: printable, with bytes as `<0x0A>`.
-    pub fn token_text(&self, _id: u32) -> String {
-        todo!()
+
+    /// One token for people: control characters escaped as in Rust, what is no character as `<0xE4>`.
+    pub fn token_text(&self, id: u32) -> String {
+        let unknown = || format!("<no token {id}>");
+        let of_bytes = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+            Ok(text) => escaped(text),
+            Err(_) => bytes.iter().map(|byte| format!("<0x{byte:02X}>")).collect(),
+        };
+        if id as usize >= self.vocab_size() {
+            return unknown();
+        }
+        match &self.inner.kind {
+            Kind::Byte => of_bytes(&[id as u8]),
+            Kind::Char(chars) => match chars.char_of(id) {
+                Some(c) => escaped(c.encode_utf8(&mut [0; 4])),
+                None => format!("<0x{id:02X}>"),
+            },
+            Kind::Word(words) => words.word_of(id).map_or_else(unknown, escaped),
+            Kind::Subword(subwords) => match subwords.bytes_of(id) {
+                Some(bytes) if !bytes.is_empty() => of_bytes(bytes),
+                _ => subwords.spelling_of(id).map_or_else(unknown, |token| escaped(&token)),
+            },
+        }
     }
 }
+
+/// Escapes control characters and the like; leaves quotes and other scripts as they are.
+fn escaped(text: &str) -> String {
+    let escape = |c: char| match c {
+        '"' | '\'' | '\\' => c.to_string(),
+        c => c.escape_debug().to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tokenizer({} {}, {} tokens)", self.kind(), self.inner.hash, self.vocab_size())
+    }
+}
+
+#[cfg(test)]
+mod tests;

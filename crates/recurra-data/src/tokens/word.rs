@@ -1,0 +1,169 @@
+//! One token a word: a closed vocabulary, as Penn Treebank and WikiText-2 are used.
+
+use super::blocks::{LONGEST_BLOCK_BYTES, after_white_space, map_blocks};
+use super::json::{TokenizerJson, Vocabulary, tokens_in_order};
+use crate::text::space_len;
+use crate::{Error, Result, Text};
+use ahash::{AHashMap, AHashSet};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The token that ends a line.
+pub(super) const END_OF_LINE: &str = "<eos>";
+
+/// The token of every word that is not in the vocabulary.
+pub(super) const UNKNOWN: &str = "<unk>";
+
+/// A text with more different words than this wants another tokenizer, and would take all memory.
+const MOST_WORDS: usize = 1 << 22;
+
+/// Words by first appearance, as PyTorch's word_language_model numbers them; then `<eos>` and `<unk>` if the text has none.
+#[derive(Clone, Debug)]
+pub(super) struct WordVocabulary {
+    words: Vec<Box<str>>,
+    ids: AHashMap<Box<str>, u32>,
+    end_of_line: u32,
+    unknown: u32,
+}
+
+#[derive(Serialize)]
+struct WordLevelModel<V> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    vocab: V,
+    unk_token: &'static str,
+}
+
+impl WordVocabulary {
+    fn new(words: Vec<Box<str>>, mut ids: AHashMap<Box<str>, u32>) -> Self {
+        let mut vocabulary = Self { words, ids: AHashMap::new(), end_of_line: 0, unknown: 0 };
+        let mut id_of = |word: &str| {
+            *ids.entry(word.into()).or_insert_with(|| {
+                vocabulary.words.push(word.into());
+                vocabulary.words.len() as u32 - 1
+            })
+        };
+        vocabulary.end_of_line = id_of(END_OF_LINE);
+        vocabulary.unknown = id_of(UNKNOWN);
+        vocabulary.ids = ids;
+        vocabulary
+    }
+
+    /// The words of a text.
+    ///
+    /// # Errors
+    /// The text cannot be read, or has more than four million different words.
+    pub(super) fn train(text: &Text) -> Result<Self> {
+        let too_many = || Error::TooManyWords { name: text.name(), limit: MOST_WORDS };
+        let new_words = || {
+            let mut seen = AHashSet::<Box<str>>::new();
+            move |block: &str| {
+                let mut new = Vec::<Box<str>>::new();
+                for_each_word(block, |word| {
+                    if !seen.contains(word) {
+                        seen.insert(word.into());
+                        new.push(word.into());
+                    }
+                });
+                if seen.len() > MOST_WORDS { Err(too_many()) } else { Ok(new) }
+            }
+        };
+        let (mut words, mut ids) = (Vec::new(), AHashMap::new());
+        map_blocks(text, between_words, new_words, &mut |new: Vec<Box<str>>| {
+            for word in new {
+                if !ids.contains_key(&word) {
+                    ids.insert(word.clone(), words.len() as u32);
+                    words.push(word);
+                }
+            }
+            if words.len() > MOST_WORDS { Err(too_many()) } else { Ok(()) }
+        })?;
+        Ok(Self::new(words, ids))
+    }
+
+    /// Reads what [`WordVocabulary::to_json`] wrote; `None` if it may be anything else.
+    pub(super) fn from_json(json: &Value) -> Option<Self> {
+        let words: Vec<Box<str>> = tokens_in_order(json)?.into_iter().map(Box::from).collect();
+        let ids = words.iter().cloned().zip(0..).collect::<AHashMap<_, u32>>();
+        Some(Self::new(words, ids))
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        let normalizer = replace("String", "\n", " <eos> ");
+        let decoders = json!({"type": "Sequence", "decoders": [
+            // One space between words: the prefix that joins cannot stand in a word.
+            {"type": "WordPiece", "prefix": " ", "cleanup": false},
+            {"type": "Fuse"},
+            // A line end takes the spaces around it.
+            replace("Regex", "(?:^| )<eos>(?= |$)", "\n"),
+            replace("String", "\n ", "\n"),
+        ]});
+        let model = WordLevelModel {
+            kind: "WordLevel",
+            vocab: Vocabulary(self.words.iter().map(|word| word.to_string())),
+            unk_token: UNKNOWN,
+        };
+        TokenizerJson::write(normalizer, json!({"type": "WhitespaceSplit"}), decoders, model)
+    }
+
+    pub(super) fn vocab_size(&self) -> usize {
+        self.words.len()
+    }
+
+    pub(super) fn end_of_line(&self) -> u32 {
+        self.end_of_line
+    }
+
+    pub(super) fn unknown(&self) -> u32 {
+        self.unknown
+    }
+
+    pub(super) fn word_of(&self, id: u32) -> Option<&str> {
+        self.words.get(id as usize).map(|word| &**word)
+    }
+
+    pub(super) fn encode(&self, text: &str, ids: &mut Vec<u32>) {
+        for_each_word(text, |word| ids.push(self.ids.get(word).copied().unwrap_or(self.unknown)));
+    }
+}
+
+fn replace(kind: &str, pattern: &str, content: &str) -> Value {
+    json!({"type": "Replace", "pattern": {kind: pattern}, "content": content})
+}
+
+/// Words and line ends in order: what stands between white space, and [`END_OF_LINE`] for each `\n`.
+fn for_each_word<'a>(text: &'a str, mut f: impl FnMut(&'a str)) {
+    let bytes = text.as_bytes();
+    let (mut start, mut at) = (0, 0);
+    while at < bytes.len() {
+        // Most bytes: printable ASCII.
+        if bytes[at].wrapping_sub(b'!') < 0x5E {
+            at += 1;
+            continue;
+        }
+        let space = space_len(text, at);
+        if space == 0 {
+            at += 1;
+            continue;
+        }
+        if start < at {
+            f(&text[start..at]);
+        }
+        if bytes[at] == b'\n' {
+            f(END_OF_LINE);
+        }
+        at += space;
+        start = at;
+    }
+    if start < at {
+        f(&text[start..at]);
+    }
+}
+
+/// Where a text can be cut without cutting a word.
+pub(super) fn between_words(text: &str, is_forced: bool) -> Result<usize> {
+    match after_white_space(text, false) {
+        0 if is_forced => Err(Error::WordTooLong { limit: LONGEST_BLOCK_BYTES }),
+        at => Ok(at),
+    }
+}
