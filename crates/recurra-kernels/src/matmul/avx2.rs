@@ -8,20 +8,22 @@ use std::arch::x86_64::*;
 pub(super) static KERNELS: Kernels = Kernels {
     rows: 6,
     cols: 16,
-    tiles: &[tile::<1>, tile::<2>, tile::<3>, tile::<4>, tile::<5>, tile::<6>],
-    wide: &[(4, wide::<1, 8>), (2, wide::<2, 4>)],
+    lanes: Avx2::LANES,
+    tiles: &[
+        &[tile::<1, 1>, tile::<1, 2>],
+        &[tile::<2, 1>, tile::<2, 2>],
+        &[tile::<3, 1>, tile::<3, 2>],
+        &[tile::<4, 1>, tile::<4, 2>],
+        &[tile::<5, 1>, tile::<5, 2>],
+        &[tile::<6, 1>, tile::<6, 2>],
+    ],
+    wide: &[(4, tile::<1, 8>), (2, tile::<2, 4>)],
     pack,
 };
 
 #[target_feature(enable = "avx2,fma")]
-unsafe fn tile<const R: usize>(tile: &Tile) {
+unsafe fn tile<const R: usize, const W: usize>(tile: &Tile) {
     // SAFETY: by this function's contract, which is that of `multiply`.
-    unsafe { vector::multiply::<Avx2, R, 2, 2>(tile) }
-}
-
-#[target_feature(enable = "avx2,fma")]
-unsafe fn wide<const R: usize, const W: usize>(tile: &Tile) {
-    // SAFETY: as above.
     unsafe { vector::multiply::<Avx2, R, 2, W>(tile) }
 }
 
@@ -102,5 +104,3 @@ impl Lanes for Avx2 {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 }
-
-const _: () = assert!(Avx2::LANES == 8);

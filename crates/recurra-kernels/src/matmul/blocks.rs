@@ -20,8 +20,10 @@ pub(super) struct Kernels {
     pub rows: usize,
     /// Columns of a tile, the width of a panel of B.
     pub cols: usize,
-    /// `tiles[r - 1]` multiplies `r` rows by one panel of B.
-    pub tiles: &'static [TileLoop],
+    /// How many columns a vector holds.
+    pub lanes: usize,
+    /// `tiles[r - 1][v - 1]` multiplies `r` rows by the first `v` vectors of a panel of B.
+    pub tiles: &'static [&'static [TileLoop]],
     /// `wide[r - 1]` multiplies `r` rows by so many panels of B at once: one panel alone has too few chains to hide the
     /// latency of an addition.
     pub wide: &'static [(usize, TileLoop)],
@@ -31,11 +33,13 @@ pub(super) struct Kernels {
 type TileLoop = unsafe fn(&Tile);
 type PackLoop = unsafe fn(&Strip, *mut f32);
 
-/// Steps of k that a panel of B is used for at a time: 32 columns of them fill two thirds of the first cache.
-const DEPTH: usize = 256;
-/// Rows and columns of a task: its blocks of A, B and C fill about half of the second cache.
-const TASK_ROWS: usize = 140;
-const TASK_COLS: usize = 256;
+/// Steps of k that a panel of B is used for at a time: 48 columns of them fill 30 KiB of the first cache.
+const DEPTH: usize = 160;
+/// Values of A and columns of B and C in a task: a MiB and half a MiB of the second cache at a depth of 650. A stays there while tasks go along the columns.
+const TASK_VALUES: usize = 1 << 18;
+/// Steps of k that are laid out at a time, so that a task has rows enough for its depth.
+const MOST_DEPTH: usize = 1024;
+const TASK_COLS: usize = 192;
 /// Rows, columns and values of an operand that are laid out at a time (8 MiB an operand).
 const MOST_ACROSS: usize = 4096;
 const MOST_VALUES: usize = 1 << 21;
@@ -96,7 +100,7 @@ pub(super) fn product(
     // Whole panels of B at a time, and equal pieces.
     let across = MOST_ACROSS.min(rows.max(cols));
     let row_pieces = pieces(rows, kernels.rows, MOST_ACROSS);
-    let depth_pieces = pieces(depth, 1, (MOST_VALUES / across).max(DEPTH));
+    let depth_pieces = pieces(depth, 1, (MOST_VALUES / across).clamp(DEPTH, MOST_DEPTH));
     for col_piece in pieces(cols, kernels.cols, MOST_ACROSS) {
         for row_piece in row_pieces.clone() {
             for depth_piece in depth_pieces.clone() {
@@ -252,7 +256,7 @@ impl Job<'_> {
                 }
             };
             let n_packs = a_count + if pack_b { b_panels } else { 0 };
-            let grid = Grid::new(self.kernels, a_panels, b_panels, fresh, cpu.threads());
+            let grid = Grid::new(self, a_panels, b_panels, fresh, cpu.threads());
             let task = |idx: usize| {
                 let (i, j) = grid.task(idx);
                 if let (true, Right::Matrix(matrix)) = (fresh, self.b) {
@@ -298,7 +302,7 @@ impl Job<'_> {
 
     /// The tiles of row panels `i` and column panels `j`; `b` begins with the first of `j`.
     fn multiply(&self, a: Panels, b: Panels, i: Range<usize>, j: Range<usize>) {
-        let Kernels { rows: height, cols: width, tiles, wide, .. } = *self.kernels;
+        let Kernels { rows: height, cols: width, lanes, tiles, wide, .. } = *self.kernels;
         let (depth, n_rows) = (self.a.cols(), self.a.rows());
         // Few rows use a panel of B once: nothing to keep, and one long run is easiest to fetch ahead.
         let step =
@@ -341,11 +345,16 @@ impl Job<'_> {
                         c,
                         c_stride: self.c_stride,
                         cols,
+                        next_a: a.at(i + 1, k),
                         next_c: c.wrapping_add(height * self.c_stride),
                     };
                     // SAFETY: panels hold `depth` steps; the tile is inside C and no other task has it; the kernels are
                     // those of an instruction set that `Cpu` has found on this machine.
-                    unsafe { wide_loop.unwrap_or(tiles[rows - 1])(&tile) };
+                    unsafe {
+                        wide_loop.unwrap_or(tiles[rows - 1][cols.min(width).div_ceil(lanes) - 1])(
+                            &tile,
+                        )
+                    };
                 }
                 panel += n_panels;
             }
@@ -377,21 +386,16 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(
-        kernels: &Kernels,
-        a_panels: usize,
-        b_panels: usize,
-        all_rows: bool,
-        threads: usize,
-    ) -> Self {
-        let (mut rows, mut cols) =
-            ((TASK_ROWS / kernels.rows).max(1), (TASK_COLS / kernels.cols).max(1));
+    fn new(job: &Job, a_panels: usize, b_panels: usize, all_rows: bool, threads: usize) -> Self {
+        let Kernels { rows: height, cols: width, .. } = *job.kernels;
+        let mut rows = (TASK_VALUES / (job.a.cols().max(1) * height)).max(1);
+        let mut cols = (TASK_COLS / width).max(1);
         if all_rows {
             rows = a_panels;
         }
         let count = |rows: usize, cols: usize| a_panels.div_ceil(rows) * b_panels.div_ceil(cols);
         while threads > 1 && count(rows, cols) < 4 * threads {
-            if cols > 1 && (all_rows || cols * kernels.cols >= rows * kernels.rows || rows == 1) {
+            if cols > 1 && (all_rows || cols * width >= rows * height || rows == 1) {
                 cols = cols.div_ceil(2);
             } else if rows > 1 && !all_rows {
                 rows = rows.div_ceil(2);
@@ -406,12 +410,12 @@ impl Grid {
         self.n_i * self.n_j
     }
 
-    /// Rows change fastest, so that a thread's next task finds its panels of B in its cache.
+    /// Columns change fastest, so that a thread's next task finds its panels of A in its cache.
     fn task(&self, idx: usize) -> (Range<usize>, Range<usize>) {
         let share = |n: usize, count: usize, idx: usize| n * idx / count..n * (idx + 1) / count;
         (
-            share(self.a_panels, self.n_i, idx % self.n_i),
-            share(self.b_panels, self.n_j, idx / self.n_i),
+            share(self.a_panels, self.n_i, idx / self.n_j),
+            share(self.b_panels, self.n_j, idx % self.n_j),
         )
     }
 }

@@ -2,27 +2,30 @@
 
 use super::blocks::Kernels;
 use super::vector::{self, Lanes, Strip, Tile};
-use crate::simd::Neon;
+use crate::simd::{Neon, Vector};
 
 pub(super) static KERNELS: Kernels = Kernels {
     rows: 8,
     cols: 12,
+    lanes: Neon::LANES,
     tiles: &[
-        tile::<1>, tile::<2>, tile::<3>, tile::<4>, tile::<5>, tile::<6>, tile::<7>, tile::<8>,
+        &[tile::<1, 1>, tile::<1, 2>, tile::<1, 3>],
+        &[tile::<2, 1>, tile::<2, 2>, tile::<2, 3>],
+        &[tile::<3, 1>, tile::<3, 2>, tile::<3, 3>],
+        &[tile::<4, 1>, tile::<4, 2>, tile::<4, 3>],
+        &[tile::<5, 1>, tile::<5, 2>, tile::<5, 3>],
+        &[tile::<6, 1>, tile::<6, 2>, tile::<6, 3>],
+        &[tile::<7, 1>, tile::<7, 2>, tile::<7, 3>],
+        &[tile::<8, 1>, tile::<8, 2>, tile::<8, 3>],
     ],
-    wide: &[(4, wide::<1, 12>), (2, wide::<2, 6>)],
+    wide: &[(3, tile::<1, 9>), (2, tile::<2, 6>)],
     pack,
 };
 
 impl Lanes for Neon {}
 
-unsafe fn tile<const R: usize>(tile: &Tile) {
+unsafe fn tile<const R: usize, const W: usize>(tile: &Tile) {
     // SAFETY: by this function's contract, which is that of `multiply`.
-    unsafe { vector::multiply::<Neon, R, 3, 3>(tile) }
-}
-
-unsafe fn wide<const R: usize, const W: usize>(tile: &Tile) {
-    // SAFETY: as above.
     unsafe { vector::multiply::<Neon, R, 3, W>(tile) }
 }
 

@@ -2,25 +2,21 @@
 
 use super::blocks::Kernels;
 use super::vector::{self, Lanes, Strip, Tile};
-use crate::simd::Plain;
+use crate::simd::{Plain, Vector};
 
 pub(super) static KERNELS: Kernels = Kernels {
     rows: 4,
     cols: 8,
-    tiles: &[tile::<1>, tile::<2>, tile::<3>, tile::<4>],
-    wide: &[(2, wide::<1, 2>)],
+    lanes: Plain::LANES,
+    tiles: &[&[tile::<1, 1>], &[tile::<2, 1>], &[tile::<3, 1>], &[tile::<4, 1>]],
+    wide: &[(2, tile::<1, 2>)],
     pack,
 };
 
 impl Lanes for Plain {}
 
-unsafe fn tile<const R: usize>(tile: &Tile) {
+unsafe fn tile<const R: usize, const W: usize>(tile: &Tile) {
     // SAFETY: by this function's contract, which is that of `multiply`.
-    unsafe { vector::multiply::<Plain, R, 1, 1>(tile) }
-}
-
-unsafe fn wide<const R: usize, const W: usize>(tile: &Tile) {
-    // SAFETY: as above.
     unsafe { vector::multiply::<Plain, R, 1, W>(tile) }
 }
 

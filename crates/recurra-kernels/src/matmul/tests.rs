@@ -52,53 +52,67 @@ fn view(values: &[f32], rows: usize, cols: usize, transposed: bool) -> Matrix<'_
     }
 }
 
-#[track_caller]
-fn check_shape(
-    cpu: &Cpu,
-    (m, k, n): (usize, usize, usize),
+/// One product: operands, what C held before, and what the reference makes of them in f64.
+struct Case {
+    shape: (usize, usize, usize),
     transposed: [bool; 2],
     start_idx: usize,
-) -> Vec<u32> {
-    let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
-    let (bias, c_before) = (numbers(n, 3), numbers(m * n, 4));
-    let a64: Vec<f64> = a.iter().map(|&x| x.into()).collect();
-    let b64: Vec<f64> = b.iter().map(|&x| x.into()).collect();
-    let (a, b) = (view(&a, m, k, transposed[0]), view(&b, k, n, transposed[1]));
-    let mut c = c_before.clone();
-    let start = [Start::Zero, Start::Bias(&bias[..]), Start::Sum][start_idx];
-    matmul(cpu, a, b, start, &mut c);
+    a: Vec<f32>,
+    b: Vec<f32>,
+    bias: Vec<f32>,
+    before: Vec<f32>,
+    expected: Vec<f64>,
+}
 
-    let mut expected: Vec<f64> = c_before.iter().map(|&x| x.into()).collect();
-    let bias64: Vec<f64> = bias.iter().map(|&x| x.into()).collect();
-    let start64 = [Start::Zero, Start::Bias(&bias64[..]), Start::Sum][start_idx];
-    reference::matmul(a.with_values(&a64), b.with_values(&b64), start64, &mut expected);
-    // Rounding may add up over k; one product forgotten or doubled is a million times that.
-    let bound = f64::from(f32::EPSILON) * (k as f64 + 2.0);
-    for (idx, (got, expected)) in c.iter().zip(&expected).enumerate() {
-        assert!(
-            (f64::from(*got) - expected).abs() < bound,
-            "{} {m}×{k}×{n} {transposed:?} start {start_idx} at {idx}: {got} for {expected}",
-            cpu.isa()
+impl Case {
+    fn new((m, k, n): (usize, usize, usize), transposed: [bool; 2], start_idx: usize) -> Self {
+        let (a, b, bias, before) =
+            (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3), numbers(m * n, 4));
+        let wide = |values: &[f32]| values.iter().map(|&x| x.into()).collect::<Vec<f64>>();
+        let (a64, b64, bias64, mut expected) = (wide(&a), wide(&b), wide(&bias), wide(&before));
+        reference::matmul(
+            view(&a, m, k, transposed[0]).with_values(&a64),
+            view(&b, k, n, transposed[1]).with_values(&b64),
+            [Start::Zero, Start::Bias(&bias64[..]), Start::Sum][start_idx],
+            &mut expected,
         );
+        Self { shape: (m, k, n), transposed, start_idx, a, b, bias, before, expected }
     }
 
-    let mut packed = c_before;
-    matmul_packed(cpu, a, &PackedMatrix::pack(cpu, b), start, &mut packed);
-    let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-    assert_eq!(bits(&c), bits(&packed), "{} {m}×{k}×{n} packed", cpu.isa());
-    bits(&c)
+    /// The bits of C, after they are found near the reference and equal with B laid out beforehand.
+    #[track_caller]
+    fn check(&self, cpu: &Cpu) -> Vec<u32> {
+        let (m, k, n) = self.shape;
+        let what = format!("{} {m}×{k}×{n} {:?} {}", cpu.isa(), self.transposed, self.start_idx);
+        let (a, b) =
+            (view(&self.a, m, k, self.transposed[0]), view(&self.b, k, n, self.transposed[1]));
+        let start = [Start::Zero, Start::Bias(&self.bias[..]), Start::Sum][self.start_idx];
+        let [mut c, mut packed] = [self.before.clone(), self.before.clone()];
+        matmul(cpu, a, b, start, &mut c);
+        matmul_packed(cpu, a, &PackedMatrix::pack(cpu, b), start, &mut packed);
+        // Rounding may add up over k; one product forgotten or doubled is a million times that.
+        let bound = f64::from(f32::EPSILON) * (k as f64 + 2.0);
+        for (idx, (&got, expected)) in c.iter().zip(&self.expected).enumerate() {
+            let error = (f64::from(got) - expected).abs();
+            assert!(error < bound, "{what} at {idx}: {got} for {expected}");
+        }
+        let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert!(bits(&c) == bits(&packed), "{what}: packed differs");
+        bits(&c)
+    }
 }
 
 #[test]
 fn every_shape_agrees_with_the_reference_and_with_any_number_of_threads() {
-    for isa in Isa::available() {
-        let cpus = [1, 2, 3].map(|threads| Cpu::with_isa(isa, threads));
-        for shape in SHAPES {
-            for case in 0..12 {
-                let [first, others @ ..] = cpus
-                    .each_ref()
-                    .map(|cpu| check_shape(cpu, shape, [case & 1 > 0, case & 2 > 0], case / 4));
-                assert!(others.iter().all(|bits| *bits == first), "{isa} {shape:?} case {case}");
+    let isas = Isa::available();
+    let cpus: Vec<_> =
+        isas.iter().map(|&isa| [1, 2, 3].map(|threads| Cpu::with_isa(isa, threads))).collect();
+    for shape in SHAPES {
+        for idx in 0..12 {
+            let case = Case::new(shape, [idx & 1 > 0, idx & 2 > 0], idx / 4);
+            for cpus in &cpus {
+                let [first, others @ ..] = cpus.each_ref().map(|cpu| case.check(cpu));
+                assert!(others.iter().all(|bits| *bits == first), "{} {shape:?}", cpus[0].isa());
             }
         }
     }
@@ -106,19 +120,26 @@ fn every_shape_agrees_with_the_reference_and_with_any_number_of_threads() {
 
 #[test]
 fn the_recipes_own_shapes_agree() {
-    for isa in Isa::available().into_iter().rev().take(2) {
-        let cpu = Cpu::with_isa(isa, 2);
-        check_shape(&cpu, (700, 650, 260), [false, true], 1);
-        check_shape(&cpu, (260, 700, 650), [true, false], 2);
+    for (shape, transposed, start_idx) in
+        [((700, 650, 260), [false, true], 1), ((260, 700, 650), [true, false], 2)]
+    {
+        let case = Case::new(shape, transposed, start_idx);
+        for isa in Isa::available().into_iter().rev().take(2) {
+            case.check(&Cpu::with_isa(isa, 2));
+        }
     }
 }
 
 #[test]
 fn operands_larger_than_a_layout_are_done_in_parts() {
     let cpu = Cpu::with_isa(Isa::best(), 2);
-    check_shape(&cpu, (9, 33, 4500), [false, true], 1);
-    check_shape(&cpu, (4500, 20, 9), [true, false], 2);
-    check_shape(&cpu, (40, 60_000, 40), [true, false], 0);
+    for (shape, transposed, start_idx) in [
+        ((9, 33, 4500), [false, true], 1),
+        ((4500, 20, 9), [true, false], 2),
+        ((40, 2500, 40), [true, false], 0),
+    ] {
+        Case::new(shape, transposed, start_idx).check(&cpu);
+    }
 }
 
 #[test]

@@ -122,7 +122,9 @@ pub(super) struct Tile {
     pub c_stride: usize,
     /// Columns of C that exist.
     pub cols: usize,
-    /// The tile of C that comes next.
+    /// The panel of A and the tile of C that come next, which are asked for meanwhile: caches fetch ahead within a
+    /// panel, but not from one to the next.
+    pub next_a: *const f32,
     pub next_c: *const f32,
 }
 
@@ -167,7 +169,7 @@ pub(super) unsafe fn multiply<V: Lanes, const R: usize, const NV: usize, const W
                 }
             }
         }
-        let (mut a, mut b) = (tile.a, tile.b);
+        let (mut a, mut b, mut next_a) = (tile.a, tile.b, tile.next_a);
         for _ in 0..tile.depth {
             let mut columns = [V::splat(0.0); W];
             for (v, column) in columns.iter_mut().enumerate() {
@@ -179,6 +181,8 @@ pub(super) unsafe fn multiply<V: Lanes, const R: usize, const NV: usize, const W
                     *sum = x.mul_add(column, *sum);
                 }
             }
+            V::prefetch(next_a);
+            next_a = next_a.wrapping_add(tile.a_step);
             a = a.wrapping_add(tile.a_step);
             b = b.wrapping_add(NV * V::LANES);
         }
