@@ -43,7 +43,7 @@ const GATES: usize = 3;
 /// - `h` (T+1, B, H): the first is the state before the sequence, the others are written.
 ///
 /// # Panics
-/// When a size disagrees, or the weight was packed for another instruction set.
+/// When a size disagrees or is zero, or the weight was packed for another instruction set.
 #[track_caller]
 pub fn forward<E: Element>(
     cpu: &Cpu,
@@ -73,7 +73,7 @@ pub fn forward<E: Element>(
 /// - `d_h_last` (B, H), in: the gradient of the last state beside that in `d_h`; out: of the first state.
 ///
 /// # Panics
-/// When a size disagrees, or the weight was packed for another instruction set or for the forward sweep only.
+/// When a size disagrees or is zero, or the weight was packed for another instruction set or for the forward sweep only.
 #[track_caller]
 #[allow(clippy::too_many_arguments)] // the cell has that many
 pub fn backward<E: Element>(
@@ -110,7 +110,7 @@ fn check<E: Element>(
     hn: usize,
     h: usize,
 ) {
-    weight.check(cpu, shape.hidden, GATES);
+    weight.check(cpu, shape, GATES);
     shape.check("gates", gates, shape.sequence(GATES * shape.hidden));
     shape.check("hn", hn, shape.sequence(shape.hidden));
     shape.check("h", h, shape.sequence(shape.hidden) + shape.state());

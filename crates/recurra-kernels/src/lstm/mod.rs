@@ -39,7 +39,7 @@ const GATES: usize = 4;
 /// - `h` and `c` (T+1, B, H): the first of each is the state before the sequence, the others are written.
 ///
 /// # Panics
-/// When a size disagrees, or the weight was packed for another instruction set.
+/// When a size disagrees or is zero, or the weight was packed for another instruction set.
 #[track_caller]
 pub fn forward<E: Element>(
     cpu: &Cpu,
@@ -67,7 +67,7 @@ pub fn forward<E: Element>(
 /// - `d_h_last` and `d_c_last` (B, H), in: the gradient of the last state beside that in `d_h`; out: of the first state.
 ///
 /// # Panics
-/// When a size disagrees, or the weight was packed for another instruction set or for the forward sweep only.
+/// When a size disagrees or is zero, or the weight was packed for another instruction set or for the forward sweep only.
 #[track_caller]
 #[allow(clippy::too_many_arguments)] // the cell has that many
 pub fn backward<E: Element>(
@@ -99,7 +99,7 @@ pub fn backward<E: Element>(
 
 #[track_caller]
 fn check<E: Element>(cpu: &Cpu, shape: Shape, weight: &RecurrentWeight<E>, gates: usize, c: usize) {
-    weight.check(cpu, shape.hidden, GATES);
+    weight.check(cpu, shape, GATES);
     shape.check("gates", gates, shape.sequence(GATES * shape.hidden));
     shape.check("c", c, shape.sequence(shape.hidden) + shape.state());
 }

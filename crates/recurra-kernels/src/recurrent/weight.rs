@@ -1,5 +1,6 @@
 //! The recurrent weight W_hh, packed for the sweeps.
 
+use super::Shape;
 use super::panels::{Panels, Side};
 use crate::{Cpu, Element, Isa};
 
@@ -115,9 +116,11 @@ impl<E: Element> RecurrentWeight<E> {
         self.backward.as_ref().expect(packed)
     }
 
-    /// Panics unless it was packed for `n_gates` gates of `hidden` units on this instruction set.
+    /// Panics unless it was packed for `n_gates` gates of this shape on this instruction set, and there is a step to do.
     #[track_caller]
-    pub(crate) fn check(&self, cpu: &Cpu, hidden: usize, n_gates: usize) {
+    pub(crate) fn check(&self, cpu: &Cpu, shape: Shape, n_gates: usize) {
+        let Shape { time, batch, hidden } = shape;
+        assert!(time > 0 && batch > 0, "T = {time}, B = {batch}; both must be at least 1");
         assert!(
             (self.hidden, self.n_gates) == (hidden, n_gates),
             "the weight has H = {}, G = {}; H = {hidden}, G = {n_gates} expected",

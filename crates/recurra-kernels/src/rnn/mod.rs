@@ -40,7 +40,7 @@ pub enum Activation {
 /// - `h` (T+1, B, H), in: the state before the sequence, then W_ih·x + b_ih + b_hh of every step; out: the states.
 ///
 /// # Panics
-/// When a size disagrees, or the weight was packed for another instruction set.
+/// When a size disagrees or is zero, or the weight was packed for another instruction set.
 #[track_caller]
 pub fn forward<E: Element>(
     cpu: &Cpu,
@@ -64,7 +64,7 @@ pub fn forward<E: Element>(
 /// - `d_h_last` (B, H), in: the gradient of the last state beside that in `d_h`; out: of the first state.
 ///
 /// # Panics
-/// When a size disagrees, or the weight was packed for another instruction set or for the forward sweep only.
+/// When a size disagrees or is zero, or the weight was packed for another instruction set or for the forward sweep only.
 #[track_caller]
 pub fn backward<E: Element>(
     cpu: &Cpu,
@@ -89,6 +89,6 @@ pub fn backward<E: Element>(
 
 #[track_caller]
 fn check<E: Element>(cpu: &Cpu, shape: Shape, weight: &RecurrentWeight<E>, h: usize) {
-    weight.check(cpu, shape.hidden, 1);
+    weight.check(cpu, shape, 1);
     shape.check("h", h, shape.sequence(shape.hidden) + shape.state());
 }
