@@ -12,7 +12,7 @@
 //! slots never hold the same entry of a pool. Nothing but the drawing of slots looks into the memory: which alternative
 //! of a rule is taken never depends on it. That is what makes the expectations of [`super::entropy`] exact.
 
-use std::ops::Range;
+use std::ops::{Index, IndexMut};
 
 /// How many slots a grammar may have.
 pub(super) const MAX_SLOTS: usize = 24;
@@ -26,8 +26,23 @@ pub(super) struct Held {
     pub(super) entry: Option<usize>,
 }
 
-/// The slots of a story that is being told.
-pub(super) type Memory = [Option<Held>; MAX_SLOTS];
+/// The slots of a story that is being told; all empty at its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Memory([Option<Held>; MAX_SLOTS]);
+
+impl Index<usize> for Memory {
+    type Output = Option<Held>;
+
+    fn index(&self, slot: usize) -> &Option<Held> {
+        &self.0[slot]
+    }
+}
+
+impl IndexMut<usize> for Memory {
+    fn index_mut(&mut self, slot: usize) -> &mut Option<Held> {
+        &mut self.0[slot]
+    }
+}
 
 /// One step of an alternative.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,15 +156,12 @@ pub(super) enum Draw {
 }
 
 impl Grammar {
-    /// What the mention of `slot` in `form` has to draw next; asked again after each draw.
-    pub(super) fn draw(&self, slot: usize, form: usize, held: Option<Held>) -> Draw {
+    /// What a mention in `form` of a slot that holds `held` has to draw next; asked again after each draw.
+    pub(super) fn draw(&self, held: Option<Held>, form: usize) -> Draw {
         match held {
             None => Draw::Pool,
             Some(Held { pool, entry: None }) if self.is_each(pool, form) => Draw::Entry,
-            Some(_) => {
-                debug_assert!(slot < self.slots.len());
-                Draw::Nothing
-            }
+            Some(_) => Draw::Nothing,
         }
     }
 
@@ -158,21 +170,21 @@ impl Grammar {
         matches!(self.pools[pool].forms[form], Some(Form::Each(_)))
     }
 
-    /// The pools of the family of `slot`, with their weights.
+    /// The pools that an empty `slot` can draw, with their weights.
     pub(super) fn pools_of(&self, slot: usize) -> impl Iterator<Item = (usize, u32)> {
-        self.families[self.slots[slot].family].pools.iter().map(|&pool| (pool, self.pools[pool].weight))
+        let pools = self.families[self.slots[slot].family].pools.iter();
+        pools.map(|&pool| (pool, self.pools[pool].weight)).filter(|&(_, weight)| weight > 0)
     }
 
-    /// The sum of the weights of the pools of the family of `slot`.
+    /// The sum of the weights of [`Grammar::pools_of`].
     pub(super) fn pool_weight(&self, slot: usize) -> u32 {
         self.pools_of(slot).map(|(_, weight)| weight).sum()
     }
 
     /// The entries of `pool` that no slot of `memory` holds.
     pub(super) fn free_entries(&self, pool: usize, memory: &Memory) -> impl Iterator<Item = usize> {
-        let taken = move |entry| memory.contains(&Some(Held { pool, entry: Some(entry) }));
-        let all: Range<usize> = 0..self.pools[pool].n_entries;
-        all.filter(move |&entry| !taken(entry))
+        let taken = move |entry| memory.0.contains(&Some(Held { pool, entry: Some(entry) }));
+        (0..self.pools[pool].n_entries).filter(move |&entry| !taken(entry))
     }
 
     /// The words of `form` for what a slot holds.
@@ -182,7 +194,9 @@ impl Grammar {
     pub(super) fn words(&self, held: Held, form: usize) -> &str {
         match &self.pools[held.pool].forms[form] {
             Some(Form::Shared(words)) => words,
-            Some(Form::Each(words)) => &words[held.entry.expect("the entry is drawn before it is written")],
+            Some(Form::Each(words)) => {
+                &words[held.entry.expect("the entry is drawn before it is written")]
+            }
             None => panic!("pool `{}` lacks form {form}", self.pools[held.pool].name),
         }
     }

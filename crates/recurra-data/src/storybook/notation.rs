@@ -12,7 +12,7 @@
 //! slot hero person               a slot, and the family it draws from
 //! opening:                       a rule
 //!   3| Once {hero} sang. {more}  an alternative of weight 3: words, rules, and slots (in the first form of the family)
-//!   | "No," said {hero.she}.     weight 1; a slot in a named form
+//!   | {hero.She} sang.           weight 1; a slot in a named form, here made of `she`, for it starts with a capital
 //!     It was [cold|2|wet].       a line without a bar goes on; a choice inside a line, `N|` being a weight here too
 //!   | {hero=girl}Once            binds a slot to a pool without a word
 //! ```
@@ -22,7 +22,6 @@
 
 use std::collections::HashMap;
 
-use super::Dependency;
 use super::grammar::{Alternative, Family, Form, Grammar, Item, MAX_SLOTS, Pool, Rule, Slot};
 
 /// Reads a grammar whose lines are joined by `joint`; the error says which line or rule is wrong.
@@ -66,7 +65,12 @@ impl Reader<'_> {
             ["alias", short, long] => self.aliases.push((short.into(), long.into())),
             ["family", name, dependency] => {
                 let dependency = dependency.parse()?;
-                self.families.push(Family { name: name.into(), dependency, pools: vec![], forms: vec![] });
+                self.families.push(Family {
+                    name: name.into(),
+                    dependency,
+                    pools: vec![],
+                    forms: vec![],
+                });
             }
             ["pool", name, "of", family] => self.pool(name, family, 1)?,
             ["pool", name, "of", family, "weight", weight] => {
@@ -87,7 +91,8 @@ impl Reader<'_> {
     }
 
     fn family(&self, name: &str) -> Result<usize, String> {
-        position(&self.families, |family| family.name == name).ok_or(format!("there is no family `{name}`"))
+        position(&self.families, |family| family.name == name)
+            .ok_or(format!("there is no family `{name}`"))
     }
 
     fn pool(&mut self, name: &str, family: &str, weight: u32) -> Result<(), String> {
@@ -142,13 +147,17 @@ impl Reader<'_> {
         }
         let pool = self.pools.last_mut().ok_or("an entry stands outside a pool")?;
         pool.n_entries += 1;
-        let columns = self.columns.iter().zip(&cells).map(|(name, cell)| (name, (*cell).to_owned()));
+        let columns =
+            self.columns.iter().zip(&cells).map(|(name, cell)| (name, (*cell).to_owned()));
         let made = self.patterns.iter().map(|(name, pattern)| {
-            let fill = |words: String, (column, cell): (&String, &&str)| words.replace(&format!("<{column}>"), cell);
+            let fill = |words: String, (column, cell): (&String, &&str)| {
+                words.replace(&format!("<{column}>"), cell)
+            };
             (name, self.columns.iter().zip(&cells).fold(pattern.clone(), fill))
         });
         for (name, words) in columns.chain(made) {
-            let idx = position(&self.families[pool.family].forms, |known| known == name).expect("set with the columns");
+            let idx = position(&self.families[pool.family].forms, |known| known == name)
+                .expect("set with the columns");
             if let Some(Form::Each(entries)) = &mut pool.forms[idx] {
                 entries.push(words);
             }
@@ -157,12 +166,17 @@ impl Reader<'_> {
     }
 
     fn alternative(&mut self, body: &str) -> Result<(), String> {
-        let (_, alternatives) = self.raw_rules.last_mut().ok_or("an alternative stands outside a rule")?;
-        let aliased = self.aliases.iter().fold(body.to_owned(), |text, (short, long)| text.replace(short, long));
+        let (_, alternatives) =
+            self.raw_rules.last_mut().ok_or("an alternative stands outside a rule")?;
+        let aliased = self
+            .aliases
+            .iter()
+            .fold(body.to_owned(), |text, (short, long)| text.replace(short, long));
         match split_weight(&aliased) {
             Some((weight, rest)) => alternatives.push((weight, rest.trim_start().to_owned())),
             None => {
-                let (_, last) = alternatives.last_mut().ok_or("the first line of a rule lacks its bar")?;
+                let (_, last) =
+                    alternatives.last_mut().ok_or("the first line of a rule lacks its bar")?;
                 last.push_str(self.joint);
                 last.push_str(&aliased);
             }
@@ -177,21 +191,27 @@ impl Reader<'_> {
         for pool in &mut self.pools {
             pool.forms.resize(self.families[pool.family].forms.len(), None);
         }
-        let start = position(&self.raw_rules, |(name, _)| name == "story").ok_or("there is no rule `story`")?;
+        let start = position(&self.raw_rules, |(name, _)| name == "story")
+            .ok_or("there is no rule `story`")?;
         self.raw_rules.swap(0, start);
         let mut rule_ids = HashMap::new();
         for (idx, (name, _)) in self.raw_rules.iter().enumerate() {
-            if rule_ids.insert(name.clone(), idx).is_some() || self.slots.iter().any(|slot| slot.name == *name) {
+            if rule_ids.insert(name.clone(), idx).is_some()
+                || self.slots.iter().any(|slot| slot.name == *name)
+            {
                 return Err(format!("`{name}` is defined twice"));
             }
         }
         let empty = |(name, _): &RawRule| Rule { name: name.clone(), alternatives: vec![] };
         let rules = self.raw_rules.iter().map(empty).collect();
-        let grammar = Grammar { rules, slots: self.slots, families: self.families, pools: self.pools };
+        let grammar =
+            Grammar { rules, slots: self.slots, families: self.families, pools: self.pools };
         let mut bodies = Bodies { rule_ids, grammar };
         for (idx, (name, alternatives)) in self.raw_rules.iter().enumerate() {
             for (weight, body) in alternatives {
-                let items = bodies.items(body, name).map_err(|message| format!("rule `{name}`: {message}"))?;
+                let items = bodies
+                    .items(body, name)
+                    .map_err(|message| format!("rule `{name}`: {message}"))?;
                 bodies.grammar.rules[idx].alternatives.push(Alternative { weight: *weight, items });
             }
         }
@@ -245,7 +265,7 @@ impl Bodies {
         Ok(Item::Rule(self.grammar.rules.len() - 1))
     }
 
-    fn reference(&self, inside: &str) -> Result<Item, String> {
+    fn reference(&mut self, inside: &str) -> Result<Item, String> {
         if let Some(&rule) = self.rule_ids.get(inside) {
             return Ok(Item::Rule(rule));
         }
@@ -255,13 +275,36 @@ impl Bodies {
         };
         if let Some((name, pool)) = inside.split_once('=') {
             let pool = position(&self.grammar.pools, |known| known.name == pool);
-            return Ok(Item::Bind { slot: slot_named(name)?, pool: pool.ok_or(format!("no pool for `{inside}`"))? });
+            return Ok(Item::Bind {
+                slot: slot_named(name)?,
+                pool: pool.ok_or(format!("no pool for `{inside}`"))?,
+            });
         }
-        let (name, form) = inside.split_once('.').map_or((inside, None), |(name, form)| (name, Some(form)));
+        let (name, form) =
+            inside.split_once('.').map_or((inside, None), |(name, form)| (name, Some(form)));
         let slot = slot_named(name)?;
-        let family = &self.grammar.families[self.grammar.slots[slot].family];
-        let form = form.map_or(Some(0), |form| position(&family.forms, |known| known == form));
+        let form = form.map_or(Some(0), |form| self.form(self.grammar.slots[slot].family, form));
         Ok(Item::Mention { slot, form: form.ok_or(format!("no form for `{inside}`"))? })
+    }
+
+    /// The form of a name; a name with a capital that the family lacks is made from the one without.
+    fn form(&mut self, family: usize, name: &str) -> Option<usize> {
+        let forms = &mut self.grammar.families[family].forms;
+        if let Some(idx) = position(forms, |known| known == name) {
+            return Some(idx);
+        }
+        let small = position(forms, |known| capitalized(known) == name)?;
+        forms.push(name.to_owned());
+        for pool in self.grammar.pools.iter_mut().filter(|pool| pool.family == family) {
+            let capital = pool.forms[small].as_ref().map(|form| match form {
+                Form::Shared(words) => Form::Shared(capitalized(words)),
+                Form::Each(entries) => {
+                    Form::Each(entries.iter().map(|words| capitalized(words)).collect())
+                }
+            });
+            pool.forms.push(capital);
+        }
+        Some(self.grammar.families[family].forms.len() - 1)
     }
 }
 
@@ -270,22 +313,32 @@ fn check(grammar: &Grammar) -> Result<(), String> {
     let mut used = vec![false; grammar.rules.len()];
     used[0] = true;
     for rule in &grammar.rules {
-        if rule.alternatives.is_empty() || rule.alternatives.iter().any(|alternative| alternative.weight == 0) {
+        if rule.alternatives.is_empty()
+            || rule.alternatives.iter().any(|alternative| alternative.weight == 0)
+        {
             return Err(format!("rule `{}` lacks alternatives or a weight", rule.name));
         }
         for item in rule.alternatives.iter().flat_map(|alternative| &alternative.items) {
             match *item {
                 Item::Rule(inner) => used[inner] = true,
                 Item::Mention { slot, form } => {
-                    for (pool, weight) in grammar.pools_of(slot) {
-                        if weight > 0 && grammar.pools[pool].forms[form].is_none() {
+                    for (pool, _) in grammar.pools_of(slot) {
+                        if grammar.pools[pool].forms[form].is_none() {
                             let form = &grammar.families[grammar.slots[slot].family].forms[form];
-                            return Err(format!("pool `{}` lacks form `{form}`", grammar.pools[pool].name));
+                            return Err(format!(
+                                "pool `{}` lacks form `{form}`",
+                                grammar.pools[pool].name
+                            ));
                         }
                     }
                 }
-                Item::Bind { slot, pool } if grammar.pools[pool].family != grammar.slots[slot].family => {
-                    return Err(format!("slot `{}` holds another family", grammar.slots[slot].name));
+                Item::Bind { slot, pool }
+                    if grammar.pools[pool].family != grammar.slots[slot].family =>
+                {
+                    return Err(format!(
+                        "slot `{}` holds another family",
+                        grammar.slots[slot].name
+                    ));
                 }
                 Item::Text(_) | Item::Bind { .. } => {}
             }
@@ -299,6 +352,11 @@ fn check(grammar: &Grammar) -> Result<(), String> {
 
 fn position<T>(list: &[T], test: impl Fn(&T) -> bool) -> Option<usize> {
     list.iter().position(test)
+}
+
+fn capitalized(words: &str) -> String {
+    let mut symbols = words.chars();
+    symbols.next().map_or(String::new(), |first| first.to_uppercase().chain(symbols).collect())
 }
 
 fn unescape(value: &str) -> String {
