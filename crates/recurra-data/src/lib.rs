@@ -24,6 +24,7 @@
 mod batches;
 mod error;
 mod mapped_file;
+pub mod storybook;
 mod spelling;
 mod text;
 mod tokens;
