@@ -8,7 +8,9 @@
 //! element is summed by one thread in one order.
 #![warn(missing_docs)]
 
+pub mod column_sum;
 mod cpu;
+pub mod cross_entropy;
 pub mod dropout;
 mod element;
 pub mod embedding;

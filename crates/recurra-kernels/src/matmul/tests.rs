@@ -110,9 +110,16 @@ fn every_shape_agrees_with_the_reference_and_with_any_number_of_threads() {
     for shape in SHAPES {
         for idx in 0..12 {
             let case = Case::new(shape, [idx & 1 > 0, idx & 2 > 0], idx / 4);
+            let mut fused = None;
             for cpus in &cpus {
                 let [first, others @ ..] = cpus.each_ref().map(|cpu| case.check(cpu));
                 assert!(others.iter().all(|bits| *bits == first), "{} {shape:?}", cpus[0].isa());
+                if cpus[0].isa() != Isa::Plain {
+                    assert!(
+                        *fused.get_or_insert(first.clone()) == first,
+                        "{shape:?}: instruction sets differ"
+                    );
+                }
             }
         }
     }

@@ -1,0 +1,249 @@
+//! Against the reference in f64, and the reference against finite differences.
+
+use super::*;
+use crate::Isa;
+
+/// Numbers in −1..1: SplitMix64 (Steele, Lea and Flood 2014) of `seed` and the place.
+fn numbers(n: usize, seed: u64) -> Vec<f64> {
+    (0..n as u64)
+        .map(|idx| {
+            let z = (seed << 40).wrapping_add(idx + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z ^ (z >> 31)) >> 40) as f64 / (1_u64 << 23) as f64 - 1.0
+        })
+        .collect()
+}
+
+/// A loss with its gradients, in one type.
+#[derive(Clone, Debug, PartialEq)]
+struct Case<E> {
+    hidden: Vec<E>,
+    weight: Vec<E>,
+    bias: Vec<E>,
+    targets: Vec<u32>,
+    nats: Vec<f64>,
+    d_hidden: Vec<E>,
+    d_weight: Vec<E>,
+    d_bias: Vec<E>,
+}
+
+impl Case<f32> {
+    fn new(n: usize, h: usize, v: usize) -> Self {
+        let narrow = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect::<Vec<_>>();
+        Self {
+            hidden: narrow(numbers(n * h, 1)),
+            weight: narrow(numbers(v * h, 2)),
+            bias: narrow(numbers(v, 3)),
+            targets: (0..n).map(|row| (row * 7919 % v) as u32).collect(),
+            nats: vec![f64::NAN; n],
+            d_hidden: vec![f32::NAN; n * h],
+            d_weight: narrow(numbers(v * h, 4)),
+            d_bias: narrow(numbers(v, 5)),
+        }
+    }
+
+    fn widened(&self) -> Case<f64> {
+        let wide = |values: &[f32]| values.iter().map(|&x| x.into()).collect();
+        Case {
+            hidden: wide(&self.hidden),
+            weight: wide(&self.weight),
+            bias: wide(&self.bias),
+            targets: self.targets.clone(),
+            nats: self.nats.clone(),
+            d_hidden: wide(&self.d_hidden),
+            d_weight: wide(&self.d_weight),
+            d_bias: wide(&self.d_bias),
+        }
+    }
+}
+
+impl<E: Element> Case<E> {
+    fn run(&mut self, cpu: &Cpu, scale: E) {
+        let Self { hidden, weight, bias, targets, nats, d_hidden, d_weight, d_bias } = self;
+        let arguments = Arguments { hidden, weight, bias, targets };
+        forward_backward(cpu, arguments, scale, nats, d_hidden, d_weight, d_bias);
+    }
+
+    fn losses(&self, cpu: &Cpu) -> Vec<f64> {
+        let Self { hidden, weight, bias, targets, .. } = self;
+        let mut nats = vec![f64::NAN; targets.len()];
+        forward(cpu, Arguments { hidden, weight, bias, targets }, &mut nats);
+        nats
+    }
+}
+
+#[track_caller]
+fn near(got: &[f32], expected: &[f64], bound: f64, what: &str) {
+    for (idx, (&got, &expected)) in got.iter().zip(expected).enumerate() {
+        let error = (f64::from(got) - expected).abs();
+        assert!(error < bound * (1.0 + expected.abs()), "{what} at {idx}: {got} for {expected}");
+    }
+}
+
+#[track_caller]
+fn check(n: usize, h: usize, v: usize, isas: &[Isa]) {
+    let case = Case::new(n, h, v);
+    let scale = 1.0 / n.max(1) as f32;
+    let mut expected = case.widened();
+    expected.run(&Cpu::with_isa(Isa::Plain, 1), f64::from(scale));
+    for &isa in isas {
+        let what = format!("{isa} N {n} H {h} V {v}");
+        let runs = [1, 2, 3].map(|threads| {
+            let cpu = Cpu::with_isa(isa, threads);
+            let mut run = case.clone();
+            run.run(&cpu, scale);
+            assert_eq!(run.losses(&cpu), run.nats, "{what}: the loss alone");
+            run
+        });
+        assert!(runs[1] == runs[0] && runs[2] == runs[0], "{what}: threads change bits");
+        let run = &runs[0];
+        for (row, (got, expected)) in run.nats.iter().zip(&expected.nats).enumerate() {
+            let error = (got - expected).abs();
+            assert!(
+                error < 1e-5 * expected.abs().max(0.1),
+                "{what} row {row}: {got} for {expected}"
+            );
+        }
+        // Sums over rows begin at values near 1, beside which each row's part is rounded.
+        let bound = 2e-6 + 2e-8 * n as f64;
+        near(&run.d_hidden, &expected.d_hidden, 2e-6, &format!("{what} d_hidden"));
+        near(&run.d_weight, &expected.d_weight, bound, &format!("{what} d_weight"));
+        near(&run.d_bias, &expected.d_bias, bound, &format!("{what} d_bias"));
+    }
+}
+
+#[test]
+fn every_shape_agrees_with_the_reference_and_with_any_number_of_threads() {
+    for (n, h, v) in [
+        (0, 4, 5),
+        (1, 1, 1),
+        (1, 3, 2),
+        (2, 5, 17),
+        (9, 16, 47),
+        (10, 33, 49),
+        (63, 24, 65),
+        (35, 8, 1023),
+        (19, 5, 1025),
+        (7, 40, 3001),
+    ] {
+        check(n, h, v, &Isa::available());
+    }
+}
+
+#[test]
+fn blocks_of_rows_and_of_vocabulary_agree_with_the_reference() {
+    let best = [Isa::best()];
+    check(420, 12, 10_000, &best); // one pass, several blocks of rows
+    check(170, 6, 33_278, &best); // two passes
+    check(1500, 3, 13_200, &best); // two passes, two blocks of rows
+}
+
+#[test]
+fn a_row_has_the_same_loss_alone_and_among_others() {
+    let (n, h, v) = (180, 4, 14_000);
+    let all = Case::new(n, h, v);
+    let cpu = Cpu::with_isa(Isa::best(), 2);
+    let together = all.losses(&cpu);
+    for row in [0, 77, 179] {
+        let alone = Case {
+            hidden: all.hidden[row * h..][..h].to_vec(),
+            targets: vec![all.targets[row]],
+            ..all.clone()
+        };
+        assert_eq!(alone.losses(&cpu), [together[row]]);
+    }
+}
+
+#[test]
+fn gradients_of_the_reference_are_finite_differences() {
+    let cpu = Cpu::with_isa(Isa::Plain, 1);
+    let (scale, step) = (0.25, 1e-5);
+    let mut case = Case::new(4, 3, 6).widened();
+    case.targets = vec![5, 0, 5, 2];
+    for gradient in [&mut case.d_weight, &mut case.d_bias] {
+        gradient.fill(0.0);
+    }
+    case.run(&cpu, scale);
+    type Part = fn(&mut Case<f64>) -> &mut Vec<f64>;
+    let parts: [(Part, &[f64]); 3] = [
+        (|case| &mut case.hidden, &case.d_hidden),
+        (|case| &mut case.weight, &case.d_weight),
+        (|case| &mut case.bias, &case.d_bias),
+    ];
+    for (part, gradient) in parts {
+        for (idx, gradient) in gradient.iter().enumerate() {
+            let loss = |by: f64| {
+                let mut moved = case.clone();
+                part(&mut moved)[idx] += by;
+                moved.losses(&cpu).iter().sum::<f64>() * scale
+            };
+            let slope = (loss(step) - loss(-step)) / (2.0 * step);
+            assert!((slope - gradient).abs() < 1e-8, "{idx}: {gradient} for {slope}");
+        }
+    }
+}
+
+#[test]
+fn large_logits_neither_overflow_nor_vanish() {
+    for isa in Isa::available() {
+        let cpu = Cpu::with_isa(isa, 2);
+        let mut case = Case::new(2, 1, 40);
+        case.hidden = vec![1.0, -1.0];
+        case.weight = (0..40).map(|v| v as f32 * 1e3).collect();
+        case.bias.fill(0.0);
+        case.targets = vec![39, 39];
+        case.run(&cpu, 1.0);
+        assert_eq!(case.nats, [0.0, 39_000.0], "{isa}");
+        near(&case.d_hidden, &[0.0, -39_000.0], 1e-6, &format!("{isa} d_hidden"));
+    }
+}
+
+#[test]
+fn what_is_not_finite_makes_the_loss_and_the_gradients_so() {
+    type Poison = fn(&mut Case<f32>, f32);
+    let places: [(&str, Poison); 4] = [
+        ("hidden", |case, x| case.hidden[5 * 3 + 1] = x),
+        ("weight", |case, x| case.weight[40 * 3 + 2] = x),
+        ("last weight", |case, x| *case.weight.last_mut().unwrap() = x),
+        ("bias", |case, x| case.bias[44] = x),
+    ];
+    for isa in Isa::available() {
+        let cpu = Cpu::with_isa(isa, 2);
+        for (place, poison) in places {
+            for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut case = Case::new(9, 3, 45);
+                poison(&mut case, x);
+                case.run(&cpu, 1.0);
+                for (row, nats) in case.nats.iter().enumerate() {
+                    let hit = place != "hidden" || row == 5;
+                    let what = format!("{isa}: {x} in {place}, row {row}");
+                    assert_eq!(nats.is_finite(), !hit, "{what}: {nats}");
+                    assert_eq!(case.d_hidden[row * 3].is_finite(), !hit, "{what}: d_hidden");
+                }
+                assert!(
+                    case.d_weight.iter().all(|d| d.is_nan()),
+                    "{isa}: {x} in {place}: d_weight"
+                );
+                assert!(case.d_bias.iter().all(|d| d.is_nan()), "{isa}: {x} in {place}: d_bias");
+                assert!(!case.losses(&cpu)[5].is_finite(), "{isa}: {x} in {place}");
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "target 7 at row 2 of 3 with a vocabulary of 7")]
+fn a_target_outside_of_the_vocabulary_is_said() {
+    let mut case = Case::new(3, 2, 7);
+    case.targets[2] = 7;
+    case.losses(&Cpu::with_isa(Isa::best(), 1));
+}
+
+#[test]
+#[should_panic(expected = "3 targets over 7 tokens: 5 hidden values, 14 weights")]
+fn sizes_that_do_not_fit_are_said() {
+    let mut case = Case::new(3, 2, 7);
+    case.hidden.pop();
+    case.losses(&Cpu::with_isa(Isa::best(), 1));
+}
