@@ -1,45 +1,13 @@
 //! Every byte that is altered and every byte that is missing is found.
 
-use std::fs::{self, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
-use std::path::Path;
+use std::fs;
 
-use super::fixture::{Run, saved_run};
+use super::fixture::{Run, for_each_altered_byte, for_each_cut, saved_run};
 use crate::{Error, ModelFolder, Warning};
 
 const MODEL: &str = "model.safetensors";
 const LAST: &str = "training/last.safetensors";
 const PREVIOUS: &str = "training/previous.safetensors";
-
-/// Calls `check` with the file cut off after every `stride` bytes, and leaves it whole.
-fn for_each_cut(path: &Path, stride: usize, mut check: impl FnMut(usize)) {
-    let whole = fs::read(path).unwrap();
-    let file = OpenOptions::new().write(true).open(path).unwrap();
-    for len in (0..whole.len()).step_by(stride).rev() {
-        file.set_len(len as u64).unwrap();
-        check(len);
-    }
-    fs::write(path, whole).unwrap();
-}
-
-/// Calls `check` with one byte altered, in turn every `stride`th, and leaves the file whole.
-fn for_each_altered_byte(path: &Path, stride: usize, mut check: impl FnMut(usize, u8)) {
-    let whole = fs::read(path).unwrap();
-    let mut file = OpenOptions::new().write(true).open(path).unwrap();
-    let mut put = |idx: usize, byte: u8| {
-        file.seek(SeekFrom::Start(idx as u64)).unwrap();
-        file.write_all(&[byte]).unwrap();
-    };
-    for idx in (0..whole.len()).step_by(stride) {
-        // One bit, the case of a letter, and all bits.
-        for mask in [1, 0x20, 0xff] {
-            put(idx, whole[idx] ^ mask);
-            check(idx, mask);
-        }
-        put(idx, whole[idx]);
-    }
-    assert!(fs::read(path).unwrap() == whole);
-}
 
 #[test]
 fn a_checkpoint_cut_off_anywhere_gives_way_to_the_one_before_it() {

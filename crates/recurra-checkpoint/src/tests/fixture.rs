@@ -1,5 +1,7 @@
 //! A small model, its tokenizer and a run, with numbers that no initialisation would make.
 
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use recurra_models::{CellKind, LanguageModel, LanguageModelConfig, State};
@@ -132,17 +134,47 @@ pub fn saved_run(path: &Path) -> ModelFolder {
 
 /// Copies a folder and the folders in it.
 pub fn copy_folder(from: &Path, to: &Path) -> PathBuf {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
         let (source, target) =
             (entry.as_ref().unwrap().path(), to.join(entry.as_ref().unwrap().file_name()));
         if source.is_dir() {
             copy_folder(&source, &target);
         } else {
-            std::fs::copy(&source, &target).unwrap();
+            fs::copy(&source, &target).unwrap();
         }
     }
     to.into()
+}
+
+/// Calls `check` with the file cut off after every `stride` bytes, and leaves it whole.
+pub fn for_each_cut(path: &Path, stride: usize, mut check: impl FnMut(usize)) {
+    let whole = fs::read(path).unwrap();
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    for len in (0..whole.len()).step_by(stride).rev() {
+        file.set_len(len as u64).unwrap();
+        check(len);
+    }
+    fs::write(path, whole).unwrap();
+}
+
+/// Calls `check` with one byte altered, in turn every `stride`th, and leaves the file whole.
+pub fn for_each_altered_byte(path: &Path, stride: usize, mut check: impl FnMut(usize, u8)) {
+    let whole = fs::read(path).unwrap();
+    let mut file = OpenOptions::new().write(true).open(path).unwrap();
+    let mut put = |idx: usize, byte: u8| {
+        file.seek(SeekFrom::Start(idx as u64)).unwrap();
+        file.write_all(&[byte]).unwrap();
+    };
+    for idx in (0..whole.len()).step_by(stride) {
+        // One bit, the case of a letter, and all bits.
+        for mask in [1, 0x20, 0xff] {
+            put(idx, whole[idx] ^ mask);
+            check(idx, mask);
+        }
+        put(idx, whole[idx]);
+    }
+    assert!(fs::read(path).unwrap() == whole);
 }
 
 /// Numbers of every size and sign, with zeros of both signs, infinities and a signalling NaN among them.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::fixture::{Run, config, state_bits};
+use super::fixture::{Run, config, for_each_altered_byte, for_each_cut, state_bits};
 use crate::{Error, StateFile, weights_sha256};
 
 #[test]
@@ -62,18 +62,16 @@ fn a_state_file_cut_off_or_altered_anywhere_is_refused() {
     StateFile { state: run.carried.clone(), position: true.into() }
         .save(&path, &run.model, "same")
         .unwrap();
-    let whole = fs::read(&path).unwrap();
-    for idx in 0..whole.len() {
-        fs::write(&path, &whole[..idx]).unwrap();
+    for_each_cut(&path, 1, |len| {
         assert!(
             matches!(StateFile::load(&path, &run.model, "same"), Err(Error::CutOff { .. })),
-            "{idx} bytes"
+            "{len} bytes"
         );
-        let mut damaged = whole.clone();
-        damaged[idx] ^= 1;
-        fs::write(&path, damaged).unwrap();
-        assert!(StateFile::load(&path, &run.model, "same").is_err(), "byte {idx}");
-    }
+    });
+    for_each_altered_byte(&path, 1, |idx, mask| {
+        assert!(StateFile::load(&path, &run.model, "same").is_err(), "byte {idx} ^ {mask}");
+    });
+    StateFile::load(&path, &run.model, "same").unwrap();
 }
 
 #[test]
