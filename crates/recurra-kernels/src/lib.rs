@@ -22,6 +22,7 @@ mod pool;
 pub mod recurrent;
 pub mod rnn;
 pub mod simd;
+pub mod squared_error;
 pub mod update;
 
 pub use cpu::Cpu;

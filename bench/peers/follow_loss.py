@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Does PyTorch follow the same loss from the same initial weights?
+
+    recurra train TRAIN --tokenizer word --lr 0 --steps 1 --out start …     # the initial weights, unchanged
+    recurra train TRAIN --tokenizer word --steps 200 --out run …            # same sizes and seed, --dropout 0
+    python bench/peers/follow_loss.py start run TRAIN                       # needs torch and safetensors
+
+Reads the weights from `start/model.safetensors`, trains PyTorch's `nn.LSTM`, `nn.GRU` or `nn.RNN` with the settings below
+on the same windows, and compares with `run/training/metrics.jsonl`, whose lines are means over the steps since the line
+before. Ends with status 1 when a line differs by more than 1 %.
+"""
+import argparse, json, pathlib, sys
+import torch
+from safetensors.torch import load_file
+
+
+def word_ids(folder, text):
+    """Ids as the tokenizer of the run has them: words at white space, one <eos> a line."""
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    unknown = vocabulary.get("<unk>")
+    words = [word for line in text.splitlines() for word in line.split() + ["<eos>"]]
+    return torch.tensor([vocabulary.get(word, unknown) for word in words])
+
+
+def build(config):
+    embed, hidden = config["embed_size"], config["hidden_sizes"]
+    assert len(set(hidden)) == 1, "nn.LSTM has layers of one size"
+    sizes = (embed, hidden[0], len(hidden))
+    cell = config["cell"]
+    rnn = {
+        "lstm": lambda: torch.nn.LSTM(*sizes),
+        "gru": lambda: torch.nn.GRU(*sizes),
+        "rnn-tanh": lambda: torch.nn.RNN(*sizes),
+        "rnn-relu": lambda: torch.nn.RNN(*sizes, nonlinearity="relu"),
+    }[cell]()
+    model = torch.nn.Module()
+    model.embedding = torch.nn.Embedding(config["vocab_size"], embed)
+    model.rnn = rnn
+    model.output = torch.nn.Linear(hidden[0], config["vocab_size"])
+    if config["tied"]:
+        model.output.weight = model.embedding.weight
+    return model
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("start", type=pathlib.Path)
+    parser.add_argument("run", type=pathlib.Path)
+    parser.add_argument("text", type=pathlib.Path)
+    parser.add_argument("--lr", type=float, default=20.0)
+    parser.add_argument("--clip", type=float, default=0.25)
+    parser.add_argument("--batch", type=int, default=20)
+    parser.add_argument("--bptt", type=int, default=35)
+    args = parser.parse_args()
+
+    config = json.loads((args.start / "config.json").read_text())
+    config = config.get("model", config)
+    model = build(config)
+    missing, unexpected = model.load_state_dict(load_file(args.start / "model.safetensors"), strict=False)
+    assert not unexpected and set(missing) <= {"output.weight"}, (missing, unexpected)
+
+    ids = word_ids(args.start, args.text.read_text())
+    streams = ids[: len(ids) // args.batch * args.batch].view(args.batch, -1).t().contiguous()
+    lines = [json.loads(line) for line in (args.run / "training/metrics.jsonl").read_text().splitlines()]
+    ours = {line["step"]: line["loss_nats"] for line in lines if line["event"] == "train"}
+    optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
+    state, worst, since_line = None, 0.0, []
+    for step in range(1, max(ours) + 1):
+        start = (step - 1) * args.bptt
+        inputs, targets = streams[start : start + args.bptt], streams[start + 1 : start + 1 + args.bptt]
+        hidden, state = model.rnn(model.embedding(inputs), state)
+        state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+        logits = model.output(hidden)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), args.clip)
+        optimizer.step()
+        since_line.append(loss.item())
+        if step in ours:
+            theirs = sum(since_line) / len(since_line)
+            since_line.clear()
+            difference = abs(ours[step] / theirs - 1)
+            worst = max(worst, difference)
+            print(f"step {step:4}: PyTorch {theirs:.5f}  Recurra {ours[step]:.5f}  {difference:.4%}")
+    print(f"largest difference over {len(ours)} lines, {max(ours)} steps: {worst:.4%}")
+    sys.exit(worst > 0.01)
+
+
+main()

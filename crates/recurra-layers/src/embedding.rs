@@ -1,0 +1,34 @@
+//! A vector for each token.
+
+use recurra_tensor::{Element, ParameterId, Parameters, Random, Tape, Var};
+
+/// A learned table of V vectors of size E.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Embedding {
+    /// The table (V, E).
+    pub weight: ParameterId,
+}
+
+impl Embedding {
+    /// Declares `embedding.weight` (V, E).
+    pub fn declare<E: Element>(
+        parameters: &mut Parameters<E>,
+        vocab_size: usize,
+        embed_size: usize,
+    ) -> Self {
+        Self { weight: parameters.declare("embedding.weight", &[vocab_size, embed_size]) }
+    }
+
+    /// Draws the table from U(−0.1, 0.1), as PyTorch's word_language_model example does.
+    pub fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
+        random.fill_uniform(parameters.value_mut(self.weight), 0.1);
+    }
+
+    /// The vectors of `ids`.
+    ///
+    /// # Shapes
+    /// `ids` (N) → (N, E).
+    pub fn forward<E: Element>(&self, tape: &mut Tape<'_, E>, ids: &[u32]) -> Var {
+        tape.embedding(self.weight, ids)
+    }
+}

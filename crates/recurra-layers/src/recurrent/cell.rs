@@ -1,0 +1,110 @@
+//! What every recurrent cell can do.
+
+use recurra_tensor::{Element, Parameters, Random, RecurrentWeights, Tape, Var, Window};
+
+/// The memory of one layer for B streams: each part is a matrix (B, H). An LSTM has two parts, h and c; others have h.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellState<E> {
+    /// The parts, h first.
+    pub parts: Vec<Vec<E>>,
+}
+
+/// A recurrent layer: x_1 … x_T and a state in, h_1 … h_T and the state after them out.
+///
+/// One generic test runs over all cells: a sequence equals repeated steps, a zero state is the default, shapes are as
+/// stated, and gradients equal finite differences.
+pub trait Cell: Sized {
+    /// G: how many gates, that is how many times H rows a weight matrix has.
+    const N_GATES: usize;
+    /// The names of the parts of the state.
+    const PARTS: &'static [&'static str];
+
+    /// The names of the cell's parameters.
+    fn weights(&self) -> &RecurrentWeights;
+
+    /// H.
+    fn hidden_size(&self) -> usize;
+
+    /// Draws the parameters, by default from U(−1/√H, 1/√H) as PyTorch does.
+    fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
+        initialize_uniform(parameters, self.weights(), self.hidden_size(), random);
+    }
+
+    /// The state before the first token: zeros.
+    fn zero_state<E: Element>(&self, batch: usize) -> CellState<E> {
+        CellState { parts: vec![vec![E::ZERO; batch * self.hidden_size()]; Self::PARTS.len()] }
+    }
+
+    /// Runs over a window; `state` is what came before and becomes what comes after, without its history (truncated
+    /// backpropagation through time, Williams and Peng 1990).
+    ///
+    /// # Shapes
+    /// `x` (T·B, E), parts of `state` (B, H) → (T·B, H).
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    fn sequence<E: Element>(
+        &self,
+        tape: &mut Tape<'_, E>,
+        x: Var,
+        window: Window,
+        state: &mut CellState<E>,
+    ) -> Var;
+
+    /// Runs one time step: a window of T = 1.
+    ///
+    /// # Shapes
+    /// `x` (B, E), parts of `state` (B, H) → (B, H).
+    fn step<E: Element>(
+        &self,
+        tape: &mut Tape<'_, E>,
+        x: Var,
+        batch: usize,
+        state: &mut CellState<E>,
+    ) -> Var {
+        self.sequence(tape, x, Window { time: 1, batch }, state)
+    }
+}
+
+impl<E> CellState<E> {
+    /// The parts as an array.
+    ///
+    /// # Panics
+    /// When there are not N parts.
+    #[track_caller]
+    pub(crate) fn slices<const N: usize>(&mut self) -> [&mut [E]; N] {
+        let n_parts = self.parts.len();
+        let slices: Vec<&mut [E]> = self.parts.iter_mut().map(Vec::as_mut_slice).collect();
+        slices.try_into().unwrap_or_else(|_| panic!("a state of {n_parts} parts for a cell of {N}"))
+    }
+}
+
+/// Declares the parameters of layer `layer` with the names, shapes and gate order of PyTorch's recurrent modules.
+pub(crate) fn declare<E: Element>(
+    parameters: &mut Parameters<E>,
+    layer: usize,
+    n_gates: usize,
+    inputs: usize,
+    hidden: usize,
+) -> RecurrentWeights {
+    let rows = n_gates * hidden;
+    RecurrentWeights {
+        weight_ih: parameters.declare(&format!("rnn.weight_ih_l{layer}"), &[rows, inputs]),
+        weight_hh: parameters.declare(&format!("rnn.weight_hh_l{layer}"), &[rows, hidden]),
+        bias_ih: parameters.declare(&format!("rnn.bias_ih_l{layer}"), &[rows]),
+        bias_hh: parameters.declare(&format!("rnn.bias_hh_l{layer}"), &[rows]),
+    }
+}
+
+/// Draws all weights and biases from U(−1/√H, 1/√H).
+pub fn initialize_uniform<E: Element>(
+    parameters: &mut Parameters<E>,
+    weights: &RecurrentWeights,
+    hidden: usize,
+    random: &mut Random,
+) {
+    let bound = 1.0 / (hidden as f64).sqrt();
+    for id in [weights.weight_ih, weights.weight_hh, weights.bias_ih, weights.bias_hh] {
+        random.fill_uniform(parameters.value_mut(id), bound);
+    }
+}

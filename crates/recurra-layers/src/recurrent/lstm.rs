@@ -1,0 +1,79 @@
+//! Long short-term memory.
+
+use recurra_tensor::{Element, Parameters, Random, RecurrentWeights, Tape, Var, Window};
+
+use super::cell::{Cell, CellState, declare, initialize_uniform};
+
+/// An LSTM layer (Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins 2000).
+///
+/// Forward, with a = W·x_t + b_ih + U·h_{t−1} + b_hh cut into four blocks of H rows:
+///
+/// ```text
+/// i = σ(a_i)    f = σ(a_f)    g = tanh(a_g)    o = σ(a_o)
+/// c_t = f ⊙ c_{t−1} + i ⊙ g
+/// h_t = o ⊙ tanh(c_t)
+/// ```
+///
+/// Backward through time, from t = T to 1, with δh the gradient of h_t (from above and from t + 1) and δc that of c_t:
+///
+/// ```text
+/// δc ← δc + δh ⊙ o ⊙ (1 − tanh²(c_t))
+/// δa_i = δc ⊙ g ⊙ i ⊙ (1 − i)           δa_f = δc ⊙ c_{t−1} ⊙ f ⊙ (1 − f)
+/// δa_g = δc ⊙ i ⊙ (1 − g²)              δa_o = δh ⊙ tanh(c_t) ⊙ o ⊙ (1 − o)
+/// δh_{t−1} = Uᵀ·δa    δc_{t−1} = δc ⊙ f    δx_t = Wᵀ·δa
+/// δW = Σ_t δa·x_tᵀ    δU = Σ_t δa·h_{t−1}ᵀ    δb = Σ_t δa
+/// ```
+///
+/// The last line is done for all t at once after the sweep.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lstm {
+    weights: RecurrentWeights,
+    hidden_size: usize,
+    /// Added to the bias of the forget gate at the start; 1 helps to remember (Jozefowicz et al. 2015).
+    forget_bias: f32,
+}
+
+impl Lstm {
+    /// Declares layer number `layer`.
+    pub fn declare<E: Element>(
+        parameters: &mut Parameters<E>,
+        layer: usize,
+        inputs: usize,
+        hidden_size: usize,
+        forget_bias: f32,
+    ) -> Self {
+        let weights = declare(parameters, layer, Self::N_GATES, inputs, hidden_size);
+        Self { weights, hidden_size, forget_bias }
+    }
+}
+
+impl Cell for Lstm {
+    const N_GATES: usize = 4;
+    const PARTS: &'static [&'static str] = &["h", "c"];
+
+    fn weights(&self) -> &RecurrentWeights {
+        &self.weights
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.hidden_size
+    }
+
+    fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
+        initialize_uniform(parameters, &self.weights, self.hidden_size, random);
+        let (forget, hidden) = (E::from_f64(f64::from(self.forget_bias)), self.hidden_size);
+        for bias in &mut parameters.value_mut(self.weights.bias_ih)[hidden..2 * hidden] {
+            *bias += forget;
+        }
+    }
+
+    fn sequence<E: Element>(
+        &self,
+        tape: &mut Tape<'_, E>,
+        x: Var,
+        window: Window,
+        state: &mut CellState<E>,
+    ) -> Var {
+        tape.lstm(x, self.weights, window, state.slices())
+    }
+}

@@ -1,0 +1,18 @@
+//! Recurrent layers: one trait for all cells, one file a cell, and a stack of layers.
+
+mod cell;
+mod gru;
+mod kind;
+mod lstm;
+mod rnn;
+mod stack;
+
+pub use cell::{Cell, CellState, initialize_uniform};
+pub use gru::Gru;
+pub use kind::{CellKind, Recurrent, UnknownCell};
+pub use lstm::Lstm;
+pub use rnn::Rnn;
+pub use stack::RecurrentStack;
+
+#[cfg(test)]
+mod tests;

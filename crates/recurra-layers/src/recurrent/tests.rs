@@ -1,0 +1,146 @@
+//! One generic test over all cells.
+
+use recurra_tensor::{
+    Cpu, Element, Parameters, Random, Tape, Window, Workspace, finite_differences,
+};
+
+use super::*;
+use crate::Linear;
+
+const INPUTS: usize = 3;
+
+fn declared<E: Element>(kind: CellKind, hidden: usize) -> (Parameters<E>, Recurrent) {
+    let mut parameters = Parameters::new();
+    let layer = Recurrent::declare(&mut parameters, kind, 0, INPUTS, hidden, 1.0);
+    layer.initialize(&mut parameters, &mut Random::new(5, 0));
+    (parameters, layer)
+}
+
+fn input<E: Element>(rows: usize) -> Vec<E> {
+    let mut values = vec![E::ZERO; rows * INPUTS];
+    Random::new(6, 0).fill_uniform(&mut values, 2.0);
+    values
+}
+
+fn some_state<E: Element>(layer: &Recurrent, batch: usize) -> CellState<E> {
+    let mut state = layer.zero_state(batch);
+    for (stream, part) in state.parts.iter_mut().enumerate() {
+        Random::new(8, stream as u64).fill_uniform(part, 1.0);
+    }
+    state
+}
+
+#[track_caller]
+fn assert_near<E: Element>(a: &[E], b: &[E], tolerance: f64, what: &str) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    for (idx, (a, b)) in a.iter().zip(b).enumerate() {
+        let difference = (a.to_f64() - b.to_f64()).abs();
+        assert!(difference <= tolerance, "{what} at {idx}: {a} and {b}");
+    }
+}
+
+/// A sequence of T steps equals T sequences of one step, and the carried state is the last of them.
+fn a_sequence_equals_repeated_steps<E: Element>(kind: CellKind, tolerance: f64) {
+    for (hidden, window) in [(1, Window { time: 4, batch: 1 }), (17, Window { time: 3, batch: 5 })]
+    {
+        let (parameters, layer) = declared::<E>(kind, hidden);
+        let cpu = Cpu::new(2).unwrap();
+        let mut workspace = Workspace::new();
+        let x = input::<E>(window.len());
+        let mut whole_state = some_state(&layer, window.batch);
+        let mut state = whole_state.clone();
+        let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
+        let x_all = tape.constant(&x, INPUTS);
+        let out = layer.sequence(&mut tape, x_all, window, &mut whole_state);
+        let whole = tape.value(out).to_vec();
+        assert_eq!(tape.shape(out), (window.len(), hidden));
+        for t in 0..window.time {
+            let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
+            let rows = window.batch * INPUTS;
+            let x_t = tape.constant(&x[t * rows..(t + 1) * rows], INPUTS);
+            let out =
+                layer.sequence(&mut tape, x_t, Window { time: 1, batch: window.batch }, &mut state);
+            let width = window.batch * hidden;
+            assert_near(
+                tape.value(out),
+                &whole[t * width..(t + 1) * width],
+                tolerance,
+                kind.name(),
+            );
+        }
+        for (a, b) in state.parts.iter().zip(&whole_state.parts) {
+            assert_near(a, b, tolerance, "state");
+        }
+        assert_near(&state.parts[0], &whole[whole.len() - window.batch * hidden..], tolerance, "h");
+    }
+}
+
+/// Gradients of all parameters, and of a layer below, equal finite differences.
+fn gradients_equal_finite_differences(kind: CellKind) {
+    for (hidden, window) in [(1, Window { time: 3, batch: 2 }), (5, Window { time: 4, batch: 3 })] {
+        let cpu = Cpu::new(2).unwrap();
+        let mut parameters = Parameters::<f64>::new();
+        let below = Linear::declare(&mut parameters, "below", INPUTS, INPUTS);
+        let layer = Recurrent::declare(&mut parameters, kind, 0, INPUTS, hidden, 0.5);
+        let mut random = Random::new(11, 0);
+        below.initialize(&mut parameters, &mut random);
+        layer.initialize(&mut parameters, &mut random);
+        let targets: Vec<f64> =
+            input::<f64>(window.len() * hidden)[..window.len() * hidden].to_vec();
+        let mut workspace = Workspace::new();
+        let error =
+            finite_differences::largest_error(&mut parameters, 1000, |parameters, learn| {
+                let mut tape = Tape::training(&cpu, parameters, &mut workspace, 0);
+                let mut state = some_state(&layer, window.batch);
+                let x = tape.constant(&input::<f64>(window.len()), INPUTS);
+                let x = below.forward(&mut tape, x);
+                let h = layer.sequence(&mut tape, x, window, &mut state);
+                let loss = tape.squared_error(h, &targets);
+                if learn {
+                    tape.backward(loss);
+                }
+                tape.loss(loss)
+            });
+        assert!(error < 1e-7, "{kind}, H {hidden}: {error:e}");
+    }
+}
+
+#[test]
+fn every_cell_passes_the_generic_tests() {
+    for kind in CellKind::ALL {
+        a_sequence_equals_repeated_steps::<f32>(kind, 2e-6);
+        a_sequence_equals_repeated_steps::<f64>(kind, 1e-14);
+        gradients_equal_finite_differences(kind);
+    }
+}
+
+#[test]
+fn a_zero_state_is_zero_and_has_the_stated_parts() {
+    for kind in CellKind::ALL {
+        let (_, layer) = declared::<f32>(kind, 7);
+        let state = layer.zero_state::<f32>(3);
+        assert_eq!(state.parts.len(), kind.parts().len());
+        assert!(state.parts.iter().all(|part| part == &vec![0.0; 21]));
+    }
+}
+
+#[test]
+fn names_are_read_as_they_are_written() {
+    for kind in CellKind::ALL {
+        assert_eq!(kind.to_string().parse(), Ok(kind));
+    }
+    let error = "ltsm".parse::<CellKind>().unwrap_err().to_string();
+    assert!(error.contains("`ltsm`") && error.contains("lstm"), "{error}");
+}
+
+#[test]
+fn the_forget_bias_is_added_to_the_forget_gate_only() {
+    let biases = |forget_bias| {
+        let mut parameters = Parameters::<f32>::new();
+        let lstm = Lstm::declare(&mut parameters, 0, INPUTS, 2, forget_bias);
+        lstm.initialize(&mut parameters, &mut Random::new(1, 0));
+        parameters.value(lstm.weights().bias_ih).to_vec()
+    };
+    let difference: Vec<f32> = biases(1.0).iter().zip(biases(0.0)).map(|(a, b)| a - b).collect();
+    assert_near(&difference, &[0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], 1e-6, "forget bias");
+}

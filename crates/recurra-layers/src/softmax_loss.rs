@@ -1,0 +1,55 @@
+//! The output layer of a language model and its loss.
+
+use recurra_tensor::{Element, ParameterId, Parameters, Random, Tape, Var};
+
+/// Output weights, softmax and cross-entropy as one layer: the loss of predicting the next token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SoftmaxLoss {
+    /// W (V, H); the embedding's table when tied (Press and Wolf 2017).
+    pub weight: ParameterId,
+    /// b (V).
+    pub bias: ParameterId,
+}
+
+impl SoftmaxLoss {
+    /// Declares `output.bias` (V) and, unless `tied_to` another matrix (V, H), `output.weight` (V, H).
+    pub fn declare<E: Element>(
+        parameters: &mut Parameters<E>,
+        vocab_size: usize,
+        hidden_size: usize,
+        tied_to: Option<ParameterId>,
+    ) -> Self {
+        let weight = tied_to
+            .unwrap_or_else(|| parameters.declare("output.weight", &[vocab_size, hidden_size]));
+        Self { weight, bias: parameters.declare("output.bias", &[vocab_size]) }
+    }
+
+    /// Draws the weights from U(−0.1, 0.1) and leaves the bias zero, as PyTorch's word_language_model example does.
+    pub fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
+        random.fill_uniform(parameters.value_mut(self.weight), 0.1);
+    }
+
+    /// The mean nats of `targets`: −(1/N) Σ ln softmax(W·h_n + b)\[target_n\].
+    ///
+    /// # Shapes
+    /// `hidden` (N, H), `targets` (N) → a loss.
+    pub fn loss<E: Element>(&self, tape: &mut Tape<'_, E>, hidden: Var, targets: &[u32]) -> Var {
+        tape.cross_entropy(hidden, self.weight, self.bias, targets)
+    }
+
+    /// The sum of the nats of `targets`.
+    ///
+    /// # Shapes
+    /// `hidden` (N, H), `targets` (N).
+    pub fn nats<E: Element>(&self, tape: &mut Tape<'_, E>, hidden: Var, targets: &[u32]) -> f64 {
+        tape.nats(hidden, self.weight, self.bias, targets)
+    }
+
+    /// The logits W·h + b.
+    ///
+    /// # Shapes
+    /// `hidden` (N, H) → (N, V).
+    pub fn logits<E: Element>(&self, tape: &mut Tape<'_, E>, hidden: Var) -> Var {
+        tape.linear(hidden, self.weight, Some(self.bias))
+    }
+}

@@ -1,0 +1,175 @@
+//! A whole model: gradients, overfitting, carried state.
+
+use recurra_layers::CellKind;
+use recurra_tensor::{Cpu, Optimizer, Workspace, finite_differences};
+
+use super::*;
+
+const VOCAB: usize = 7;
+
+fn config(cell: CellKind, tied: bool) -> LanguageModelConfig {
+    let embed_size = if tied { 6 } else { 5 };
+    LanguageModelConfig {
+        cell,
+        embed_size,
+        hidden_sizes: vec![4, 6],
+        tied,
+        ..LanguageModelConfig::new(VOCAB)
+    }
+}
+
+fn tokens(n: usize) -> Vec<u32> {
+    let mut random = Random::new(3, 9);
+    (0..n).map(|_| (random.unit() * VOCAB as f64) as u32).collect()
+}
+
+#[test]
+fn gradients_of_every_model_equal_finite_differences() {
+    let cpu = Cpu::new(2).unwrap();
+    let window = Window { time: 4, batch: 3 };
+    for (cell, tied) in CellKind::ALL.into_iter().flat_map(|cell| [(cell, false), (cell, true)]) {
+        let mut parameters = Parameters::<f64>::new();
+        let model = LanguageModel::new(&config(cell, tied), &mut parameters).unwrap();
+        model.initialize(&mut parameters, 1);
+        let ids = tokens(window.len() * 2);
+        let mut workspace = Workspace::new();
+        let error = finite_differences::largest_error(&mut parameters, 60, |parameters, learn| {
+            let mut tape = Tape::training(&cpu, parameters, &mut workspace, 0);
+            let mut state = model.zero_state(window.batch);
+            let (inputs, targets) = ids.split_at(window.len());
+            let loss = model.loss(&mut tape, inputs, targets, window, &mut state);
+            if learn {
+                tape.backward(loss);
+            }
+            tape.loss(loss)
+        });
+        assert!(error < 1e-7, "{cell} tied {tied}: {error:e}");
+    }
+}
+
+/// With dropout the masks stay the same for the same key, so finite differences still apply.
+#[test]
+fn gradients_with_dropout_equal_finite_differences() {
+    let cpu = Cpu::new(1).unwrap();
+    let window = Window { time: 3, batch: 4 };
+    let mut parameters = Parameters::<f64>::new();
+    let config = LanguageModelConfig { dropout: 0.4, ..config(CellKind::Lstm, false) };
+    let model = LanguageModel::new(&config, &mut parameters).unwrap();
+    model.initialize(&mut parameters, 1);
+    let ids = tokens(window.len() * 2);
+    let mut workspace = Workspace::new();
+    let error = finite_differences::largest_error(&mut parameters, 60, |parameters, learn| {
+        let mut tape = Tape::training(&cpu, parameters, &mut workspace, 77);
+        let mut state = model.zero_state(window.batch);
+        let (inputs, targets) = ids.split_at(window.len());
+        let loss = model.loss(&mut tape, inputs, targets, window, &mut state);
+        if learn {
+            tape.backward(loss);
+        }
+        tape.loss(loss)
+    });
+    assert!(error < 1e-7, "{error:e}");
+}
+
+/// One batch overfits: the loss goes to nearly nothing, for every cell.
+#[test]
+fn one_batch_overfits() {
+    let window = Window { time: 8, batch: 4 };
+    let ids = tokens(window.len() * 2);
+    let (inputs, targets) = ids.split_at(window.len());
+    for cell in CellKind::ALL {
+        let cpu = Cpu::new(2).unwrap();
+        let mut parameters = Parameters::<f32>::new();
+        let config = LanguageModelConfig { hidden_sizes: vec![64], ..config(cell, false) };
+        let model = LanguageModel::new(&config, &mut parameters).unwrap();
+        model.initialize(&mut parameters, 1);
+        let mut workspace = Workspace::new();
+        let mut nats = f64::INFINITY;
+        for step in 1..=300 {
+            let mut tape = Tape::training(&cpu, &mut parameters, &mut workspace, step);
+            let loss =
+                model.loss(&mut tape, inputs, targets, window, &mut model.zero_state(window.batch));
+            nats = tape.loss(loss);
+            tape.backward(loss);
+            Optimizer::ADAMW.step(&cpu, &mut parameters, step, 0.01, Some(1.0));
+        }
+        assert!(nats < 0.05, "{cell}: {nats}");
+    }
+}
+
+/// Reading in two windows with a carried state scores the same as reading in one.
+#[test]
+fn a_carried_state_is_all_a_model_needs_of_the_past() {
+    let cpu = Cpu::new(2).unwrap();
+    for cell in CellKind::ALL {
+        let mut parameters = Parameters::<f64>::new();
+        let model = LanguageModel::new(&config(cell, false), &mut parameters).unwrap();
+        model.initialize(&mut parameters, 1);
+        let ids = tokens(11);
+        let mut workspace = Workspace::new();
+        let mut score = |ids: &[u32], state: &mut State<f64>| {
+            let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
+            let window = Window { time: ids.len() - 1, batch: 1 };
+            model.nats(&mut tape, &ids[..ids.len() - 1], &ids[1..], window, state)
+        };
+        let whole = score(&ids, &mut model.zero_state(1));
+        let mut state = model.zero_state(1);
+        let parts = score(&ids[..6], &mut state) + score(&ids[5..], &mut state);
+        assert!((whole - parts).abs() < 1e-10, "{cell}: {whole} {parts}");
+    }
+}
+
+/// The softmax of the logits of single steps gives the same score as the fused loss.
+#[test]
+fn single_steps_give_the_same_probabilities_as_a_window() {
+    let cpu = Cpu::new(2).unwrap();
+    for cell in CellKind::ALL {
+        let mut parameters = Parameters::<f32>::new();
+        let model = LanguageModel::new(&config(cell, true), &mut parameters).unwrap();
+        model.initialize(&mut parameters, 1);
+        let ids = tokens(20);
+        let mut workspace = Workspace::new();
+        let mut state = model.zero_state(1);
+        let mut by_steps = 0.0;
+        for pair in ids.windows(2) {
+            let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
+            let logits = model.step(&mut tape, &pair[..1], &mut state);
+            let logits = tape.value(logits);
+            let sum: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+            by_steps += sum.ln() - f64::from(logits[pair[1] as usize]);
+        }
+        let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
+        let window = Window { time: 19, batch: 1 };
+        let whole = model.nats(&mut tape, &ids[..19], &ids[1..], window, &mut model.zero_state(1));
+        assert!((whole - by_steps).abs() < 1e-4 * whole, "{cell}: {whole} {by_steps}");
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let window = Window { time: 7, batch: 5 };
+    let ids = tokens(window.len() * 2);
+    let (inputs, targets) = ids.split_at(window.len());
+    let trained = |cell, threads| {
+        let cpu = Cpu::new(threads).unwrap();
+        let mut parameters = Parameters::<f32>::new();
+        let config =
+            LanguageModelConfig { hidden_sizes: vec![33, 6], dropout: 0.3, ..config(cell, true) };
+        let model = LanguageModel::new(&config, &mut parameters).unwrap();
+        model.initialize(&mut parameters, 1);
+        let mut workspace = Workspace::new();
+        let mut state = model.zero_state(window.batch);
+        for step in 1..=20 {
+            let mut tape = Tape::training(&cpu, &mut parameters, &mut workspace, step);
+            let loss = model.loss(&mut tape, inputs, targets, window, &mut state);
+            tape.backward(loss);
+            Optimizer::ADAMW.step(&cpu, &mut parameters, step, 0.01, Some(0.5));
+        }
+        parameters.ids().map(|id| parameters.value(id).to_vec()).collect::<Vec<_>>()
+    };
+    for cell in CellKind::ALL {
+        let one = trained(cell, 1);
+        assert!(one == trained(cell, 2), "{cell}, two threads");
+        assert!(one == trained(cell, 3), "{cell}, three threads");
+    }
+}

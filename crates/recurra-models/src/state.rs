@@ -1,0 +1,33 @@
+//! The memory of a recurrent network.
+
+use recurra_layers::CellState;
+use recurra_tensor::Element;
+
+/// Everything a recurrent network remembers of what it has read, for B streams: a few kilobytes a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State<E> {
+    /// One state a layer, first to last.
+    pub layers: Vec<CellState<E>>,
+}
+
+impl<E: Element> State<E> {
+    /// Every part in order: layer by layer, h before c.
+    pub fn parts(&self) -> impl Iterator<Item = &Vec<E>> {
+        self.layers.iter().flat_map(|layer| &layer.parts)
+    }
+
+    /// Every part in order, to be changed.
+    pub fn parts_mut(&mut self) -> impl Iterator<Item = &mut Vec<E>> {
+        self.layers.iter_mut().flat_map(|layer| &mut layer.parts)
+    }
+
+    /// How many bytes it takes.
+    pub fn n_bytes(&self) -> usize {
+        self.parts().map(|part| part.len() * size_of::<E>()).sum()
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.parts_mut().for_each(|part| part.fill(E::ZERO));
+    }
+}

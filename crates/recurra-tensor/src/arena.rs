@@ -1,0 +1,82 @@
+//! Buffers that are used again step after step, so that a steady step allocates nothing.
+
+use recurra_kernels::Element;
+
+/// A store of buffers between uses. A step asks for the same sizes in the same order as the step before it, so after the
+/// first step every request is met by a buffer that is already there.
+#[derive(Debug, Default)]
+pub struct Arena<E> {
+    free: Vec<Vec<E>>,
+}
+
+impl<E: Element> Arena<E> {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self { free: Vec::new() }
+    }
+
+    /// A buffer of `len` values of unspecified content.
+    pub fn take(&mut self, len: usize) -> Vec<E> {
+        let fitting = (0..self.free.len())
+            .filter(|&idx| self.free[idx].capacity() >= len)
+            .min_by_key(|&idx| self.free[idx].capacity());
+        let mut buffer = fitting.map_or_else(Vec::new, |idx| self.free.swap_remove(idx));
+        if buffer.capacity() < len {
+            buffer.reserve_exact(len - buffer.len());
+        }
+        buffer.resize(len, E::ZERO);
+        buffer
+    }
+
+    /// A buffer of `len` zeros.
+    pub fn take_zeros(&mut self, len: usize) -> Vec<E> {
+        let mut buffer = self.take(len);
+        buffer.fill(E::ZERO);
+        buffer
+    }
+
+    /// A copy of `values`.
+    pub fn take_copy(&mut self, values: &[E]) -> Vec<E> {
+        let mut buffer = self.take(values.len());
+        buffer.copy_from_slice(values);
+        buffer
+    }
+
+    /// Gives a buffer back for the next request.
+    pub fn give(&mut self, buffer: Vec<E>) {
+        if buffer.capacity() > 0 {
+            self.free.push(buffer);
+        }
+    }
+
+    /// How many values all waiting buffers could hold.
+    pub fn capacity(&self) -> usize {
+        self.free.iter().map(Vec::capacity).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_round_of_the_same_requests_allocates_nothing() {
+        let mut arena = Arena::<f32>::new();
+        let round = |arena: &mut Arena<f32>| {
+            let taken: Vec<_> = [7, 100, 3, 100, 20].map(|len| arena.take(len)).into();
+            assert_eq!(taken.iter().map(Vec::len).collect::<Vec<_>>(), [7, 100, 3, 100, 20]);
+            taken.into_iter().for_each(|buffer| arena.give(buffer));
+            arena.capacity()
+        };
+        let first = round(&mut arena);
+        assert_eq!(round(&mut arena), first);
+        assert_eq!(round(&mut arena), first);
+    }
+
+    #[test]
+    fn zeros_are_zero_in_a_used_buffer() {
+        let mut arena = Arena::<f64>::new();
+        arena.give(vec![1.0; 10]);
+        assert_eq!(arena.take_zeros(5), [0.0; 5]);
+    }
+}

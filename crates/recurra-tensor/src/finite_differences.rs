@@ -1,0 +1,42 @@
+//! Gradients by finite differences, to check the tape against.
+
+use crate::Parameters;
+
+/// How far the gradients on the tape are from central differences of the loss.
+///
+/// For every value θ of every parameter (at most `n_checked` of each, evenly spread), compares the gradient that `loss`
+/// left in the store with (L(θ + ε) − L(θ − ε)) / 2ε, ε = 10⁻⁵, and returns the largest |difference| ÷ max(1, |gradient|).
+///
+/// `loss(parameters, learn)` computes the loss; with `learn` it also runs the backward pass.
+///
+/// # Panics
+/// When `loss` leaves no gradient.
+#[track_caller]
+pub fn largest_error(
+    parameters: &mut Parameters<f64>,
+    n_checked: usize,
+    mut loss: impl FnMut(&mut Parameters<f64>, bool) -> f64,
+) -> f64 {
+    const EPSILON: f64 = 1e-5;
+    parameters.clear_gradients();
+    loss(parameters, true);
+    let gradient_of = |id| parameters.gradient(id).expect("a gradient").to_vec();
+    let gradients: Vec<Vec<f64>> = parameters.ids().map(gradient_of).collect();
+    let mut worst = 0.0_f64;
+    for (id, gradient) in parameters.ids().zip(gradients) {
+        let stride = gradient.len().div_ceil(n_checked).max(1);
+        for idx in (0..gradient.len()).step_by(stride) {
+            let value = parameters.value(id)[idx];
+            let mut loss_at = |shifted: f64| {
+                parameters.value_mut(id)[idx] = shifted;
+                loss(parameters, false)
+            };
+            let difference =
+                (loss_at(value + EPSILON) - loss_at(value - EPSILON)) / (2.0 * EPSILON);
+            parameters.value_mut(id)[idx] = value;
+            let error = (gradient[idx] - difference).abs() / gradient[idx].abs().max(1.0);
+            worst = worst.max(error);
+        }
+    }
+    worst
+}

@@ -1,0 +1,102 @@
+//! A GRU layer over a whole sequence.
+
+use recurra_kernels::Element;
+use recurra_kernels::gru::{self, Shape};
+use recurra_kernels::matmul::Matrix;
+
+use super::Op;
+use super::sweep::{RecurrentWeights, carry};
+use crate::arena::Arena;
+use crate::tape::{Tape, Var, Window};
+
+const N_GATES: usize = 3;
+
+#[derive(Debug)]
+pub(crate) struct Gru<E> {
+    x: Var,
+    weights: RecurrentWeights,
+    window: Window,
+    gates: Vec<E>, // (T, B, 3H), r z n, activated
+    hn: Vec<E>,    // (T, B, H), U_n·h_{t−1} + b_hn
+}
+
+impl<E: Element> Tape<'_, E> {
+    /// A gated recurrent unit layer (Cho et al. 2014, with the reset gate after the product, as cuDNN and PyTorch have it):
+    ///
+    /// ```text
+    /// r, z = σ(W·x_t + b_ih + U·h_{t−1} + b_hh)
+    /// n = tanh(W_n·x_t + b_in + r ⊙ (U_n·h_{t−1} + b_hn))
+    /// h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}
+    /// ```
+    ///
+    /// Starts from the state `[h]` and leaves the last one there, cut off from its history.
+    ///
+    /// # Shapes
+    /// `x` (T·B, E), weights with G = 3 gates in the order r, z, n, `h` (B, H) → (T·B, H).
+    #[track_caller]
+    pub fn gru(
+        &mut self,
+        x: Var,
+        weights: RecurrentWeights,
+        window: Window,
+        state: [&mut [E]; 1],
+    ) -> Var {
+        let hidden = self.checked_hidden(x, &weights, N_GATES, window, &state);
+        let shape = Shape { time: window.time, batch: window.batch, hidden };
+        let bias = self.joint_bias(&weights, 2 * hidden);
+        let mut gates = self.workspace.arena.take(window.len() * N_GATES * hidden); // (T, B, 3H)
+        self.input_products(x, &weights, bias, &mut gates);
+        let mut hn = self.workspace.arena.take(window.len() * hidden); // (T, B, H)
+        let mut h = self.states_from(window, state[0]); // (T + 1, B, H)
+        let bias_hn = &self.values.of(weights.bias_hh)[2 * hidden..];
+        let weight_hh = self.workspace.packed.recurrent(self.cpu, self.values, weights.weight_hh);
+        gru::forward(self.cpu, shape, weight_hh, bias_hn, &mut gates, &mut hn, &mut h);
+        let [h_carried] = state;
+        carry(&h, h_carried);
+        let op = if self.is_training() {
+            Op::Gru(Gru { x, weights, window, gates, hn })
+        } else {
+            self.give_all([gates, hn]);
+            Op::Constant
+        };
+        self.push(op, hidden, h, window.batch * hidden, true)
+    }
+}
+
+impl<E: Element> Gru<E> {
+    pub(crate) fn backward(mut self, tape: &mut Tape<'_, E>, out: Var) {
+        let (positions, hidden) = tape.shape(out);
+        let Window { time, batch } = self.window;
+        let d_h = tape.take_gradient(out);
+        let mut d_h_last = tape.workspace.arena.take_zeros(batch * hidden);
+        let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh } = self.weights;
+        let packed = tape.workspace.packed.recurrent(tape.cpu, tape.values, weight_hh);
+        let h = &tape.workspace.nodes[out.0].buffer;
+        gru::backward(
+            tape.cpu,
+            Shape { time, batch, hidden },
+            packed,
+            &mut self.gates,
+            &mut self.hn,
+            h,
+            &d_h,
+            &mut d_h_last,
+        );
+        let d_gates = Matrix::new(&self.gates, positions, N_GATES * hidden);
+        let d_reset_update =
+            Matrix::with_strides(&self.gates, positions, 2 * hidden, N_GATES * hidden);
+        let d_hn = Matrix::new(&self.hn, positions, hidden);
+        tape.product_backward(self.x, weight_ih, &self.gates);
+        tape.recurrent_weight_backward(out, weight_hh, 0, d_reset_update);
+        tape.recurrent_weight_backward(out, weight_hh, 2, d_hn);
+        tape.bias_backward(&[(bias_ih, 0)], d_gates);
+        tape.bias_backward(&[(bias_hh, 0)], d_reset_update);
+        tape.bias_backward(&[(bias_hh, 2 * hidden)], d_hn);
+        tape.give_all([d_h, d_h_last, self.gates, self.hn]);
+    }
+
+    pub(crate) fn recycle(self, arena: &mut Arena<E>) {
+        arena.give(self.gates);
+        arena.give(self.hn);
+    }
+}

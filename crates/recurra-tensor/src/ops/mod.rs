@@ -1,0 +1,69 @@
+//! The rules of the tape: for each fused operation how it runs forward and how its gradient runs backward.
+
+pub(crate) mod cross_entropy;
+mod dropout;
+mod embedding;
+pub(crate) mod gru;
+mod linear;
+pub(crate) mod lstm;
+pub(crate) mod rnn;
+mod squared_error;
+pub(crate) mod sweep;
+
+use recurra_kernels::Element;
+
+use crate::arena::Arena;
+use crate::tape::{Tape, Var};
+
+/// What an operation keeps for its backward pass.
+#[derive(Debug)]
+pub(crate) enum Op<E> {
+    Constant,
+    Embedding(embedding::Embedding),
+    Dropout(dropout::Dropout),
+    Linear(linear::Linear),
+    Rnn(rnn::Rnn),
+    Lstm(lstm::Lstm<E>),
+    Gru(gru::Gru<E>),
+    CrossEntropy(cross_entropy::CrossEntropy<E>),
+    SquaredError(squared_error::SquaredError<E>),
+}
+
+impl<E: Element> Op<E> {
+    /// Passes the gradient that arrived at `out` on to the operation's inputs and parameters; returns what still holds
+    /// buffers.
+    pub(crate) fn backward(self, tape: &mut Tape<'_, E>, out: Var) -> Op<E> {
+        match self {
+            Op::Constant => {}
+            Op::Embedding(op) => op.backward(tape, out),
+            Op::Dropout(op) => op.backward(tape, out),
+            Op::Linear(op) => op.backward(tape, out),
+            Op::Rnn(op) => op.backward(tape, out),
+            Op::Lstm(op) => op.backward(tape, out),
+            Op::Gru(op) => op.backward(tape, out),
+            Op::CrossEntropy(op) => return Op::CrossEntropy(op.backward(tape)),
+            Op::SquaredError(op) => return Op::SquaredError(op.backward(tape)),
+        }
+        Op::Constant
+    }
+
+    /// The mean loss, if the operation is one.
+    pub(crate) fn loss(&self) -> Option<f64> {
+        match self {
+            Op::CrossEntropy(op) => Some(op.mean_nats),
+            Op::SquaredError(op) => Some(op.mean_square),
+            _ => None,
+        }
+    }
+
+    /// Gives every buffer back.
+    pub(crate) fn recycle(self, arena: &mut Arena<E>) {
+        match self {
+            Op::Lstm(op) => op.recycle(arena),
+            Op::Gru(op) => op.recycle(arena),
+            Op::CrossEntropy(op) => op.recycle(arena),
+            Op::SquaredError(op) => op.recycle(arena),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Weights in the kernels' own layout, made again only when the weights have changed.
+
+use std::collections::HashMap;
+
+use recurra_kernels::matmul::{Matrix, PackedMatrix};
+use recurra_kernels::recurrent::RecurrentWeight;
+use recurra_kernels::{Cpu, Element};
+
+use crate::parameters::{ParameterId, Values};
+
+/// Packed copies of weights, each with the version of the weights it was made from.
+#[derive(Debug)]
+pub(crate) struct PackedWeights<E> {
+    matrices: HashMap<ParameterId, (u64, PackedMatrix<E>)>,
+    recurrent: HashMap<ParameterId, (u64, RecurrentWeight<E>)>,
+}
+
+impl<E: Element> PackedWeights<E> {
+    pub(crate) fn new() -> Self {
+        Self { matrices: HashMap::new(), recurrent: HashMap::new() }
+    }
+
+    /// `weight` (out, in) transposed and packed as the right side of a product: x·Wᵀ.
+    pub(crate) fn matrix(
+        &mut self,
+        cpu: &Cpu,
+        values: &Values<E>,
+        weight: ParameterId,
+    ) -> &PackedMatrix<E> {
+        let (rows, cols) = values.matrix_shape(weight);
+        let transposed = Matrix::new(values.of(weight), rows, cols).transposed();
+        let version = values.version();
+        let (packed_from, packed) = self
+            .matrices
+            .entry(weight)
+            .or_insert_with(|| (version, PackedMatrix::pack(cpu, transposed)));
+        if *packed_from != version {
+            packed.repack(cpu, transposed);
+            *packed_from = version;
+        }
+        packed
+    }
+
+    /// `weight_hh` (G·H, H) packed by units for a recurrent sweep.
+    pub(crate) fn recurrent(
+        &mut self,
+        cpu: &Cpu,
+        values: &Values<E>,
+        weight_hh: ParameterId,
+    ) -> &RecurrentWeight<E> {
+        let (rows, hidden) = values.matrix_shape(weight_hh);
+        let n_gates = rows / hidden;
+        let version = values.version();
+        let (packed_from, packed) = self.recurrent.entry(weight_hh).or_insert_with(|| {
+            (version, RecurrentWeight::pack(cpu, values.of(weight_hh), hidden, n_gates))
+        });
+        if *packed_from != version {
+            packed.repack(cpu, values.of(weight_hh));
+            *packed_from = version;
+        }
+        packed
+    }
+}
