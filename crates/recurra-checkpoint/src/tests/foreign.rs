@@ -104,8 +104,10 @@ fn weights_in_the_layout_of_pytorch_are_read() {
     let mut start = 0;
     for (name, shape) in &shapes {
         let end = start + 4 * shape.iter().product::<usize>();
+        let comma = if start == 0 { "" } else { "," };
+        let shape = json!(shape);
         header += &format!(
-            r#","{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{start},{end}]}}"#
+            r#"{comma}"{name}":{{"dtype":"F32","shape":{shape},"data_offsets":[{start},{end}]}}"#
         );
         start = end;
     }
