@@ -1,1 +1,66 @@
 //! What makes a model better: loop, objectives, optimizers, schedules, recipes. Scores and samples through inference.
+//!
+//! [`train`] is the whole of it, and `run.rs`, where it stands, is the file to read first. A run is given [`Settings`],
+//! tells an [`Observer`] its [`Event`]s, stops when a flag is set, and returns a [`Report`]:
+//!
+//! ```
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use recurra_data::Text;
+//! use recurra_train::{Corpus, Event, Length, RecipeOptions, Settings, train};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let text = Text::from_string("a song", "row, row, row your boat, gently down the stream; ".repeat(100));
+//! let settings = Settings {
+//!     cache: Some(folder.path().join("cache")),
+//!     recipe: RecipeOptions {
+//!         embed: Some(16),
+//!         hidden: Some(vec![32]),
+//!         learning_rate: Some(0.02),
+//!         length: Some(Length::Steps(40)),
+//!         ..RecipeOptions::default()
+//!     },
+//!     ..Settings::new(Corpus::Text(text), folder.path().join("song"))
+//! };
+//! let mut validations = vec![];
+//! let mut observer = |event: &Event| {
+//!     if let Event::Validated { loss_nats, .. } = event {
+//!         validations.push(*loss_nats);
+//!     }
+//! };
+//! let report = train(settings, &mut observer, &AtomicBool::new(false))?;
+//! assert_eq!(report.steps, 40);
+//! assert!(report.valid_loss_nats.unwrap() < 0.8 * validations[0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![warn(missing_docs)]
+
+mod run;
+
+mod choose;
+mod corpus;
+mod error;
+mod finish;
+mod observer;
+mod optimizer;
+mod pace;
+mod position;
+mod prepare;
+mod recipe;
+mod record;
+mod report;
+mod schedule;
+mod settings;
+mod spelling;
+mod validation;
+
+pub use choose::{ASSUMED_FLOPS, Choice, CorpusFacts, choose};
+pub use error::Error;
+pub use observer::{Event, Observer, Progress, StopReason};
+pub use optimizer::OptimizerSettings;
+pub use recipe::{Length, Recipe, RecipeOptions};
+pub use record::{CardText, Measurement, ModelCard, read_measurements};
+pub use report::Report;
+pub use run::train;
+pub use schedule::{Decay, PlateauMemory, Schedule};
+pub use settings::{Corpus, Settings};

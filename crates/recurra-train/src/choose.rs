@@ -1,0 +1,405 @@
+//! Settings that nobody gave, decided from the size of the corpus and the length of the run.
+//!
+//! Plain rules, each in one place with its reason. They look at the text and at what was asked for, and never at the
+//! machine: the same command gives the same model everywhere. Their one guess about machines is
+//! [`ASSUMED_FLOPS`].
+
+use recurra_data::TokenizerSpec;
+use recurra_models::CellKind;
+
+use crate::error::Error;
+use crate::optimizer::OptimizerSettings;
+use crate::recipe::{Length, Recipe, RecipeOptions};
+use crate::schedule::{Decay, Schedule};
+
+/// Arithmetic a second that training is assumed to reach, to turn a budget into a number of tokens.
+pub const ASSUMED_FLOPS: f64 = 60e9;
+
+/// What the rules know of the training text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CorpusFacts {
+    /// Bytes of UTF-8.
+    pub bytes: u64,
+    /// Characters.
+    pub chars: u64,
+    /// Lines.
+    pub lines: u64,
+    /// Words between white space.
+    pub words: u64,
+    /// Whether it is the corpus inside the program.
+    pub is_storybook: bool,
+}
+
+/// One decision, with its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The setting.
+    pub name: &'static str,
+    /// What it became.
+    pub value: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Hidden sizes to choose from: multiples of 32, so that every kernel's tiles are full.
+const HIDDEN: [usize; 10] = [64, 96, 128, 192, 256, 320, 384, 512, 768, 1024];
+
+/// Tokens that a run should see for each parameter, at least, before a larger model pays.
+const TOKENS_PER_PARAMETER: f64 = 8.0;
+
+/// Fills the gaps of `options`, and says how.
+///
+/// # Errors
+/// [`Error::OutOfRange`] for a setting that was given and makes no sense.
+pub fn choose(
+    options: &RecipeOptions,
+    facts: &CorpusFacts,
+) -> Result<(Recipe, Vec<Choice>), Error> {
+    check_options(options)?;
+    let mut choices = Choices(Vec::new());
+    let cell = options.cell.unwrap_or(CellKind::Lstm);
+    let length = options.length.unwrap_or_else(|| choices.length(facts));
+    let tokenizer = options.tokenizer.clone().unwrap_or_else(|| choices.tokenizer(facts));
+    let text = TokenEstimate::new(&tokenizer, facts);
+    let batch = options.batch.unwrap_or_else(|| choices.batch(&text, options.bptt));
+    let bptt = options.bptt.unwrap_or_else(|| choices.bptt(&text, batch));
+    let accumulate = options.accumulate.unwrap_or(1);
+    let tokens_seen = match length {
+        Length::Epochs(epochs) => TokensSeen::Known(epochs as f64 * text.tokens),
+        Length::Steps(steps) => {
+            TokensSeen::Known(steps as f64 * (batch * bptt * accumulate) as f64)
+        }
+        Length::Budget(seconds) => TokensSeen::Affordable { flop: 0.9 * seconds * ASSUMED_FLOPS },
+    };
+
+    let tied = options.tied.unwrap_or(text.is_large_vocabulary);
+    let hidden = choices.hidden(options, cell, &text, tokens_seen);
+    let embed = options.embed.unwrap_or_else(|| choices.embed(&hidden, tied));
+    let flops = flops_per_token(cell, embed, &hidden, text.vocabulary);
+    let epochs = tokens_seen.count(flops) / text.tokens;
+    let dropout = options.dropout.unwrap_or_else(|| choices.dropout(epochs, &hidden));
+    let optimizer = options.optimizer.unwrap_or_else(OptimizerSettings::adamw);
+    let learning_rate =
+        options.learning_rate.unwrap_or_else(|| choices.learning_rate(&optimizer, &hidden));
+    let clip = options.clip.unwrap_or(match optimizer {
+        OptimizerSettings::Sgd { .. } => 0.25,
+        OptimizerSettings::AdamW { .. } => 1.0,
+    });
+    let schedule = options.schedule.unwrap_or_else(|| choices.schedule(&optimizer));
+
+    let recipe = Recipe {
+        cell,
+        tokenizer,
+        embed,
+        hidden,
+        tied,
+        dropout,
+        forget_bias: options.forget_bias.unwrap_or(0.0),
+        optimizer,
+        learning_rate,
+        clip,
+        schedule,
+        batch,
+        bptt,
+        accumulate,
+        length,
+        validate_every: options.validate_every,
+        patience: options.patience.unwrap_or(0),
+        seed: options.seed.unwrap_or(1),
+    };
+    Ok((recipe, choices.0))
+}
+
+/// How many tokens a text will have, and how many kinds: known before it is tokenised, so a guess for BPE.
+struct TokenEstimate {
+    tokens: f64,
+    vocabulary: f64,
+    is_large_vocabulary: bool,
+}
+
+impl TokenEstimate {
+    fn new(tokenizer: &TokenizerSpec, facts: &CorpusFacts) -> TokenEstimate {
+        let (bytes, chars, words) =
+            (facts.bytes as f64, facts.chars as f64, (facts.words + facts.lines) as f64);
+        let (tokens, vocabulary) = match tokenizer {
+            TokenizerSpec::Byte => (bytes, 256.0),
+            // The 256 bytes and the script: few characters where each takes one byte, thousands where it takes three.
+            TokenizerSpec::Char => (chars, if bytes > 1.5 * chars { 4000.0 } else { 350.0 }),
+            // Heaps' law with the constants of English text: 10,000 kinds in a million words.
+            TokenizerSpec::Word => (words, (10.0 * words.sqrt()).min(300_000.0)),
+            TokenizerSpec::Bpe(size) => (bytes / 4.0, *size as f64),
+            TokenizerSpec::File(_) => (bytes / 4.0, 30_000.0),
+        };
+        TokenEstimate {
+            tokens: tokens.max(1.0),
+            vocabulary,
+            is_large_vocabulary: vocabulary > 1000.0,
+        }
+    }
+}
+
+/// How many tokens a run will see.
+#[derive(Clone, Copy)]
+enum TokensSeen {
+    Known(f64),
+    Affordable { flop: f64 },
+}
+
+impl TokensSeen {
+    fn count(self, flops_per_token: f64) -> f64 {
+        match self {
+            TokensSeen::Known(tokens) => tokens,
+            TokensSeen::Affordable { flop } => flop / flops_per_token,
+        }
+    }
+}
+
+/// 6 (Σ P + V E): forward and backward of the layers and of the output.
+fn flops_per_token(cell: CellKind, embed: usize, hidden: &[usize], vocabulary: f64) -> f64 {
+    let n_gates = match cell {
+        CellKind::Lstm => 4.0,
+        CellKind::Gru => 3.0,
+        CellKind::RnnTanh | CellKind::RnnRelu => 1.0,
+    };
+    let mut input = embed as f64;
+    let mut parameters = 0.0;
+    for &size in hidden {
+        parameters += n_gates * size as f64 * (input + size as f64);
+        input = size as f64;
+    }
+    6.0 * (parameters + vocabulary * input)
+}
+
+/// The decisions so far; each method takes one.
+struct Choices(Vec<Choice>);
+
+impl Choices {
+    fn take<T>(
+        &mut self,
+        name: &'static str,
+        value: T,
+        shown: String,
+        reason: impl Into<String>,
+    ) -> T {
+        self.0.push(Choice { name, value: shown, reason: reason.into() });
+        value
+    }
+
+    fn length(&mut self, facts: &CorpusFacts) -> Length {
+        let (length, reason) = match facts.is_storybook {
+            true => (Length::Budget(90.0), "a first run should end soon"),
+            false => (Length::Budget(600.0), "no epochs, steps or budget given"),
+        };
+        self.take("length", length, length.to_string(), reason)
+    }
+
+    fn tokenizer(&mut self, facts: &CorpusFacts) -> TokenizerSpec {
+        let megabytes = facts.bytes as f64 / 1e6;
+        let (spec, reason) = match facts.bytes {
+            0..30_000_000 => (
+                TokenizerSpec::Char,
+                format!("a text of {megabytes:.1} MB: characters need the least data"),
+            ),
+            _ => (
+                TokenizerSpec::Bpe(8000),
+                format!("a text of {megabytes:.0} MB can carry pieces of words"),
+            ),
+        };
+        let shown = spec.to_string();
+        self.take("tokenizer", spec, shown, reason)
+    }
+
+    fn batch(&mut self, text: &TokenEstimate, bptt: Option<usize>) -> usize {
+        // Enough rows to fill the matrix units, but streams long enough to be worth carrying a state along.
+        let usual = if text.is_large_vocabulary { 20 } else { 32 };
+        let longest = (text.tokens / (8 * bptt.unwrap_or(32)) as f64) as usize;
+        let batch = usual.min(longest).max(1);
+        let reason = if batch < usual {
+            "the text is short: each stream should have 8 windows"
+        } else {
+            "fills the matrix units"
+        };
+        self.take("batch", batch, batch.to_string(), reason)
+    }
+
+    fn bptt(&mut self, text: &TokenEstimate, batch: usize) -> usize {
+        let usual = if text.is_large_vocabulary { 35 } else { 64 };
+        let longest = (text.tokens / (4 * batch) as f64) as usize;
+        let bptt = usual.min(longest).max(1);
+        let reason = if bptt < usual {
+            "the text is short"
+        } else {
+            "as far back as gradients usefully reach at this size"
+        };
+        self.take("bptt", bptt, bptt.to_string(), reason)
+    }
+
+    fn hidden(
+        &mut self,
+        options: &RecipeOptions,
+        cell: CellKind,
+        text: &TokenEstimate,
+        seen: TokensSeen,
+    ) -> Vec<usize> {
+        let asked = options.hidden.as_deref().unwrap_or(&[]);
+        if asked.len() > 1 {
+            return asked.to_vec();
+        }
+        let layers_of = |size: usize| options.layers.unwrap_or(if size >= 384 { 2 } else { 1 });
+        if let [size] = *asked {
+            return vec![size; layers_of(size)];
+        }
+        // A small text is learned by heart by a large model, so its size sets an upper end.
+        let most = match text.tokens {
+            ..30e3 => 96,
+            30e3..200e3 => 192,
+            200e3..1.5e6 => 384,
+            1.5e6..20e6 => 768,
+            _ => 1024,
+        };
+        let pays = |size: usize| {
+            let embed = options.embed.unwrap_or(embed_for(size, text.is_large_vocabulary));
+            let flops = flops_per_token(cell, embed, &vec![size; layers_of(size)], text.vocabulary);
+            seen.count(flops) >= TOKENS_PER_PARAMETER * flops / 6.0
+        };
+        let size =
+            HIDDEN.into_iter().rev().find(|&size| size <= most && pays(size)).unwrap_or(HIDDEN[0]);
+        let hidden = vec![size; layers_of(size)];
+        let reason = match size == most {
+            true => format!("the most for a text of about {} tokens", round(text.tokens)),
+            false => format!(
+                "the largest that sees {TOKENS_PER_PARAMETER} tokens a parameter in this run"
+            ),
+        };
+        self.take("hidden", hidden.clone(), format!("{} × {size}", hidden.len()), reason)
+    }
+
+    fn embed(&mut self, hidden: &[usize], tied: bool) -> usize {
+        let size = hidden.last().copied().unwrap_or(0);
+        let (embed, reason) = match tied {
+            true => (size, "tied weights need the width of the last layer"),
+            false => (embed_for(size, false), "few symbols need few dimensions"),
+        };
+        self.take("embed", embed, embed.to_string(), reason)
+    }
+
+    fn dropout(&mut self, epochs: f64, hidden: &[usize]) -> f32 {
+        let smallest = hidden.iter().copied().min().unwrap_or(0);
+        let dropout = match epochs {
+            ..4.0 => 0.0,
+            4.0..12.0 => 0.1,
+            12.0..40.0 => 0.25,
+            _ => 0.5,
+        };
+        // A narrow layer has nothing to spare.
+        let dropout = if smallest < 128 { dropout / 2.0 } else { dropout };
+        self.take(
+            "dropout",
+            dropout,
+            dropout.to_string(),
+            format!("about {epochs:.1} passes over the text"),
+        )
+    }
+
+    fn learning_rate(&mut self, optimizer: &OptimizerSettings, hidden: &[usize]) -> f64 {
+        let widest = hidden.iter().copied().max().unwrap_or(1).max(1) as f64;
+        let (rate, reason) = match optimizer {
+            OptimizerSettings::Sgd { .. } => {
+                (20.0, "plain gradient descent on the mean loss a token")
+            }
+            OptimizerSettings::AdamW { .. } => {
+                (6e-3 * (256.0 / widest).sqrt().min(1.0), "falls with the root of the width")
+            }
+        };
+        let rate = (rate * 1e5).round() / 1e5;
+        self.take("learning rate", rate, rate.to_string(), reason)
+    }
+
+    fn schedule(&mut self, optimizer: &OptimizerSettings) -> Schedule {
+        let (schedule, reason) = match optimizer {
+            OptimizerSettings::Sgd { .. } => (
+                Schedule::new(Decay::Plateau { factor: 4.0 }),
+                "the usual one for plain gradient descent",
+            ),
+            OptimizerSettings::AdamW { .. } => (
+                Schedule { decay: Decay::Cosine { floor: 0.02 }, warmup: 0.03 },
+                "ends low as the run ends",
+            ),
+        };
+        self.take("schedule", schedule, schedule.to_string(), reason)
+    }
+}
+
+fn embed_for(hidden: usize, tied: bool) -> usize {
+    if tied { hidden } else { hidden.min(128) }
+}
+
+/// A count for people, with two digits: 1.1 M.
+fn round(count: f64) -> String {
+    match count {
+        1e6.. => format!("{:.1} M", count / 1e6),
+        1e3.. => format!("{:.0} k", count / 1e3),
+        _ => format!("{count:.0}"),
+    }
+}
+
+/// The largest size of anything: far above use, far below overflow.
+const LARGEST: usize = 65_536;
+
+fn check_options(options: &RecipeOptions) -> Result<(), Error> {
+    let size = |name: &str, value: Option<usize>| within(name, value, 1, LARGEST);
+    size("embed", options.embed)?;
+    size("batch", options.batch)?;
+    size("bptt", options.bptt)?;
+    size("accumulate", options.accumulate)?;
+    within("layers", options.layers, 1, 64)?;
+    let hidden = options.hidden.as_deref();
+    hidden.unwrap_or(&[]).iter().try_for_each(|&each| size("hidden", Some(each)))?;
+    match (hidden.map(<[usize]>::len), options.layers) {
+        (Some(sizes), _) if !(1..=64).contains(&sizes) => {
+            return Err(out_of_range("hidden", format!("a list of {sizes}"), "1 to 64 sizes"));
+        }
+        (Some(sizes), Some(layers)) if sizes > 1 && sizes != layers => {
+            return Err(out_of_range(
+                "layers",
+                layers,
+                format!("{sizes}, as many as `hidden` has sizes"),
+            ));
+        }
+        _ => {}
+    }
+    within("dropout", options.dropout, 0.0, 0.99)?;
+    within("forget bias", options.forget_bias, -100.0, 100.0)?;
+    within("learning rate", options.learning_rate, 0.0, 1e6)?;
+    within("clip", options.clip, 0.0, 1e9)?;
+    within("validate every", options.validate_every, 1, u64::MAX)?;
+    match options.length {
+        Some(Length::Epochs(n)) => within("epochs", Some(n), 1, 1_000_000_000)?,
+        Some(Length::Steps(n)) => within("steps", Some(n), 1, 1_000_000_000_000)?,
+        Some(Length::Budget(seconds)) => within("budget", Some(seconds), 1.0, 1e9)?,
+        None => {}
+    }
+    options.schedule.map_or(Ok(()), |schedule| schedule.check())?;
+    options.optimizer.map_or(Ok(()), |optimizer| optimizer.check())
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(
+    name: &str,
+    value: Option<T>,
+    low: T,
+    high: T,
+) -> Result<(), Error> {
+    match value {
+        Some(value) if !(value >= low && value <= high) => {
+            Err(out_of_range(name, value, format!("{low} to {high}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn out_of_range(name: &str, value: impl ToString, expected: impl Into<String>) -> Error {
+    Error::OutOfRange { name: name.to_owned(), value: value.to_string(), expected: expected.into() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+use super::*;
+
+const SHAKESPEARE: CorpusFacts = CorpusFacts {
+    bytes: 1_003_854,
+    chars: 1_003_854,
+    lines: 36_000,
+    words: 180_000,
+    is_storybook: false,
+};
+
+#[track_caller]
+fn chosen(options: RecipeOptions, facts: CorpusFacts) -> Recipe {
+    let (recipe, choices) = choose(&options, &facts).unwrap();
+    assert!(choices.iter().all(|choice| !choice.value.is_empty() && !choice.reason.is_empty()));
+    assert!(!recipe.tied || recipe.embed == *recipe.hidden.last().unwrap());
+    recipe
+}
+
+#[track_caller]
+fn refused(options: RecipeOptions, message: &str) {
+    assert_eq!(choose(&options, &SHAKESPEARE).unwrap_err().to_string(), message);
+}
+
+fn budget(seconds: f64) -> RecipeOptions {
+    RecipeOptions { length: Some(Length::Budget(seconds)), ..RecipeOptions::default() }
+}
+
+#[test]
+fn what_was_given_is_kept_and_not_explained() {
+    let options = RecipeOptions {
+        cell: Some(CellKind::Lstm),
+        tokenizer: Some(TokenizerSpec::Word),
+        embed: Some(200),
+        hidden: Some(vec![200]),
+        layers: Some(2),
+        tied: Some(true),
+        dropout: Some(0.2),
+        optimizer: Some(OptimizerSettings::sgd()),
+        learning_rate: Some(20.0),
+        clip: Some(0.25),
+        batch: Some(20),
+        bptt: Some(35),
+        length: Some(Length::Epochs(6)),
+        ..RecipeOptions::default()
+    };
+    let (recipe, choices) = choose(&options, &SHAKESPEARE).unwrap();
+    // The published word_language_model recipe is complete with these flags; only its schedule is ours to name.
+    assert_eq!(recipe.schedule, "plateau:4".parse().unwrap());
+    assert_eq!((recipe.hidden.as_slice(), recipe.embed, recipe.clip), (&[200, 200][..], 200, 0.25));
+    assert_eq!(choices.iter().map(|choice| choice.name).collect::<Vec<_>>(), ["schedule"]);
+}
+
+#[test]
+fn longer_runs_and_larger_texts_get_larger_models() {
+    let size =
+        |options, facts| flops_per_token(CellKind::Lstm, 1, &chosen(options, facts).hidden, 0.0);
+    let budgets = [20.0, 180.0, 1800.0, 18_000.0].map(|seconds| size(budget(seconds), SHAKESPEARE));
+    assert!(budgets.is_sorted() && budgets[0] < budgets[3], "{budgets:?}");
+    let texts = [10_000, 100_000, 1_000_000, 10_000_000]
+        .map(|chars| size(budget(1e6), CorpusFacts { bytes: chars, chars, ..SHAKESPEARE }));
+    assert!(texts.is_sorted_by(|a, b| a < b), "{texts:?}");
+}
+
+#[test]
+fn the_choice_fits_any_text_from_one_byte_to_a_terabyte() {
+    for power in 0..=40 {
+        let bytes = 1u64 << power;
+        let facts = CorpusFacts {
+            bytes,
+            chars: bytes,
+            lines: bytes / 60,
+            words: bytes / 6,
+            is_storybook: false,
+        };
+        for seconds in [1.0, 90.0, 1e6] {
+            let recipe = chosen(budget(seconds), facts);
+            let needed = recipe.batch * recipe.bptt + 1;
+            assert!(
+                bytes < 64 || needed as u64 <= bytes,
+                "{bytes}: {} × {}",
+                recipe.batch,
+                recipe.bptt
+            );
+        }
+    }
+}
+
+#[test]
+fn many_passes_over_a_text_bring_dropout() {
+    let dropout = |epochs| {
+        chosen(
+            RecipeOptions { length: Some(Length::Epochs(epochs)), ..RecipeOptions::default() },
+            SHAKESPEARE,
+        )
+        .dropout
+    };
+    assert_eq!([1, 5, 20, 100].map(dropout), [0.0, 0.1, 0.25, 0.5]);
+}
+
+#[test]
+fn senseless_settings_are_refused() {
+    let none = RecipeOptions::default;
+    refused(RecipeOptions { batch: Some(0), ..none() }, "`batch` is 0, expected 1 to 65536");
+    refused(
+        RecipeOptions { hidden: Some(vec![128, usize::MAX]), ..none() },
+        "`hidden` is 18446744073709551615, expected 1 to 65536",
+    );
+    refused(
+        RecipeOptions { hidden: Some(vec![]), ..none() },
+        "`hidden` is a list of 0, expected 1 to 64 sizes",
+    );
+    refused(
+        RecipeOptions { hidden: Some(vec![8, 8, 8]), layers: Some(2), ..none() },
+        "`layers` is 2, expected 3, as many as `hidden` has sizes",
+    );
+    refused(RecipeOptions { dropout: Some(1.0), ..none() }, "`dropout` is 1, expected 0 to 0.99");
+    refused(
+        RecipeOptions { learning_rate: Some(f64::NAN), ..none() },
+        "`learning rate` is NaN, expected 0 to 1000000",
+    );
+    refused(budget(0.0), "`budget` is 0, expected 1 to 1000000000");
+}

@@ -1,0 +1,152 @@
+//! Text to tokens: the texts of a run, split where needed, and their token files.
+
+use std::path::Path;
+use std::time::Instant;
+
+use recurra_data::storybook::Storybook;
+use recurra_data::{Text, TokenFile, Tokenizer};
+
+use crate::choose::CorpusFacts;
+use crate::error::Error;
+use crate::observer::{Event, Observer};
+use crate::record::CardText;
+use crate::settings::{Corpus, Settings};
+
+/// The part of a text that is held out where no validation text is given.
+const HELD_OUT: f64 = 0.1;
+
+/// The texts of a run.
+pub(crate) struct Texts {
+    pub train: Text,
+    pub valid: Text,
+    pub test: Option<Text>,
+    /// What a perfect model would need for the validation text, in nats, where that is known.
+    pub true_valid_nats: Option<f64>,
+    pub facts: CorpusFacts,
+}
+
+impl Texts {
+    /// Opens what the settings name; a storybook is told, a single text is cut in two.
+    pub fn open(settings: &Settings) -> Result<Texts, Error> {
+        let mut true_valid_nats = None;
+        let (train, held_out) = match &settings.corpus {
+            Corpus::Text(text) if settings.valid.is_some() => (text.clone(), None),
+            Corpus::Text(text) => {
+                let (train, valid) = text.split_last(HELD_OUT)?;
+                (train, Some(valid))
+            }
+            Corpus::Storybook { language, bytes } => {
+                // Another book of the same grammar is as good as a part held out, and holds whole stories only.
+                let (book, valid_book) =
+                    (Storybook::new(*language, 1), Storybook::new(*language, 2));
+                let valid = valid_book.text(bytes / 20);
+                true_valid_nats =
+                    valid_book.log_probability(&valid).ok().map(|log_probability| -log_probability);
+                let train =
+                    Text::from_string(&format!("{language} storybook, seed 1"), book.text(*bytes));
+                (train, Some(Text::from_string(&format!("{language} storybook, seed 2"), valid)))
+            }
+        };
+        let is_storybook = true_valid_nats.is_some();
+        if settings.valid.is_some() {
+            true_valid_nats = None;
+        }
+        let valid = settings.valid.clone().or(held_out).unwrap_or_else(|| train.clone());
+        let stats = train.measure()?;
+        let facts = CorpusFacts {
+            bytes: stats.bytes,
+            chars: stats.chars,
+            lines: stats.lines,
+            words: stats.words,
+            is_storybook,
+        };
+        Ok(Texts { train, valid, test: settings.test.clone(), true_valid_nats, facts })
+    }
+}
+
+/// A text as tokens.
+pub(crate) struct TokenizedText {
+    pub role: &'static str,
+    pub text: Text,
+    pub tokens: TokenFile,
+}
+
+impl TokenizedText {
+    fn open(
+        role: &'static str,
+        text: &Text,
+        tokenizer: &Tokenizer,
+        cache: &Path,
+        observer: &mut dyn Observer,
+    ) -> Result<TokenizedText, Error> {
+        let started = Instant::now();
+        let tokens = TokenFile::open_or_build(cache, text, tokenizer)?;
+        observer.observe(&Event::Tokenized {
+            role,
+            text: text.describe(),
+            bytes: tokens.n_bytes(),
+            tokens: tokens.len() as u64,
+            vocab_size: tokenizer.vocab_size(),
+            seconds: started.elapsed().as_secs_f64(),
+        });
+        Ok(TokenizedText { role, text: text.clone(), tokens })
+    }
+
+    /// From nats a token to bits a byte of this text.
+    pub fn bits_per_byte(&self, loss_nats: f64) -> f64 {
+        loss_nats * self.tokens.len() as f64
+            / (self.tokens.n_bytes().max(1) as f64 * std::f64::consts::LN_2)
+    }
+
+    pub fn for_card(&self) -> CardText {
+        CardText {
+            role: self.role,
+            text: self.text.describe(),
+            bytes: self.tokens.n_bytes(),
+            tokens: self.tokens.len() as u64,
+            sha256: self.tokens.text_sha256().to_owned(),
+        }
+    }
+}
+
+/// All texts of a run as tokens of one tokenizer.
+pub(crate) struct TokenizedCorpus {
+    pub tokenizer: Tokenizer,
+    pub train: TokenizedText,
+    pub valid: TokenizedText,
+    pub test: Option<TokenizedText>,
+}
+
+impl TokenizedCorpus {
+    /// Tokenises every text, or opens the token files of a run before.
+    pub fn open(
+        texts: &Texts,
+        tokenizer: Tokenizer,
+        cache: &Path,
+        observer: &mut dyn Observer,
+    ) -> Result<TokenizedCorpus, Error> {
+        let mut open = |role, text| TokenizedText::open(role, text, &tokenizer, cache, observer);
+        let (train, valid) = (open("training", &texts.train)?, open("validation", &texts.valid)?);
+        let test = texts.test.as_ref().map(|test| open("test", test)).transpose()?;
+        refuse_one_symbol(&train, &tokenizer)?;
+        Ok(TokenizedCorpus { tokenizer, train, valid, test })
+    }
+}
+
+/// Nothing can be learned from a text that repeats one symbol for ever.
+fn refuse_one_symbol(text: &TokenizedText, tokenizer: &Tokenizer) -> Result<(), Error> {
+    let (n_tokens, mut first, mut ids) = (text.tokens.len(), [0], vec![0; 4096]);
+    if n_tokens == 0 {
+        return Ok(());
+    }
+    text.tokens.read(0, &mut first);
+    for start in (0..n_tokens).step_by(ids.len()) {
+        let n_ids = ids.len().min(n_tokens - start);
+        text.tokens.read(start, &mut ids[..n_ids]);
+        if ids[..n_ids].iter().any(|id| *id != first[0]) {
+            return Ok(());
+        }
+    }
+    let symbol = tokenizer.token_text(first[0]);
+    Err(Error::OneSymbol { text: text.text.describe(), symbol, tokens: n_tokens })
+}

@@ -1,0 +1,150 @@
+//! What can go wrong in training, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::spelling::nearest;
+
+/// Why a run did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting outside what makes sense.
+    #[error("`{name}` is {value}, expected {expected}")]
+    OutOfRange {
+        /// The setting.
+        name: String,
+        /// What came.
+        value: String,
+        /// What would do.
+        expected: String,
+    },
+    /// A name that stands for nothing.
+    #[error("unknown {what} `{name}`")]
+    UnknownName {
+        /// What the name should be of.
+        what: &'static str,
+        /// What came.
+        name: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A text without a token that could be predicted from another.
+    #[error("{text} has {tokens} tokens, expected at least 2: one to predict the other from")]
+    TooShort {
+        /// Which text.
+        text: String,
+        /// Tokens it has.
+        tokens: usize,
+    },
+    /// Every token of the text is the same one.
+    #[error(
+        "{text} holds one symbol only, `{symbol}`, {tokens} times: there is nothing to predict"
+    )]
+    OneSymbol {
+        /// Which text.
+        text: String,
+        /// The symbol, printable.
+        symbol: String,
+        /// How often it came.
+        tokens: usize,
+    },
+    /// A setting of the stored run that cannot change any more.
+    #[error("the run in `{out}` has {name} {stored}, but {name} {given} was asked for")]
+    Changed {
+        /// The run's folder.
+        out: PathBuf,
+        /// The setting.
+        name: String,
+        /// Its value in the run.
+        stored: String,
+        /// The value given now.
+        given: String,
+    },
+    /// The stored progress of a run that this version cannot read.
+    #[error("the training state in `{out}` cannot be read: {reason}")]
+    Position {
+        /// The run's folder.
+        out: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The loss, or the gradient, is no number any more.
+    #[error(
+        "training diverged at step {step}: loss {loss_nats}, gradient norm {gradient_norm}, learning rate {learning_rate}; the checkpoint of step {kept_step} is kept"
+    )]
+    Diverged {
+        /// The step whose loss or gradient it was, counted from 1.
+        step: u64,
+        /// Loss a token.
+        loss_nats: f64,
+        /// Norm of the gradient before clipping.
+        gradient_norm: f64,
+        /// The rate of the step.
+        learning_rate: f64,
+        /// The step of the last good checkpoint.
+        kept_step: u64,
+    },
+    /// A file of the run's record could not be written or read.
+    #[error("cannot {action} `{path}`")]
+    Record {
+        /// "write", "read".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// Text, tokenizer or token file.
+    #[error(transparent)]
+    Data(#[from] recurra_data::Error),
+    /// Sizes of the model.
+    #[error(transparent)]
+    Model(#[from] recurra_models::Error),
+    /// The model folder.
+    #[error(transparent)]
+    Checkpoint(Box<recurra_checkpoint::Error>),
+    /// Scoring or writing.
+    #[error(transparent)]
+    Inference(#[from] recurra_inference::Error),
+    /// The instruction set that was asked for.
+    #[error(transparent)]
+    Isa(#[from] recurra_tensor::IsaError),
+}
+
+impl From<recurra_checkpoint::Error> for Error {
+    fn from(error: recurra_checkpoint::Error) -> Error {
+        Error::Checkpoint(Box::new(error))
+    }
+}
+
+impl Error {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Data(error) => error.hint(),
+            Error::Model(error) => error.hint(),
+            Error::Checkpoint(error) => error.hint(),
+            Error::Inference(error) => error.hint(),
+            Error::Isa(_) => Some("unset `RECURRA_ISA` to use the best that this machine has".to_owned()),
+            Error::OutOfRange { name, expected, .. } => Some(format!("give `{name}` {expected}")),
+            Error::UnknownName { hint, .. } => Some(hint.clone()),
+            Error::TooShort { .. } => Some("give a longer text".to_owned()),
+            Error::OneSymbol { .. } => Some("train on a text with at least two different symbols".to_owned()),
+            Error::Changed { .. } => Some("resume with the run's own settings (only threads, and a longer length, may change), or train into another folder".to_owned()),
+            Error::Position { .. } => Some("train into another folder, or resume with the version that wrote it".to_owned()),
+            Error::Diverged { learning_rate, .. } => Some(format!("lower the learning rate (say to {:.1e}) or the clip norm, and train anew", learning_rate / 4.0)),
+            Error::Record { .. } => Some("check that the disk is not full and the folder can be written".to_owned()),
+        }
+    }
+}
+
+/// The error for a misspelt name, with the nearest good one.
+pub(crate) fn unknown_name(what: &'static str, name: &str, known: &[&str]) -> Error {
+    let all = known.join(", ");
+    let hint = match nearest(name, known) {
+        Some(nearest) => format!("did you mean `{nearest}`? known: {all}"),
+        None => format!("known: {all}"),
+    };
+    Error::UnknownName { what, name: name.to_owned(), hint }
+}

@@ -1,0 +1,278 @@
+//! The end of a run: the last checkpoint, the scores that can be trusted, the model card and the report.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use recurra_checkpoint::{ModelNotes, weights_sha256};
+use recurra_data::TokenFile;
+use recurra_inference::{GenerateOptions, Generator, ModelRef, Sampling, score};
+use recurra_metrics::LanguageScore;
+use recurra_tensor::{Tape, Window};
+
+use crate::error::Error;
+use crate::observer::{Event, StopReason};
+use crate::recipe::Length;
+use crate::record::ModelCard;
+use crate::report::Report;
+use crate::run::Run;
+
+/// The part of a budget that scoring the validation text at batch 1 may take; of a longer text the start is scored.
+const SCORING_SHARE: f64 = 0.1;
+
+impl Run<'_> {
+    /// Measures what the end of the run will take, so that a budget can keep that time free.
+    pub(crate) fn measure_the_end(&mut self) -> Result<(), Error> {
+        let Length::Budget(budget) = self.recipe.length else { return Ok(()) };
+        let started = Instant::now();
+        self.validation.loss_nats(&self.cpu, &self.model, &self.parameters, 1);
+        self.pace.costs.validation =
+            started.elapsed().as_secs_f64() * self.validation.n_windows() as f64;
+
+        let seconds_per_token = self.seconds_per_token();
+        let valid = &self.corpus.valid;
+        let affordable = SCORING_SHARE * budget / (seconds_per_token * valid.tokens.len() as f64);
+        if affordable < 1.0 {
+            self.scored_part = affordable;
+            let message = format!(
+                "scoring all of {} would take more than a tenth of the budget: the final score is of its first {:.0} %",
+                valid.text.describe(),
+                100.0 * affordable
+            );
+            self.observer.observe(&Event::Warned { message });
+        }
+        let n_valid = self.scored_part * self.corpus.valid.tokens.len() as f64;
+        let n_test = self.corpus.test.as_ref().map_or(0, |test| test.tokens.len()) as f64;
+        self.pace.costs.final_scores = (n_valid + n_test) * seconds_per_token;
+        // A token that is written costs no less than one that is read, and the choice comes on top.
+        self.pace.costs.sample = 2.0 * self.settings.sample_tokens as f64 * seconds_per_token;
+        Ok(())
+    }
+
+    /// The last validation and checkpoint, the scores of the best weights, the card and the report.
+    pub(crate) fn finish(
+        mut self,
+        stop_reason: StopReason,
+        stop: &AtomicBool,
+    ) -> Result<Report, Error> {
+        self.observer.observe(&Event::Stopped { step: self.position.step, reason: &stop_reason });
+        let is_interrupted = matches!(stop_reason, StopReason::Interrupted { .. });
+        if !is_interrupted && self.position.validated_step != Some(self.position.step) {
+            self.validate()?;
+        }
+        if self.saved_step != Some(self.position.step) && self.is_sound() {
+            self.save()?;
+            if self.position.best.is_none() {
+                self.save_model(&self.notes())?;
+            }
+        }
+        // Whoever asked to stop does not want to wait for scores.
+        let scores = if is_interrupted { vec![] } else { self.scores(stop)? };
+        let last_sha256 = weights_sha256(&self.parameters);
+        self.save_card(&scores)?;
+        Ok(self.report(stop_reason, scores, last_sha256))
+    }
+
+    /// The scores of the best weights, at batch 1 with the state carried from the first token to the last; fewer if
+    /// `stop` is set meanwhile.
+    fn scores(&mut self, stop: &AtomicBool) -> Result<Vec<(&'static str, LanguageScore)>, Error> {
+        let best = self.folder.load_model()?;
+        let model = ModelRef::of(&self.cpu, &best)?;
+        let mut texts = vec![("validation", self.scored_valid()?)];
+        texts.extend(self.corpus.test.as_ref().map(|test| ("test", test.tokens.clone())));
+        let mut go_on = |_, _| {
+            if stop.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let mut scores = Vec::new();
+        for (role, tokens) in texts {
+            match score(model, &mut self.workspace, &tokens, &mut go_on) {
+                Ok(score) => {
+                    self.observer.observe(&Event::Scored { role, score: &score });
+                    scores.push((role, score));
+                }
+                Err(recurra_inference::Error::Stopped { .. }) => {
+                    let message = format!(
+                        "the {role} text was not scored to its end; resume the run for its score"
+                    );
+                    self.observer.observe(&Event::Warned { message });
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // The scores go into the model, where `recurra info` finds them.
+        let named =
+            scores.iter().map(|(role, score)| ((*role).to_owned(), score.clone())).collect();
+        let notes = ModelNotes { scores: named, ..best.notes.unwrap_or_default() };
+        self.folder.save_model(
+            &best.config,
+            self.corpus.tokenizer.to_json(),
+            &best.parameters,
+            &notes,
+        )?;
+        Ok(scores)
+    }
+
+    /// The validation text, or as much of its start as the budget can pay for.
+    fn scored_valid(&self) -> Result<TokenFile, Error> {
+        let valid = &self.corpus.valid;
+        if self.scored_part >= 1.0 {
+            return Ok(valid.tokens.clone());
+        }
+        let (start, _) = valid.text.split_last(1.0 - self.scored_part)?;
+        Ok(TokenFile::open_or_build(&self.cache, &start, &self.corpus.tokenizer)?)
+    }
+
+    /// Seconds a token at batch 1.
+    fn seconds_per_token(&mut self) -> f64 {
+        let tokens = &self.corpus.valid.tokens;
+        let time = 256.min(tokens.len() - 1);
+        let (mut ids, window) = (vec![0; time + 1], Window { time, batch: 1 });
+        tokens.read(0, &mut ids);
+        let mut state = self.model.zero_state(1);
+        let mut measure = || {
+            let started = Instant::now();
+            let mut tape = Tape::inference(&self.cpu, &self.parameters, &mut self.workspace);
+            self.model.nats(&mut tape, &ids[..time], &ids[1..], window, &mut state);
+            started.elapsed().as_secs_f64() / time as f64
+        };
+        // The first time packs weights and fills caches.
+        let first = measure();
+        measure().min(measure()).min(first)
+    }
+
+    /// What the model's file says about it.
+    pub(crate) fn notes(&self) -> ModelNotes {
+        ModelNotes {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            step: self.position.step,
+            tokens: self.position.tokens_seen,
+            seconds: self.pace.elapsed_seconds(),
+            seed: self.recipe.seed,
+            data: self.position.train_text.clone(),
+            scores: Default::default(),
+            extra: serde_json::json!({ "recipe": self.recipe }),
+        }
+    }
+
+    /// Lets the model write something, for people to see it learn. Whatever is in the way of that does not stop the run.
+    pub(crate) fn show_sample(&mut self) {
+        let started = Instant::now();
+        if self.settings.sample_tokens == 0 {
+            return;
+        }
+        match self.write_sample() {
+            Ok(text) => {
+                self.observer.observe(&Event::Sampled { step: self.position.step, text: &text });
+                self.sample = Some(text);
+            }
+            Err(error) => {
+                self.observer.observe(&Event::Warned { message: format!("no sample: {error}") })
+            }
+        }
+        self.pace.costs.sample = started.elapsed().as_secs_f64();
+    }
+
+    fn write_sample(&self) -> Result<String, recurra_inference::Error> {
+        let model =
+            ModelRef::new(&self.cpu, &self.model, &self.parameters, &self.corpus.tokenizer)?;
+        let sampling = Sampling { temperature: 0.8, ..Sampling::default() };
+        let options = GenerateOptions {
+            sampling,
+            max_tokens: self.settings.sample_tokens,
+            ..GenerateOptions::default()
+        };
+        let mut generator = Generator::new(model, &options, self.recipe.seed)?;
+        let mut text = String::new();
+        generator.write(&mut |piece| {
+            text.push_str(piece);
+            ControlFlow::Continue(())
+        })?;
+        Ok(text)
+    }
+
+    fn save_card(&mut self, scores: &[(&'static str, LanguageScore)]) -> Result<(), Error> {
+        let corpus = &self.corpus;
+        let texts = [&corpus.train, &corpus.valid].into_iter().chain(&corpus.test);
+        let card = ModelCard {
+            name: self.name(),
+            recipe: &self.recipe,
+            vocab_size: corpus.tokenizer.vocab_size(),
+            parameters: self.parameters.n_values() as u64,
+            flops_per_token: self.model.config().flops_per_token(),
+            texts: texts.map(|text| text.for_card()).collect(),
+            steps: self.position.step,
+            tokens: self.position.tokens_seen,
+            seconds: self.pace.elapsed_seconds(),
+            machine: format!("{} threads of {}", self.cpu.threads(), self.cpu.isa()),
+            scores: scores.to_vec(),
+            true_bits_per_byte: self.true_bits_per_byte(),
+            sample: self.sample.clone(),
+            has_curve: self.recorder.draw_curve(&self.name())?,
+        };
+        Ok(self.folder.save_card(&card.markdown())?)
+    }
+
+    /// What a perfect model would need for the validation text, if that is known and all of it was scored.
+    fn true_bits_per_byte(&self) -> Option<f64> {
+        let n_bytes = self.corpus.valid.tokens.n_bytes() as f64;
+        let nats = self.true_valid_nats.filter(|_| self.scored_part >= 1.0)?;
+        Some(nats / (n_bytes * std::f64::consts::LN_2))
+    }
+
+    fn report(
+        self,
+        stop_reason: StopReason,
+        scores: Vec<(&'static str, LanguageScore)>,
+        last_sha256: String,
+    ) -> Report {
+        let score_of =
+            |role| scores.iter().find(|(name, _)| *name == role).map(|(_, score)| score.clone());
+        let (valid, test) = (score_of("validation"), score_of("test"));
+        // Without the score that can be trusted, the loss of the best validation on the way stands in its place.
+        let valid_loss_nats = match &valid {
+            Some(score) => Some(score.loss_nats()),
+            None => self.position.best.map(|best| best.loss_nats),
+        };
+        let valid_bits_per_byte = match &valid {
+            Some(score) => Some(score.bits_per_byte()),
+            None => valid_loss_nats.map(|loss_nats| self.corpus.valid.bits_per_byte(loss_nats)),
+        };
+        let true_bits_per_byte = self.true_bits_per_byte();
+        Report {
+            out: self.settings.out.display().to_string(),
+            steps: self.position.step,
+            tokens: self.position.tokens_seen,
+            seconds: self.pace.elapsed_seconds(),
+            tokens_per_second: self.position.tokens_seen as f64
+                / self.position.update_seconds.max(1e-9),
+            train_loss_nats: self
+                .position
+                .train_loss_nats
+                .or(self.position.since_validation.loss_nats()),
+            valid_loss_nats,
+            valid_perplexity: valid_loss_nats.map(f64::exp),
+            valid_bits_per_byte,
+            test_loss_nats: test.as_ref().map(LanguageScore::loss_nats),
+            test_perplexity: test.as_ref().map(LanguageScore::perplexity),
+            test_bits_per_byte: test.as_ref().map(LanguageScore::bits_per_byte),
+            true_bits_per_byte,
+            excess_bits_per_byte: true_bits_per_byte
+                .zip(valid_bits_per_byte)
+                .map(|(limit, bits)| bits - limit),
+            parameters: self.parameters.n_values() as u64,
+            precision: "f32".to_owned(),
+            isa: self.cpu.isa().to_string(),
+            threads: self.cpu.threads(),
+            seed: self.recipe.seed,
+            weights_sha256: last_sha256,
+            stop_reason,
+            valid_score: valid,
+            test_score: test,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! A recipe: everything that decides what a run computes, and nothing else (no path, no number of threads).
+//!
+//! [`RecipeOptions`] is what somebody asked for, with gaps; [`Recipe`] is the same without gaps, as
+//! [`crate::choose::choose`] filled them. The recipe is stored with the run, and a resumed run must agree with it.
+
+use std::fmt;
+use std::path::Path;
+
+use recurra_data::TokenizerSpec;
+use recurra_models::CellKind;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::optimizer::OptimizerSettings;
+use crate::schedule::Schedule;
+
+/// How long a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Length {
+    /// Passes over the training text.
+    Epochs(u64),
+    /// Updates.
+    Steps(u64),
+    /// Seconds of wall clock, with everything that a run does.
+    Budget(f64),
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Length::Epochs(epochs) => write!(f, "{epochs} epochs"),
+            Length::Steps(steps) => write!(f, "{steps} steps"),
+            Length::Budget(seconds) if seconds >= 120.0 => {
+                write!(f, "{:.1} minutes", seconds / 60.0)
+            }
+            Length::Budget(seconds) => write!(f, "{seconds:.0} seconds"),
+        }
+    }
+}
+
+/// What was asked for. Whatever is `None` is decided from the corpus.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecipeOptions {
+    /// The recurrent cell.
+    pub cell: Option<CellKind>,
+    /// How text becomes tokens.
+    #[serde(with = "tokenizer_name::optional")]
+    pub tokenizer: Option<TokenizerSpec>,
+    /// Width of the embedding.
+    pub embed: Option<usize>,
+    /// Widths of the layers; a single one is used for every layer.
+    pub hidden: Option<Vec<usize>>,
+    /// Number of layers.
+    pub layers: Option<usize>,
+    /// Whether the output layer uses the embedding's weights.
+    pub tied: Option<bool>,
+    /// Dropout on every link that is not recurrent.
+    pub dropout: Option<f32>,
+    /// Initial bias of an LSTM's forget gate.
+    pub forget_bias: Option<f32>,
+    /// The optimizer and its numbers.
+    pub optimizer: Option<OptimizerSettings>,
+    /// The highest learning rate.
+    pub learning_rate: Option<f64>,
+    /// Largest global norm of the gradient; 0 never clips.
+    pub clip: Option<f64>,
+    /// The course of the learning rate.
+    pub schedule: Option<Schedule>,
+    /// Streams.
+    pub batch: Option<usize>,
+    /// Tokens of each stream between two truncations.
+    pub bptt: Option<usize>,
+    /// Windows whose gradients make one update.
+    pub accumulate: Option<usize>,
+    /// Epochs, steps or wall clock.
+    pub length: Option<Length>,
+    /// Updates between two validations.
+    pub validate_every: Option<u64>,
+    /// Validations without improvement after which the run stops; 0 never stops.
+    pub patience: Option<u32>,
+    /// Seed of initial weights and dropout.
+    pub seed: Option<u64>,
+}
+
+/// Everything that decides what a run computes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The recurrent cell.
+    pub cell: CellKind,
+    /// How text becomes tokens.
+    #[serde(with = "tokenizer_name")]
+    pub tokenizer: TokenizerSpec,
+    /// Width of the embedding.
+    pub embed: usize,
+    /// Width of each layer.
+    pub hidden: Vec<usize>,
+    /// Whether the output layer uses the embedding's weights.
+    pub tied: bool,
+    /// Dropout on every link that is not recurrent.
+    pub dropout: f32,
+    /// Initial bias of an LSTM's forget gate.
+    pub forget_bias: f32,
+    /// The optimizer and its numbers.
+    pub optimizer: OptimizerSettings,
+    /// The highest learning rate.
+    pub learning_rate: f64,
+    /// Largest global norm of the gradient; 0 never clips.
+    pub clip: f64,
+    /// The course of the learning rate.
+    pub schedule: Schedule,
+    /// Streams.
+    pub batch: usize,
+    /// Tokens of each stream between two truncations.
+    pub bptt: usize,
+    /// Windows whose gradients make one update.
+    pub accumulate: usize,
+    /// Epochs, steps or wall clock.
+    pub length: Length,
+    /// Updates between two validations; `None` spreads them over the run.
+    pub validate_every: Option<u64>,
+    /// Validations without improvement after which the run stops; 0 never stops.
+    pub patience: u32,
+    /// Seed of initial weights and dropout.
+    pub seed: u64,
+}
+
+impl Recipe {
+    /// The name and value of every setting, for people: in the model card, and where a resumed run differs.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let hidden = self.hidden.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let clip = if self.clip > 0.0 { self.clip.to_string() } else { "none".to_owned() };
+        vec![
+            ("cell", self.cell.to_string()),
+            ("tokenizer", self.tokenizer.to_string()),
+            ("embed", self.embed.to_string()),
+            ("hidden", hidden),
+            ("tied", self.tied.to_string()),
+            ("dropout", self.dropout.to_string()),
+            ("forget bias", self.forget_bias.to_string()),
+            ("optimizer", self.optimizer.to_string()),
+            ("learning rate", self.learning_rate.to_string()),
+            ("clip", clip),
+            ("schedule", self.schedule.to_string()),
+            ("batch", self.batch.to_string()),
+            ("bptt", self.bptt.to_string()),
+            ("accumulate", self.accumulate.to_string()),
+            ("length", self.length.to_string()),
+            (
+                "validate every",
+                self.validate_every.map_or("chosen".to_owned(), |steps| format!("{steps} steps")),
+            ),
+            ("patience", self.patience.to_string()),
+            ("seed", self.seed.to_string()),
+        ]
+    }
+
+    /// The stored recipe with what a resumed run may change: length, patience, learning rate and clip norm.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] where `options` asks for anything else that the run does not have.
+    pub fn resumed_with(&self, options: &RecipeOptions, out: &Path) -> Result<Recipe, Error> {
+        let mut asked = self.clone();
+        options.lay_over(&mut asked);
+        let mut allowed = self.clone();
+        allowed.length = asked.length;
+        allowed.patience = asked.patience;
+        allowed.learning_rate = asked.learning_rate;
+        allowed.clip = asked.clip;
+        if asked == allowed {
+            return Ok(allowed);
+        }
+        let differs = allowed
+            .settings()
+            .into_iter()
+            .zip(asked.settings())
+            .find(|(stored, given)| stored.1 != given.1);
+        let ((name, stored), (_, given)) = differs
+            .unwrap_or((("settings", "as stored".to_owned()), ("settings", "others".to_owned())));
+        Err(Error::Changed { out: out.to_owned(), name: name.to_owned(), stored, given })
+    }
+}
+
+impl RecipeOptions {
+    /// Puts everything that was asked for in place of what `recipe` has.
+    pub(crate) fn lay_over(&self, recipe: &mut Recipe) {
+        let lay = self.clone();
+        put(lay.cell, &mut recipe.cell);
+        put(lay.tokenizer, &mut recipe.tokenizer);
+        put(lay.embed, &mut recipe.embed);
+        match (lay.hidden, lay.layers) {
+            (Some(hidden), layers) if hidden.len() == 1 => {
+                recipe.hidden = vec![hidden[0]; layers.unwrap_or(recipe.hidden.len())];
+            }
+            (Some(hidden), _) => recipe.hidden = hidden,
+            (None, Some(layers)) => {
+                recipe.hidden.resize(layers, recipe.hidden.first().copied().unwrap_or(0))
+            }
+            (None, None) => {}
+        }
+        put(lay.tied, &mut recipe.tied);
+        put(lay.dropout, &mut recipe.dropout);
+        put(lay.forget_bias, &mut recipe.forget_bias);
+        put(lay.optimizer, &mut recipe.optimizer);
+        put(lay.learning_rate, &mut recipe.learning_rate);
+        put(lay.clip, &mut recipe.clip);
+        put(lay.schedule, &mut recipe.schedule);
+        put(lay.batch, &mut recipe.batch);
+        put(lay.bptt, &mut recipe.bptt);
+        put(lay.accumulate, &mut recipe.accumulate);
+        put(lay.length, &mut recipe.length);
+        recipe.validate_every = lay.validate_every.or(recipe.validate_every);
+        put(lay.patience, &mut recipe.patience);
+        put(lay.seed, &mut recipe.seed);
+    }
+}
+
+fn put<T>(asked: Option<T>, setting: &mut T) {
+    if let Some(value) = asked {
+        *setting = value;
+    }
+}
+
+/// A tokenizer in a recipe is written as on the command line: `char`, `bpe:8000`.
+mod tokenizer_name {
+    use super::TokenizerSpec;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(
+        spec: &TokenizerSpec,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(spec)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<TokenizerSpec, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+
+    pub mod optional {
+        use super::{Deserialize, Deserializer, Error, Serializer, TokenizerSpec};
+
+        pub fn serialize<S: Serializer>(
+            spec: &Option<TokenizerSpec>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match spec {
+                Some(spec) => serializer.collect_str(spec),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<TokenizerSpec>, D::Error> {
+            let name = Option::<String>::deserialize(deserializer)?;
+            name.map(|name| name.parse().map_err(D::Error::custom)).transpose()
+        }
+    }
+}

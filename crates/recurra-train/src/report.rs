@@ -1,0 +1,109 @@
+//! What a run came to: the one JSON object of `recurra train --json`.
+
+use recurra_metrics::LanguageScore;
+use serde::Serialize;
+
+use crate::observer::StopReason;
+
+/// The outcome of a run. Serialised, it has the keys of the command line's contract; what is not known is `null`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The model folder.
+    pub out: String,
+    /// Updates.
+    pub steps: u64,
+    /// Tokens trained on, repetitions counted.
+    pub tokens: u64,
+    /// Wall clock of everything, pauses between resumed parts left out.
+    pub seconds: f64,
+    /// Tokens a second of the updates alone.
+    pub tokens_per_second: f64,
+    /// Mean training loss a token since the last validation but one.
+    pub train_loss_nats: Option<f64>,
+    /// Validation loss a token of the best weights.
+    pub valid_loss_nats: Option<f64>,
+    /// The exponential of it.
+    pub valid_perplexity: Option<f64>,
+    /// The same loss in bits a byte of text.
+    pub valid_bits_per_byte: Option<f64>,
+    /// Test loss a token of the best weights, if a test text was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_loss_nats: Option<f64>,
+    /// The exponential of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_perplexity: Option<f64>,
+    /// The same loss in bits a byte of text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_bits_per_byte: Option<f64>,
+    /// What a perfect model would need for the validation text, if it is the storybook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub true_bits_per_byte: Option<f64>,
+    /// How far above that the model is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excess_bits_per_byte: Option<f64>,
+    /// Numbers that were learned.
+    pub parameters: u64,
+    /// Precision of the arithmetic.
+    pub precision: String,
+    /// Instruction set of the kernels.
+    pub isa: String,
+    /// Threads.
+    pub threads: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Identity of the last weights: names, shapes and numbers.
+    pub weights_sha256: String,
+    /// Why the run ended.
+    #[serde(skip)]
+    pub stop_reason: StopReason,
+    /// The validation score with its signature; `None` when the run was interrupted before it.
+    #[serde(skip)]
+    pub valid_score: Option<LanguageScore>,
+    /// The test score with its signature.
+    #[serde(skip)]
+    pub test_score: Option<LanguageScore>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_are_those_of_the_contract() {
+        let report = Report {
+            out: "runs/a".to_owned(),
+            steps: 1,
+            tokens: 2,
+            seconds: 3.0,
+            tokens_per_second: 4.0,
+            train_loss_nats: Some(f64::NAN),
+            valid_loss_nats: None,
+            valid_perplexity: None,
+            valid_bits_per_byte: None,
+            test_loss_nats: None,
+            test_perplexity: None,
+            test_bits_per_byte: None,
+            true_bits_per_byte: None,
+            excess_bits_per_byte: None,
+            parameters: 5,
+            precision: "f32".to_owned(),
+            isa: "plain".to_owned(),
+            threads: 1,
+            seed: 1,
+            weights_sha256: "ab".to_owned(),
+            stop_reason: StopReason::Finished,
+            valid_score: None,
+            test_score: None,
+        };
+        let json = serde_json::to_value(&report).unwrap();
+        let mut keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut contract: Vec<&str> = "out steps tokens seconds tokens_per_second train_loss_nats valid_loss_nats valid_perplexity \
+             valid_bits_per_byte parameters precision isa threads seed weights_sha256"
+            .split_whitespace()
+            .collect();
+        keys.sort_unstable();
+        contract.sort_unstable();
+        assert_eq!(keys, contract);
+        assert!(json["train_loss_nats"].is_null());
+    }
+}
