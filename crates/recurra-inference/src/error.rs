@@ -1,0 +1,88 @@
+//! What can go wrong when a model is used, and what to do about it.
+
+/// What can go wrong when a model is used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting is outside of its range.
+    #[error("`{name}` is {found}; expected {expected}")]
+    Setting {
+        /// Which setting.
+        name: &'static str,
+        /// What it is.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A stop string without a character.
+    #[error("a stop string is empty; expected at least one character")]
+    EmptyStop,
+    /// The model predicts what is no number.
+    #[error("the model's predictions are not finite numbers")]
+    Logits,
+    /// The tokenizer is not the one that the network was made for.
+    #[error("the tokenizer has {found} tokens; the model was made for {expected}")]
+    Vocabulary {
+        /// Tokens of the tokenizer.
+        found: usize,
+        /// Tokens that the network knows.
+        expected: usize,
+    },
+    /// A token file holds what no token of this model is.
+    #[error("the tokens to score hold id {id}; the model knows ids below {vocab_size}")]
+    Token {
+        /// The id.
+        id: u32,
+        /// Tokens that the network knows.
+        vocab_size: usize,
+    },
+    /// There is nothing to predict.
+    #[error(
+        "the text has {tokens} tokens; a score needs at least 2, one to read and one to predict"
+    )]
+    TooShort {
+        /// Tokens of the text.
+        tokens: usize,
+    },
+    /// Whoever heard of the progress broke off.
+    #[error("scoring was stopped after {done} of {total} tokens")]
+    Stopped {
+        /// Tokens that were scored.
+        done: u64,
+        /// Tokens of the text.
+        total: u64,
+    },
+    /// A state file does not say where a text of this model stands.
+    #[error("the state file cannot be continued: {reason}")]
+    Position {
+        /// What does not fit.
+        reason: String,
+    },
+    /// The text or the tokenizer.
+    #[error(transparent)]
+    Data(#[from] recurra_data::Error),
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Error::Setting { name, expected, .. } => format!("set the {name} to {expected}"),
+            Error::EmptyStop => "leave the empty stop string out".into(),
+            Error::Vocabulary { .. } | Error::Token { .. } => {
+                "use the `tokenizer.json` that was saved with this model".into()
+            }
+            Error::TooShort { .. } => "give a longer text".into(),
+            Error::Stopped { .. } => {
+                "let it run to the end for a score that can be compared".into()
+            }
+            Error::Position { .. } => {
+                "continue with the model that wrote the state, or start without --state-in".into()
+            }
+            Error::Data(error) => return error.hint(),
+            Error::Logits => {
+                "the weights are damaged: train again, or take an earlier checkpoint".into()
+            }
+        })
+    }
+}

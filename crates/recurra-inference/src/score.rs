@@ -1,0 +1,113 @@
+//! How well a model predicts a text.
+//!
+//! The field's convention, that of PyTorch's word_language_model, AWD-LSTM and most since: the model reads the first token
+//! without predicting it, then predicts each token from all before it, with the state carried from the first token to the
+//! last and never reset. So n tokens give n − 1 predictions. Everything is counted over the predicted ones:
+//!
+//! - `tokens` is n − 1;
+//! - `bytes` are those of the text less those of the first token: its UTF-8, and for a word the white space after it; one
+//!   byte where it is a part of a character; and those of `<unk>` for a word outside of the vocabulary;
+//! - `words` are those whose end is predicted, one end of line a line among them: all, less one where the first token is
+//!   an end of line or, with a word tokenizer, any word. So perplexity and word perplexity of a word model are the same.
+//!
+//! The text is read in windows, which bound the memory and change nothing.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use recurra_data::{Text, TokenFile};
+use recurra_metrics::{Context, LanguageScore, Signature, StateCarry};
+use recurra_tensor::{Tape, Window, Workspace};
+
+use crate::{Error, ModelRef, Result};
+
+/// Tokens that are in memory at once.
+const WINDOW: usize = 512;
+
+/// Scores a text; its tokens are kept in the folder `cache` for the next time.
+///
+/// `progress` hears how many tokens of how many are done, every few hundred, and may break off.
+///
+/// # Errors
+/// When the text cannot be read or has fewer than two tokens, or `progress` broke off.
+pub fn score_text(
+    model: ModelRef<'_>,
+    text: &Text,
+    cache: &Path,
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<LanguageScore> {
+    let tokens = TokenFile::open_or_build(cache, text, model.tokenizer)?;
+    score(model, &mut Workspace::new(), &tokens, progress)
+}
+
+/// Scores the tokens of a text, made by the model's own tokenizer.
+///
+/// # Errors
+/// When there are fewer than two tokens, one is none of the model's, or `progress` broke off.
+pub fn score(
+    model: ModelRef<'_>,
+    workspace: &mut Workspace<f32>,
+    tokens: &TokenFile,
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<LanguageScore> {
+    if tokens.len() < 2 {
+        return Err(Error::TooShort { tokens: tokens.len() });
+    }
+    let total = tokens.len() - 1;
+    let mut ids = [0; WINDOW + 1];
+    let mut state = model.network.zero_state(1);
+    let (mut total_nats, mut done) = (0.0, 0);
+    while done < total {
+        let time = WINDOW.min(total - done);
+        let ids = &mut ids[..=time];
+        tokens.read(done, ids);
+        let (vocab_size, largest) = (model.vocab_size(), ids.iter().copied().max().unwrap_or(0));
+        if largest as usize >= vocab_size {
+            return Err(Error::Token { id: largest, vocab_size });
+        }
+        let mut tape = Tape::inference(model.cpu, model.parameters, workspace);
+        let window = Window { time, batch: 1 };
+        total_nats += model.network.nats(&mut tape, &ids[..time], &ids[1..], window, &mut state);
+        done += time;
+        if progress(done as u64, total as u64).is_break() && done < total {
+            return Err(Error::Stopped { done: done as u64, total: total as u64 });
+        }
+    }
+    let mut first = [0];
+    tokens.read(0, &mut first);
+    let (bytes, words) = first_token(model, first[0]);
+    Ok(LanguageScore {
+        tokens: total as u64,
+        bytes: tokens.n_bytes().saturating_sub(bytes).max(1),
+        words: tokens.n_words().saturating_sub(words).max(1),
+        total_nats,
+        signature: signature(model, tokens),
+    })
+}
+
+/// How many bytes and finished words the first token stands for.
+fn first_token(model: ModelRef<'_>, id: u32) -> (u64, u64) {
+    let mut decoder = model.tokenizer.decoder();
+    let text = decoder.push(id);
+    let ends_line = text.ends_with('\n');
+    let is_word = model.tokenizer.kind() == "word";
+    let white_space = usize::from(is_word && !ends_line);
+    ((text.len() + white_space).max(1) as u64, u64::from(is_word || ends_line))
+}
+
+fn signature(model: ModelRef<'_>, tokens: &TokenFile) -> Signature {
+    let (kind, hash) = (model.tokenizer.kind(), model.tokenizer.hash());
+    let data = tokens.text_sha256();
+    Signature {
+        unit: kind.to_owned(),
+        tokenizer: format!("{kind}-{hash}"),
+        context: Context::Unbounded,
+        state: StateCarry::Carried,
+        data: data[..data.len().min(16)].to_owned(),
+        precision: "f32".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
