@@ -34,6 +34,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// What can be read only once could not be copied to a temporary file.
+    #[error("cannot keep a copy of `{name}` in the temporary folder")]
+    Spool {
+        /// `standard input` or a pipe.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Bytes that are not UTF-8.
     #[error(
         "`{name}` is not UTF-8 at byte {offset} (line {line}): expected text, came 0x{byte:02X}"
@@ -217,6 +225,7 @@ impl Error {
                 io::ErrorKind::StorageFull => "free some space, or set RECURRA_CACHE to a folder on another disk".into(),
                 _ => "set RECURRA_CACHE to a folder that can be written".into(),
             },
+            Self::Spool { .. } => "free some space there, or set TMPDIR to another folder".into(),
             Self::InvalidUtf8 { looks_like: Some("UTF-16"), name, .. } => {
                 format!("it looks like UTF-16; convert it with `iconv -f UTF-16 -t UTF-8 {name}`")
             }

@@ -24,8 +24,8 @@
 mod batches;
 mod error;
 mod mapped_file;
-pub mod storybook;
 mod spelling;
+pub mod storybook;
 mod text;
 mod tokens;
 

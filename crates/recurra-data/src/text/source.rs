@@ -60,7 +60,7 @@ impl Document {
 
     /// Copies what can be read only once to a temporary file.
     pub(super) fn spool(name: &str, reader: &mut dyn Read) -> Result<Self> {
-        let cannot_write = |source| Error::Write { path: std::env::temp_dir(), source };
+        let cannot_write = |source| Error::Spool { name: name.into(), source };
         let mut file = tempfile::NamedTempFile::new().map_err(cannot_write)?;
         let mut buffer = vec![0; 1 << 16];
         loop {

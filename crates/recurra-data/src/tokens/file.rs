@@ -10,6 +10,7 @@ use crate::mapped_file::MappedFile;
 use crate::text::hex;
 use crate::{Error, Result, Text, TextStats, Tokenizer};
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -33,13 +34,16 @@ const TEMPORARY_PREFIX: &str = ".building-";
 
 /// The folder for token files: `RECURRA_CACHE`, else `XDG_CACHE_HOME/recurra`, else `~/.cache/recurra`, else a temporary one.
 pub fn cache_dir() -> PathBuf {
-    let folder =
-        |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    cache_dir_of(|name| env::var_os(name), env::home_dir())
+}
+
+fn cache_dir_of(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> PathBuf {
+    let folder = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     folder("RECURRA_CACHE")
         .or_else(|| {
             Some(folder("XDG_CACHE_HOME").filter(|path| path.is_absolute())?.join("recurra"))
         })
-        .or_else(|| Some(env::home_dir().filter(|path| path.is_absolute())?.join(".cache/recurra")))
+        .or_else(|| Some(home.filter(|path| path.is_absolute())?.join(".cache").join("recurra")))
         .unwrap_or_else(|| env::temp_dir().join("recurra"))
 }
 

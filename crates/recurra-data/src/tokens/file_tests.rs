@@ -38,6 +38,20 @@ fn files(cache: &TempDir) -> Vec<PathBuf> {
 }
 
 #[test]
+fn the_cache_folder_follows_the_environment() {
+    let check = |set: &[(&str, &str)], home: Option<&str>, expected: &Path| {
+        let variable = |name: &str| Some(set.iter().find(|(n, _)| *n == name)?.1.into());
+        assert_eq!(cache_dir_of(variable, home.map(PathBuf::from)), expected, "{set:?}");
+    };
+    let both = [("RECURRA_CACHE", "here"), ("XDG_CACHE_HOME", "/xdg")];
+    check(&both, Some("/home/a"), Path::new("here"));
+    check(&both[1..], Some("/home/a"), Path::new("/xdg/recurra"));
+    let useless = [("RECURRA_CACHE", ""), ("XDG_CACHE_HOME", "relative")];
+    check(&useless, Some("/home/a"), Path::new("/home/a/.cache/recurra"));
+    check(&[], None, &env::temp_dir().join("recurra"));
+}
+
+#[test]
 fn holds_the_ids_and_counts_of_the_text() {
     let cache = tempfile::tempdir().unwrap();
     let text = text(3000);

@@ -12,6 +12,7 @@ mod json;
 mod spec;
 mod subword;
 mod word;
+mod word_ids;
 
 pub use decoder::{Decoder, DecoderState};
 pub(crate) use file::write_whole;
@@ -69,7 +70,7 @@ enum Kind {
 impl Tokenizer {
     /// Trains (or loads) the tokenizer that `spec` names.
     ///
-    /// BPE is trained on at most 64 MiB, taken evenly from a longer text.
+    /// BPE is trained on at most 64 MiB (or 4 MiB of different words), taken evenly from a longer text.
     ///
     /// # Errors
     /// The text or the file cannot be read; the text has too many different words; the file is no tokenizer.
@@ -247,7 +248,12 @@ impl Tokenizer {
         sink: &mut dyn FnMut(&[u32]) -> Result<()>,
     ) -> Result<TextStats> {
         let sink = &mut |ids: Vec<u32>| sink(&ids);
-        blocks::map_blocks(text, self.cut(), || |block: &str| self.encode(block), sink)
+        match &self.inner.kind {
+            Kind::Subword(subwords) => {
+                blocks::map_blocks(text, subwords.cut(), || subwords.worker(), sink)
+            }
+            _ => blocks::map_blocks(text, self.cut(), || |block: &str| self.encode(block), sink),
+        }
     }
 
     /// Where a text can be cut without a change of its ids.

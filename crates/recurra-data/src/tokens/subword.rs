@@ -2,8 +2,9 @@
 
 use super::blocks::{after_white_space, map_blocks};
 use super::byte;
-use crate::text::boundary_at_or_before;
+use crate::text::{boundary_at_or_before, space_len};
 use crate::{Error, Result, Text};
+use ahash::{AHashMap, AHashSet, RandomState};
 use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
@@ -13,6 +14,14 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 /// How much text BPE is trained on: an even sample of a longer one.
 const SAMPLE_BYTES: u64 = 64 << 20;
+
+/// How many bytes of different words BPE is trained on. Training takes about 80 times as much memory; scripts without
+/// spaces, where every line is a word, would take it all.
+const SAMPLE_WORD_BYTES: usize = 4 << 20;
+
+/// How many units, and how long ones, a worker remembers the tokens of.
+const MOST_REMEMBERED: usize = 1 << 16;
+const LONGEST_REMEMBERED: usize = 64;
 
 /// The largest vocabulary that is accepted from a file.
 const MOST_TOKENS: usize = 1 << 24;
@@ -29,7 +38,7 @@ pub(super) struct Subwords {
     end_of_line: Option<u32>,
 }
 
-/// Learns byte-level BPE with at most `size` tokens; a text longer than 64 MiB is sampled evenly.
+/// Learns byte-level BPE with at most `size` tokens, from an even sample: 64 MiB, or 4 MiB of different words.
 pub(super) fn train(text: &Text, size: usize) -> Result<String> {
     let total = text.measure()?.bytes;
     let (mut sample, mut position, mut taken) = (Vec::new(), 0u64, 0u64);
@@ -44,6 +53,7 @@ pub(super) fn train(text: &Text, size: usize) -> Result<String> {
         }
         Ok(())
     })?;
+    let sample = with_few_words(sample);
     let alphabet = (0..=255).map(byte::visible).collect();
     let trainer = BpeTrainer::builder()
         .vocab_size(size)
@@ -58,6 +68,29 @@ pub(super) fn train(text: &Text, size: usize) -> Result<String> {
         .train(&mut TrainerWrapper::from(trainer), sample.iter())
         .and_then(|trained| trained.to_string(false))
         .map_err(|e| Error::Tokenize { kind: "bpe", message: e.to_string() })
+}
+
+/// Blocks from all over the sample, until the different words in them are enough.
+fn with_few_words(sample: Vec<String>) -> Vec<String> {
+    // The same choice on every run.
+    let hasher = RandomState::with_seeds(1, 2, 3, 4);
+    let (mut seen, mut n_bytes) = (AHashSet::new(), 0);
+    let mut order: Vec<(u32, String)> = (0..).zip(sample).collect();
+    // Numbers with their bits reversed lie evenly however early the loop ends.
+    order.sort_by_key(|&(idx, _)| idx.reverse_bits());
+    let mut chosen = Vec::new();
+    for (_, block) in order {
+        if n_bytes >= SAMPLE_WORD_BYTES {
+            break;
+        }
+        for word in block.split_whitespace() {
+            if seen.insert(hasher.hash_one(word)) {
+                n_bytes += word.len();
+            }
+        }
+        chosen.push(block);
+    }
+    chosen
 }
 
 impl Subwords {
@@ -128,6 +161,30 @@ impl Subwords {
             .map_err(|message| Error::Tokenize { kind: self.kind(), message })
     }
 
+    /// Encodes block after block of a text.
+    pub(super) fn worker(&self) -> impl FnMut(&str) -> Result<Vec<u32>> + Send + '_ {
+        let mut remembered = AHashMap::<Box<str>, Box<[u32]>>::new();
+        move |block| {
+            if !self.is_plain_bpe {
+                return self.encode(block);
+            }
+            // Most units of a text have come before.
+            let mut all = Vec::with_capacity(block.len() / 2);
+            for unit in units(block) {
+                if let Some(ids) = remembered.get(unit) {
+                    all.extend_from_slice(ids);
+                    continue;
+                }
+                let ids = self.encode(unit)?;
+                all.extend_from_slice(&ids);
+                if unit.len() <= LONGEST_REMEMBERED && remembered.len() < MOST_REMEMBERED {
+                    remembered.insert(unit.into(), ids.into());
+                }
+            }
+            Ok(all)
+        }
+    }
+
     /// Decodes as the `tokenizers` crate does.
     pub(super) fn decode(&self, ids: &[u32]) -> String {
         guarded(|| self.tokenizer.decode(ids, false)).unwrap_or_default()
@@ -155,6 +212,25 @@ fn before_white_space(text: &str, is_forced: bool) -> Result<usize> {
     Ok(if is_forced { boundary_at_or_before(text, text.len()) } else { 0 })
 }
 
+/// The parts of a text that begin with white space, each up to the next, cut as [`before_white_space`] does.
+fn units(text: &str) -> impl Iterator<Item = &str> {
+    let (mut start, mut at) = (0, 0);
+    std::iter::from_fn(move || {
+        let mut after_space = true;
+        while at < text.len() {
+            let space = space_len(text, at);
+            if space > 0 && !after_space {
+                break;
+            }
+            after_space = space > 0;
+            at += space.max(1);
+        }
+        let unit = &text[start..at];
+        start = at;
+        (!unit.is_empty()).then_some(unit)
+    })
+}
+
 fn after_line(text: &str, is_forced: bool) -> Result<usize> {
     Ok(match text.rfind('\n') {
         Some(at) => at + 1,
@@ -168,5 +244,39 @@ fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> 
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => result.map_err(|e| e.to_string()),
         Err(_) => Err("its parts do not fit together".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_cut_where_blocks_are() {
+        let text = "  so much\n\ndepends　upon a\u{85} red x\n ";
+        let all: Vec<&str> = units(text).collect();
+        assert_eq!(
+            all,
+            ["  so", " much", "\n\ndepends", "　upon", " a", "\u{85} red", " x", "\n "]
+        );
+        let mut at = text.len();
+        for unit in all[1..].iter().rev() {
+            let cut = before_white_space(&text[..at], false).unwrap();
+            assert_eq!(&text[cut..at], *unit);
+            at = cut;
+        }
+        assert_eq!(before_white_space(&text[..at], false).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_sample_with_too_many_words_is_thinned_evenly() {
+        let block =
+            |i: usize| (0..1000).map(|k| format!("word-{i}-{k:0>100} ")).collect::<String>();
+        let few = with_few_words(vec!["the same words ".repeat(100_000); 20]);
+        assert_eq!(few.len(), 20);
+        let many = with_few_words((0..80).map(block).collect());
+        assert!((30..60).contains(&many.len()), "{} blocks of 100 kB", many.len());
+        let n_late = many.iter().filter(|block| block.as_str() >= "word-40").count();
+        assert!(n_late > many.len() / 3, "{n_late} of {}", many.len());
     }
 }

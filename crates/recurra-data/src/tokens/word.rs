@@ -2,9 +2,9 @@
 
 use super::blocks::{LONGEST_BLOCK_BYTES, after_white_space, map_blocks};
 use super::json::{TokenizerJson, Vocabulary, tokens_in_order};
+use super::word_ids::WordIds;
 use crate::text::space_len;
 use crate::{Error, Result, Text};
-use ahash::{AHashMap, AHashSet};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ const MOST_WORDS: usize = 1 << 22;
 #[derive(Clone, Debug)]
 pub(super) struct WordVocabulary {
     words: Vec<Box<str>>,
-    ids: AHashMap<Box<str>, u32>,
+    ids: WordIds,
     end_of_line: u32,
     unknown: u32,
 }
@@ -35,18 +35,17 @@ struct WordLevelModel<V> {
 }
 
 impl WordVocabulary {
-    fn new(words: Vec<Box<str>>, mut ids: AHashMap<Box<str>, u32>) -> Self {
-        let mut vocabulary = Self { words, ids: AHashMap::new(), end_of_line: 0, unknown: 0 };
+    fn new(mut words: Vec<Box<str>>, mut ids: WordIds) -> Self {
         let mut id_of = |word: &str| {
-            *ids.entry(word.into()).or_insert_with(|| {
-                vocabulary.words.push(word.into());
-                vocabulary.words.len() as u32 - 1
+            ids.find(word).unwrap_or_else(|| {
+                let id = words.len() as u32;
+                ids.insert(word, id);
+                words.push(word.into());
+                id
             })
         };
-        vocabulary.end_of_line = id_of(END_OF_LINE);
-        vocabulary.unknown = id_of(UNKNOWN);
-        vocabulary.ids = ids;
-        vocabulary
+        let (end_of_line, unknown) = (id_of(END_OF_LINE), id_of(UNKNOWN));
+        Self { words, ids, end_of_line, unknown }
     }
 
     /// The words of a text.
@@ -56,23 +55,23 @@ impl WordVocabulary {
     pub(super) fn train(text: &Text) -> Result<Self> {
         let too_many = || Error::TooManyWords { name: text.name(), limit: MOST_WORDS };
         let new_words = || {
-            let mut seen = AHashSet::<Box<str>>::new();
+            let mut seen = WordIds::default();
             move |block: &str| {
                 let mut new = Vec::<Box<str>>::new();
                 for_each_word(block, |word| {
-                    if !seen.contains(word) {
-                        seen.insert(word.into());
+                    if seen.find(word).is_none() {
+                        seen.insert(word, 0);
                         new.push(word.into());
                     }
                 });
                 if seen.len() > MOST_WORDS { Err(too_many()) } else { Ok(new) }
             }
         };
-        let (mut words, mut ids) = (Vec::new(), AHashMap::new());
+        let (mut words, mut ids) = (Vec::new(), WordIds::default());
         map_blocks(text, between_words, new_words, &mut |new: Vec<Box<str>>| {
             for word in new {
-                if !ids.contains_key(&word) {
-                    ids.insert(word.clone(), words.len() as u32);
+                if ids.find(&word).is_none() {
+                    ids.insert(&word, words.len() as u32);
                     words.push(word);
                 }
             }
@@ -84,7 +83,10 @@ impl WordVocabulary {
     /// Reads what [`WordVocabulary::to_json`] wrote; `None` if it may be anything else.
     pub(super) fn from_json(json: &Value) -> Option<Self> {
         let words: Vec<Box<str>> = tokens_in_order(json)?.into_iter().map(Box::from).collect();
-        let ids = words.iter().cloned().zip(0..).collect::<AHashMap<_, u32>>();
+        let mut ids = WordIds::default();
+        for (word, id) in words.iter().zip(0..) {
+            ids.insert(word, id);
+        }
         Some(Self::new(words, ids))
     }
 
@@ -123,7 +125,7 @@ impl WordVocabulary {
     }
 
     pub(super) fn encode(&self, text: &str, ids: &mut Vec<u32>) {
-        for_each_word(text, |word| ids.push(self.ids.get(word).copied().unwrap_or(self.unknown)));
+        for_each_word(text, |word| ids.push(self.ids.find(word).unwrap_or(self.unknown)));
     }
 }
 
@@ -131,13 +133,22 @@ fn replace(kind: &str, pattern: &str, content: &str) -> Value {
     json!({"type": "Replace", "pattern": {kind: pattern}, "content": content})
 }
 
+/// The bytes that white space may begin with.
+static MAY_BE_SPACE: [bool; 256] = {
+    let (mut may_be, mut byte) = ([false; 256], 0);
+    while byte < 256 {
+        may_be[byte] = matches!(byte as u8, b'\t'..=b'\r' | b' ' | 0xC2 | 0xE1 | 0xE2 | 0xE3);
+        byte += 1;
+    }
+    may_be
+};
+
 /// Words and line ends in order: what stands between white space, and [`END_OF_LINE`] for each `\n`.
 fn for_each_word<'a>(text: &'a str, mut f: impl FnMut(&'a str)) {
     let bytes = text.as_bytes();
     let (mut start, mut at) = (0, 0);
     while at < bytes.len() {
-        // Most bytes: printable ASCII.
-        if bytes[at].wrapping_sub(b'!') < 0x5E {
+        if !MAY_BE_SPACE[usize::from(bytes[at])] {
             at += 1;
             continue;
         }
