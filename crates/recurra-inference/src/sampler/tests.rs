@@ -120,6 +120,13 @@ fn filters_follow_one_another_in_the_stated_order() {
 }
 
 #[test]
+fn ranks_order_as_logits_do() {
+    let logits = [f32::NEG_INFINITY, -3e38, -2.0, -1e-40, 0.0, 1e-40, 1.0, 2.5, 3e38];
+    assert!(logits.windows(2).all(|pair| rank(pair[0]) < rank(pair[1])));
+    assert_eq!(rank(-0.0), rank(0.0));
+}
+
+#[test]
 fn equal_logits_keep_the_lower_ids() {
     let mut sampler = Sampler::new(Sampling { top_k: Some(3), ..plain() }).unwrap();
     sampler.choose(&[1.0; 10], &Recent::default(), &mut Draws::new(1)).unwrap();
