@@ -155,7 +155,7 @@ fn a_corpus_is_worth_the_sum_of_its_stories() {
         assert_eq!(stories[7], book.story(7).text);
         assert_eq!(
             language.count_words(&text),
-            stories.iter().map(|story| language.count_words(story)).sum()
+            stories.iter().map(|story| language.count_words(story)).sum::<u64>()
         );
         assert_ne!(text, Storybook::new(language, 4).text(20_000));
     }
