@@ -29,6 +29,18 @@ impl SoftmaxLoss {
         random.fill_uniform(parameters.value_mut(self.weight), 0.1);
     }
 
+    /// Sets the bias to the log frequency of each token, ln((n_v + ½) / (N + ½V)), so that training starts from the
+    /// unigram model and need not learn first which tokens never occur.
+    ///
+    /// # Shapes
+    /// `counts` (V): how often each token stands in the training text.
+    pub fn start_from_counts<E: Element>(&self, parameters: &mut Parameters<E>, counts: &[u64]) {
+        let total = counts.iter().map(|&count| count as f64 + 0.5).sum::<f64>();
+        for (bias, &count) in parameters.value_mut(self.bias).iter_mut().zip(counts) {
+            *bias = E::from_f64(((count as f64 + 0.5) / total).ln());
+        }
+    }
+
     /// The mean nats of `targets`: −(1/N) Σ ln softmax(W·h_n + b)\[target_n\].
     ///
     /// # Shapes

@@ -63,6 +63,15 @@ impl LanguageModel {
         }
     }
 
+    /// Lets training start from the frequencies of the tokens: sets the output layer's bias to
+    /// ln((n_v + ½) / (N + ½V)).
+    ///
+    /// # Shapes
+    /// `counts` (V): how often each token stands in the training text.
+    pub fn start_from_counts<E: Element>(&self, parameters: &mut Parameters<E>, counts: &[u64]) {
+        self.output.start_from_counts(parameters, counts);
+    }
+
     /// The memory before the first token, for `batch` streams.
     pub fn zero_state<E: Element>(&self, batch: usize) -> State<E> {
         State { layers: self.recurrent.zero_state(batch) }

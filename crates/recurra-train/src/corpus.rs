@@ -15,6 +15,9 @@ use crate::settings::{Corpus, Settings};
 /// The part of a text that is held out where no validation text is given.
 const HELD_OUT: f64 = 0.1;
 
+/// Tokens that are counted for the frequencies a model starts from: enough for any vocabulary, and done in a moment.
+const COUNTED: usize = 1 << 26;
+
 /// The texts of a run.
 pub(crate) struct Texts {
     pub train: Text,
@@ -96,6 +99,20 @@ impl TokenizedText {
     pub fn bits_per_byte(&self, loss_nats: f64) -> f64 {
         loss_nats * self.tokens.len() as f64
             / (self.tokens.n_bytes().max(1) as f64 * std::f64::consts::LN_2)
+    }
+
+    /// How often each token stands in the text, as far as [`COUNTED`].
+    pub fn token_counts(&self, vocab_size: usize) -> Vec<u64> {
+        let (mut counts, mut ids) = (vec![0; vocab_size], vec![0; 4096]);
+        let n_counted = self.tokens.len().min(COUNTED);
+        for start in (0..n_counted).step_by(ids.len()) {
+            let n_ids = ids.len().min(n_counted - start);
+            self.tokens.read(start, &mut ids[..n_ids]);
+            for &id in &ids[..n_ids] {
+                counts[id as usize] += 1;
+            }
+        }
+        counts
     }
 
     pub fn for_card(&self) -> CardText {

@@ -74,8 +74,10 @@ impl<E> CellState<E> {
     #[track_caller]
     pub(crate) fn slices<const N: usize>(&mut self) -> [&mut [E]; N] {
         let n_parts = self.parts.len();
-        let slices: Vec<&mut [E]> = self.parts.iter_mut().map(Vec::as_mut_slice).collect();
-        slices.try_into().unwrap_or_else(|_| panic!("a state of {n_parts} parts for a cell of {N}"))
+        let parts: &mut [Vec<E>; N] = (self.parts.as_mut_slice())
+            .try_into()
+            .unwrap_or_else(|_| panic!("a state of {n_parts} parts for a cell of {N}"));
+        parts.each_mut().map(Vec::as_mut_slice)
     }
 }
 

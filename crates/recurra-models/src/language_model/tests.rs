@@ -173,3 +173,21 @@ fn the_number_of_threads_changes_no_bit() {
         assert!(one == trained(cell, 3), "{cell}, three threads");
     }
 }
+
+/// With zero weights, a bias from counts gives every token its frequency.
+#[test]
+fn counts_make_a_unigram_model() {
+    let cpu = Cpu::new(1).unwrap();
+    let mut parameters = Parameters::<f64>::new();
+    let model = LanguageModel::new(&config(CellKind::Gru, false), &mut parameters).unwrap();
+    let counts = [0, 10, 20, 30, 40, 0, 100];
+    model.start_from_counts(&mut parameters, &counts);
+    let mut workspace = Workspace::new();
+    for (target, count) in counts.into_iter().enumerate() {
+        let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
+        let window = Window { time: 1, batch: 1 };
+        let nats = model.nats(&mut tape, &[0], &[target as u32], window, &mut model.zero_state(1));
+        let expected = (count as f64 + 0.5) / (200.0 + 3.5);
+        assert!(((-nats).exp() - expected).abs() < 1e-12, "token {target}");
+    }
+}
