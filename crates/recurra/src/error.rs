@@ -1,0 +1,33 @@
+//! What can go wrong with a trained model, whichever stage it happened in.
+
+use recurra_checkpoint as checkpoint;
+use recurra_inference as inference;
+use recurra_tensor::IsaError;
+
+/// What can go wrong with a trained model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The model on disk.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// Scoring and writing.
+    #[error(transparent)]
+    Inference(#[from] inference::Error),
+    /// The instruction set that `RECURRA_ISA` asks for.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Checkpoint(error) => error.hint(),
+            Error::Inference(error) => error.hint(),
+            Error::Isa(_) => Some(
+                "unset RECURRA_ISA, or set it to an instruction set of this machine".to_owned(),
+            ),
+        }
+    }
+}

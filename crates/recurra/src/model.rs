@@ -1,0 +1,114 @@
+//! A trained model, ready to be used.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use recurra_checkpoint::{ModelFolder, SavedModel, StateFile};
+use recurra_data::{Text, cache_dir};
+use recurra_inference::{GenerateOptions, Generator, Memory, ModelRef, score_text};
+use recurra_metrics::LanguageScore;
+use recurra_tensor::Cpu;
+
+use crate::Result;
+
+/// A model from its folder, and what computes with it.
+pub struct Model {
+    cpu: Cpu,
+    saved: SavedModel,
+}
+
+impl Model {
+    /// Reads a model, whole and checked, to be used with all cores of this machine.
+    ///
+    /// # Errors
+    /// When the folder holds no model, or a file in it was cut off, altered or exchanged.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Model> {
+        let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Model::open_on(Cpu::new(n_cores)?, folder)
+    }
+
+    /// The same, with a given instruction set and number of threads.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_on(cpu: Cpu, folder: impl AsRef<Path>) -> Result<Model> {
+        let saved = ModelFolder::open(folder.as_ref())?.load_model()?;
+        ModelRef::of(&cpu, &saved)?;
+        Ok(Model { cpu, saved })
+    }
+
+    /// Weights, configuration, tokenizer, and what is known about them.
+    pub fn saved(&self) -> &SavedModel {
+        &self.saved
+    }
+
+    /// The model as the functions of [`inference`](crate::inference) read it.
+    pub fn reference(&self) -> ModelRef<'_> {
+        ModelRef::of(&self.cpu, &self.saved).expect("it was checked when the model was opened")
+    }
+
+    /// How well it predicts a text, with the signature of how that was measured.
+    ///
+    /// # Errors
+    /// When the text cannot be read, or has fewer than two tokens.
+    pub fn evaluate(&self, text: &Text) -> Result<LanguageScore> {
+        let mut to_the_end = |_, _| ControlFlow::Continue(());
+        Ok(score_text(self.reference(), text, &cache_dir(), &mut to_the_end)?)
+    }
+
+    /// Writes on from a prompt; the same seed, the same text.
+    ///
+    /// # Errors
+    /// When an option is outside of its range.
+    pub fn generate(&self, prompt: &str, options: &GenerateOptions, seed: u64) -> Result<String> {
+        let mut generator = self.generator(options, seed)?;
+        generator.feed(prompt)?;
+        let mut text = String::new();
+        while let Some(piece) = generator.next_piece()? {
+            text.push_str(piece);
+        }
+        Ok(text)
+    }
+
+    /// A writer that begins with nothing, hands over text as it comes, and knows where it stands.
+    ///
+    /// # Errors
+    /// When an option is outside of its range.
+    pub fn generator(&self, options: &GenerateOptions, seed: u64) -> Result<Generator<'_>> {
+        Ok(Generator::new(self.reference(), options, seed)?)
+    }
+
+    /// A writer that goes on from where `memory` stands, bit for bit.
+    ///
+    /// # Errors
+    /// When an option is outside of its range.
+    pub fn resume(&self, options: &GenerateOptions, memory: Memory) -> Result<Generator<'_>> {
+        Ok(Generator::resume(self.reference(), options, memory)?)
+    }
+
+    /// Saves where a text stands, in a file of a few kilobytes that only this model can go on from.
+    ///
+    /// # Errors
+    /// When the file cannot be written; then the one that was there is whole.
+    pub fn save_memory(&self, memory: &Memory, path: impl AsRef<Path>) -> Result<()> {
+        let SavedModel { model, weights_sha256, .. } = &self.saved;
+        Ok(memory.to_file().save(path.as_ref(), model, weights_sha256)?)
+    }
+
+    /// Reads where a text stands.
+    ///
+    /// # Errors
+    /// When the file was cut off or altered, or belongs to another model.
+    pub fn load_memory(&self, path: impl AsRef<Path>) -> Result<Memory> {
+        let SavedModel { model, weights_sha256, .. } = &self.saved;
+        let file = StateFile::load(path.as_ref(), model, weights_sha256)?;
+        Ok(Memory::from_file(self.reference(), file)?)
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model").field("config", &self.saved.config).finish_non_exhaustive()
+    }
+}
