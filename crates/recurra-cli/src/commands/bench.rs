@@ -1,0 +1,409 @@
+//! `recurra bench`: how fast a model of a given shape trains or writes on this machine.
+//!
+//! As `bench/peers` do it for other programs: random tokens, dropout 0.5, global clipping, plain gradient descent; the
+//! median step after two that are not counted. Writing takes the likeliest token each time.
+
+use std::fmt;
+use std::time::Instant;
+
+use clap::{Args, Subcommand};
+use recurra::models::{CellKind, LanguageModel, LanguageModelConfig};
+use recurra::tensor::{Cpu, Isa, Optimizer, Parameters, Random, Tape, Window, Workspace};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::machine_flags::{MachineFlags, isa_failure};
+use crate::recipe_flags::Model;
+use crate::values::{self, Parsed, ValueError, nearest};
+use crate::{peaks, quantity, standard_output};
+
+/// Time how fast a model of a given shape trains or writes
+#[derive(Args, Debug)]
+pub struct Bench {
+    #[command(subcommand)]
+    mode: Mode,
+}
+
+#[derive(Debug, Subcommand)]
+enum Mode {
+    /// Forward, backward, clipping and update on random tokens
+    Train(Settings),
+    /// One token after another, the likeliest each time
+    Generate(Settings),
+}
+
+/// What to time.
+#[derive(Args, Clone, Debug)]
+struct Settings {
+    /// A shape by name: char-512, gru-512, ptb-650, word-650, word-200, awd-1150
+    #[arg(long, value_parser = shape, value_name = "NAME")]
+    shape: Option<&'static Shape>,
+    /// Kind of network [default: lstm]
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "rnn-tanh|rnn-relu|lstm|gru"
+    )]
+    model: Option<Model>,
+    /// Size of the vocabulary [default: 96]
+    #[arg(long, value_parser = values::size::<2, 10_000_000>, value_name = "N")]
+    vocab: Option<usize>,
+    /// Width of the embedding [default: the first of --hidden]
+    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+    embed: Option<usize>,
+    /// Width of the layers, one for all or one each [default: 512]
+    #[arg(long, value_parser = values::size::<1, 65536>, value_delimiter = ',', value_name = "N[,N...]")]
+    hidden: Option<Vec<usize>>,
+    /// Number of layers [default: 1, or as many as --hidden has widths]
+    #[arg(long, value_parser = values::size::<1, 64>, value_name = "N")]
+    layers: Option<usize>,
+    /// Use the embedding as output layer too (--tied=false: do not)
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    tied: Option<bool>,
+    /// Streams read side by side in training [default: 32]
+    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+    batch: Option<usize>,
+    /// Tokens of each stream that gradients reach back [default: 64]
+    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+    bptt: Option<usize>,
+    /// Streams written side by side
+    #[arg(long, value_parser = values::size::<1, 65536>, default_value = "1", value_name = "N")]
+    streams: usize,
+    /// Steps to time [default: 7 in training, 300 in writing]
+    #[arg(long, value_parser = values::size::<1, 1_000_000>, value_name = "N")]
+    steps: Option<usize>,
+    #[command(flatten)]
+    machine: MachineFlags,
+    /// Print one JSON object as last line of standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// A model and the windows it trains on.
+#[derive(Clone, Debug, PartialEq)]
+struct Shape {
+    name: &'static str,
+    cell: CellKind,
+    vocab: usize,
+    embed: usize,
+    hidden: &'static [usize],
+    batch: usize,
+    bptt: usize,
+    tied: bool,
+}
+
+/// The shapes that the project compares itself by: cell, V, E, H, B × T, tied.
+static SHAPES: [Shape; 6] = [
+    Shape::new("char-512", CellKind::Lstm, (96, 512, &[512, 512]), (64, 128), false),
+    Shape::new("gru-512", CellKind::Gru, (96, 512, &[512, 512]), (64, 128), false),
+    Shape::new("ptb-650", CellKind::Lstm, (10_000, 650, &[650, 650]), (20, 35), true),
+    Shape::new("word-650", CellKind::Lstm, (33_278, 650, &[650, 650]), (20, 35), true),
+    Shape::new("word-200", CellKind::Lstm, (33_278, 200, &[200, 200]), (20, 35), true),
+    Shape::new("awd-1150", CellKind::Lstm, (10_000, 400, &[1150, 1150, 400]), (20, 70), true),
+];
+
+impl Shape {
+    const fn new(
+        name: &'static str,
+        cell: CellKind,
+        (vocab, embed, hidden): (usize, usize, &'static [usize]),
+        (batch, bptt): (usize, usize),
+        tied: bool,
+    ) -> Shape {
+        Shape { name, cell, vocab, embed, hidden, batch, bptt, tied }
+    }
+}
+
+fn shape(name: &str) -> Parsed<&'static Shape> {
+    SHAPES.iter().find(|shape| shape.name == name).ok_or_else(|| ValueError {
+        expected: SHAPES.each_ref().map(|shape| shape.name).join(", "),
+        hint: nearest(name, SHAPES.iter().map(|shape| shape.name))
+            .map(|near| format!("did you mean `{near}`?")),
+    })
+}
+
+/// What is timed, with nothing left open.
+#[derive(Debug)]
+struct Task {
+    name: String,
+    config: LanguageModelConfig,
+    window: Window,
+    steps: usize,
+}
+
+/// What came out.
+#[derive(Debug, Serialize)]
+struct Timing {
+    shape: String,
+    mode: &'static str,
+    tokens_per_second: f64,
+    flops_per_token: u64,
+    gflops: f64,
+    peak_gflops: f64,
+    utilisation: f64,
+    peak_rss_mib: Option<u64>,
+    isa: &'static str,
+    precision: &'static str,
+    threads: usize,
+}
+
+/// Steps before those that count.
+const WARM_UP: usize = 2;
+
+/// How often the machine's peak is measured.
+const PEAK_REPEATS: usize = 5;
+
+impl Bench {
+    /// Builds the model and times it.
+    pub fn run(self) -> Result<(), Failure> {
+        let (mode, settings) = match self.mode {
+            Mode::Train(settings) => ("train", settings),
+            Mode::Generate(settings) => ("generate", settings),
+        };
+        settings.machine.check()?;
+        let is_training = mode == "train";
+        let task = settings.task(is_training)?;
+        let isa = Isa::chosen().map_err(isa_failure)?;
+        let threads = settings.machine.threads();
+        let cpu = Cpu::with_isa(isa, threads);
+        eprintln!("{task}, {mode}, {isa}, {threads} threads");
+
+        let peak_gflops = peaks::matmul_gflops(&cpu, PEAK_REPEATS);
+        let tokens_per_second =
+            if is_training { task.time_training(&cpu)? } else { task.time_writing(&cpu)? };
+        // A forward pass is a third of training.
+        let flops_per_token = task.config.flops_per_token() / if is_training { 1 } else { 3 };
+        let gflops = tokens_per_second * flops_per_token as f64 / 1e9;
+        let timing = Timing {
+            shape: task.name,
+            mode,
+            tokens_per_second,
+            flops_per_token,
+            gflops,
+            peak_gflops,
+            utilisation: gflops / peak_gflops,
+            peak_rss_mib: peaks::peak_rss_bytes().map(|bytes| bytes >> 20),
+            isa: isa.name(),
+            precision: "f32",
+            threads,
+        };
+        eprintln!("{timing}");
+        if settings.json { standard_output::write_json(&timing) } else { Ok(()) }
+    }
+}
+
+impl Settings {
+    /// The named shape, with whatever was given beside it put over it.
+    fn task(&self, is_training: bool) -> Result<Task, Failure> {
+        let named = self.shape;
+        let widths = self
+            .hidden
+            .clone()
+            .or(named.map(|shape| shape.hidden.to_vec()))
+            .unwrap_or_else(|| vec![512]);
+        let hidden_sizes = match self.layers {
+            Some(layers) if widths.len() == 1 => vec![widths[0]; layers],
+            Some(layers) if layers != widths.len() => {
+                return Err(Failure::of_arguments(
+                    format!("`--layers {layers}` does not fit {} widths", widths.len()),
+                    "give `--hidden` one width, or as many as there are layers",
+                ));
+            }
+            _ => widths,
+        };
+        let config = LanguageModelConfig {
+            cell: self
+                .model
+                .map(Model::cell)
+                .or(named.map(|shape| shape.cell))
+                .unwrap_or(CellKind::Lstm),
+            vocab_size: self.vocab.or(named.map(|shape| shape.vocab)).unwrap_or(96),
+            embed_size: self.embed.or(named.map(|shape| shape.embed)).unwrap_or(hidden_sizes[0]),
+            hidden_sizes,
+            tied: self.tied.or(named.map(|shape| shape.tied)).unwrap_or(false),
+            dropout: 0.5,
+            forget_bias: 0.0,
+        };
+        config.check().map_err(|error| {
+            let hint = error.hint().unwrap_or_default();
+            Failure::of_arguments(error.to_string(), hint)
+        })?;
+        let is_named = named.is_some_and(|shape| self.is_untouched(shape));
+        let name = named
+            .filter(|_| is_named)
+            .map_or_else(|| description(&config), |shape| shape.name.to_owned());
+        let window = match is_training {
+            true => Window {
+                time: self.bptt.or(named.map(|shape| shape.bptt)).unwrap_or(64),
+                batch: self.batch.or(named.map(|shape| shape.batch)).unwrap_or(32),
+            },
+            false => Window { time: 1, batch: self.streams },
+        };
+        Ok(Task {
+            name,
+            config,
+            window,
+            steps: self.steps.unwrap_or(if is_training { 7 } else { 300 }),
+        })
+    }
+
+    /// Whether nothing that was given makes another shape of the named one.
+    fn is_untouched(&self, shape: &Shape) -> bool {
+        self.model.is_none_or(|model| model.cell() == shape.cell)
+            && self.vocab.is_none_or(|vocab| vocab == shape.vocab)
+            && self.embed.is_none_or(|embed| embed == shape.embed)
+            && self.hidden.as_deref().is_none_or(|hidden| hidden == shape.hidden)
+            && self.layers.is_none_or(|layers| layers == shape.hidden.len())
+            && self.tied.is_none_or(|tied| tied == shape.tied)
+            && self.batch.is_none_or(|batch| batch == shape.batch)
+            && self.bptt.is_none_or(|bptt| bptt == shape.bptt)
+    }
+}
+
+/// A shape without a name: `lstm-v96-e512-h512,512`.
+fn description(config: &LanguageModelConfig) -> String {
+    let widths: Vec<String> = config.hidden_sizes.iter().map(usize::to_string).collect();
+    let tied = if config.tied { "-tied" } else { "" };
+    format!(
+        "{}-v{}-e{}-h{}{tied}",
+        config.cell,
+        config.vocab_size,
+        config.embed_size,
+        widths.join(",")
+    )
+}
+
+impl Task {
+    /// Tokens a second of whole training steps.
+    fn time_training(&self, cpu: &Cpu) -> Result<f64, Failure> {
+        let (model, mut parameters) = self.build()?;
+        let mut workspace = Workspace::new();
+        let mut random = Random::new(1, 0);
+        let inputs = self.random_tokens(&mut random);
+        let targets = self.random_tokens(&mut random);
+        let mut state = model.zero_state(self.window.batch);
+        let mut seconds = Vec::with_capacity(self.steps);
+        for step in 1..=(WARM_UP + self.steps) as u64 {
+            let start = Instant::now();
+            let mut tape = Tape::training(cpu, &mut parameters, &mut workspace, step);
+            let loss = model.loss(&mut tape, &inputs, &targets, self.window, &mut state);
+            tape.backward(loss);
+            drop(tape);
+            Optimizer::SGD.step(cpu, &mut parameters, step, 1.0, Some(0.25));
+            if step > WARM_UP as u64 {
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+        }
+        Ok(self.window.len() as f64 / median(&mut seconds))
+    }
+
+    /// Tokens a second over all streams, one token at a time.
+    fn time_writing(&self, cpu: &Cpu) -> Result<f64, Failure> {
+        let (model, parameters) = self.build()?;
+        let mut workspace = Workspace::new();
+        let mut state = model.zero_state(self.window.batch);
+        let mut ids = vec![0u32; self.window.batch];
+        let mut seconds = Vec::with_capacity(self.steps);
+        for step in 0..WARM_UP + self.steps {
+            let start = Instant::now();
+            let mut tape = Tape::inference(cpu, &parameters, &mut workspace);
+            let logits = model.step(&mut tape, &ids, &mut state); // (B, V)
+            for (id, row) in
+                ids.iter_mut().zip(tape.value(logits).chunks_exact(self.config.vocab_size))
+            {
+                *id = likeliest(row);
+            }
+            if step >= WARM_UP {
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+        }
+        Ok(self.window.batch as f64 / median(&mut seconds))
+    }
+
+    fn build(&self) -> Result<(LanguageModel, Parameters<f32>), Failure> {
+        let mut parameters = Parameters::new();
+        let model = LanguageModel::new(&self.config, &mut parameters)?;
+        model.initialize(&mut parameters, 1);
+        Ok((model, parameters))
+    }
+
+    fn random_tokens(&self, random: &mut Random) -> Vec<u32> {
+        (0..self.window.len())
+            .map(|_| (random.unit() * self.config.vocab_size as f64) as u32)
+            .collect()
+    }
+}
+
+fn likeliest(logits: &[f32]) -> u32 {
+    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    best.map_or(0, |(idx, _)| idx as u32)
+}
+
+fn median(seconds: &mut [f64]) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parameters = quantity::rounded(self.config.n_parameters() as f64);
+        write!(
+            f,
+            "{}: {parameters} parameters, {} × {} tokens a step",
+            self.name, self.window.batch, self.window.time
+        )
+    }
+}
+
+impl fmt::Display for Timing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} tokens/s, {:.1} GFLOP/s, {:.0} % of the {:.0} GFLOP/s of a matrix product",
+            quantity::rounded(self.tokens_per_second),
+            self.gflops,
+            self.utilisation * 100.0,
+            self.peak_gflops
+        )?;
+        self.peak_rss_mib.map_or(Ok(()), |mib| write!(f, ", {mib} MiB"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_shapes_have_the_arithmetic_that_is_published_for_them() {
+        // MFLOP a token in training, from the project's performance notes.
+        for (name, published) in
+            [("char-512", 25.5), ("ptb-650", 79.6), ("awd-1150", 145.0), ("word-650", 170.0)]
+        {
+            let shape = shape(name).unwrap();
+            let config = LanguageModelConfig {
+                cell: shape.cell,
+                embed_size: shape.embed,
+                hidden_sizes: shape.hidden.to_vec(),
+                tied: shape.tied,
+                ..LanguageModelConfig::new(shape.vocab)
+            };
+            let found = config.flops_per_token() as f64 / 1e6;
+            assert!(
+                (found / published - 1.0).abs() < 0.01,
+                "{name}: {found}, published {published}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_misspelt_shape_is_answered_with_the_nearest() {
+        assert_eq!(shape("ptb650").unwrap_err().hint.unwrap(), "did you mean `ptb-650`?");
+    }
+
+    #[test]
+    fn the_likeliest_is_found_and_the_median_is_in_the_middle() {
+        assert_eq!(likeliest(&[0.1, 3.0, -1.0]), 1);
+        assert_eq!(median(&mut [5.0, 1.0, 3.0]), 3.0);
+    }
+}

@@ -1,0 +1,106 @@
+//! `recurra doctor`: the machine, as this program sees it.
+
+use clap::Args;
+use recurra::kernels::{Cpu, Isa};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::machine_flags::n_cores;
+use crate::{peaks, quantity, standard_output, values};
+
+/// What this machine can do: cores, instruction sets, measured peaks, which kernels will run
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// Number of threads [default: the number of cores]
+    #[arg(long, value_parser = values::size::<1, 1024>, value_name = "N")]
+    threads: Option<usize>,
+    /// Print one JSON object as last line of standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// How often each peak is measured; the best counts.
+const REPEATS: usize = 5;
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Findings {
+    version: &'static str,
+    processor: Option<String>,
+    architecture: &'static str,
+    operating_system: &'static str,
+    cores: usize,
+    threads: usize,
+    memory_bytes: Option<u64>,
+    instruction_sets: Vec<&'static str>,
+    isa: &'static str,
+    precision: &'static str,
+    gflops_one_thread: f64,
+    gflops: f64,
+    memory_gbytes_per_second: f64,
+    cache: String,
+}
+
+impl Doctor {
+    /// Looks and measures; changes nothing.
+    pub fn run(self) -> Result<(), Failure> {
+        let isa = Isa::chosen().map_err(crate::machine_flags::isa_failure)?;
+        let cores = n_cores();
+        let threads = self.threads.unwrap_or(cores);
+        let findings = Findings {
+            version: env!("CARGO_PKG_VERSION"),
+            processor: peaks::processor_name(),
+            architecture: std::env::consts::ARCH,
+            operating_system: std::env::consts::OS,
+            cores,
+            threads,
+            memory_bytes: peaks::memory_bytes(),
+            instruction_sets: Isa::available().into_iter().map(Isa::name).collect(),
+            isa: isa.name(),
+            precision: "f32",
+            gflops_one_thread: peaks::matmul_gflops(&Cpu::with_isa(isa, 1), REPEATS),
+            gflops: peaks::matmul_gflops(&Cpu::with_isa(isa, threads), REPEATS),
+            memory_gbytes_per_second: peaks::memory_gbytes_per_second(threads, REPEATS),
+            cache: recurra::data::cache_dir().display().to_string(),
+        };
+        eprint!("{}", findings.for_people());
+        if self.json { standard_output::write_json(&findings) } else { Ok(()) }
+    }
+}
+
+impl Findings {
+    fn for_people(&self) -> String {
+        let unknown = || "not told by the system".to_owned();
+        let rows = [
+            (
+                "program",
+                format!(
+                    "recurra {} on {} {}",
+                    self.version, self.operating_system, self.architecture
+                ),
+            ),
+            ("processor", self.processor.clone().unwrap_or_else(unknown)),
+            ("cores", format!("{}, of which {} are used", self.cores, self.threads)),
+            ("memory", self.memory_bytes.map_or_else(unknown, quantity::memory)),
+            ("instruction sets", self.instruction_sets.join(", ")),
+            ("kernels", format!("{} in {}{}", self.isa, self.precision, self.forced())),
+            (
+                "matrix product",
+                format!(
+                    "{:.0} GFLOP/s with one thread, {:.0} with {}",
+                    self.gflops_one_thread, self.gflops, self.threads
+                ),
+            ),
+            ("memory traffic", format!("{:.1} GB/s read", self.memory_gbytes_per_second)),
+            ("token cache", format!("`{}` (set RECURRA_CACHE for another place)", self.cache)),
+        ];
+        rows.iter().map(|(name, value)| format!("{name:<17} {value}\n")).collect()
+    }
+
+    fn forced(&self) -> &'static str {
+        match self.instruction_sets.last() == Some(&self.isa) {
+            true => "",
+            false => " (forced by RECURRA_ISA)",
+        }
+    }
+}

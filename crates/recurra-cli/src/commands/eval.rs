@@ -1,0 +1,141 @@
+//! `recurra eval`: how well a model predicts a text.
+
+use std::fs;
+use std::io::IsTerminal as _;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use recurra::Model;
+use recurra::data::{Text, cache_dir};
+use recurra::inference::score_text;
+use recurra::metrics::{Incomparable, LanguageScore, Quantity};
+
+use crate::failure::Failure;
+use crate::machine_flags::MachineFlags;
+use crate::text_flags::TextFlags;
+use crate::values::grouped;
+use crate::{interrupt, standard_output};
+
+/// Score a model on texts: loss, perplexity, bits per byte, and a signature of how it was measured
+#[derive(Args, Debug)]
+pub struct Eval {
+    /// Folder of the model
+    #[arg(value_name = "DIR")]
+    model: PathBuf,
+    /// Files and folders to score on, read as one text; - is standard input
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    /// A score to put beside this one: a file with the JSON line of another eval
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    #[command(flatten)]
+    text: TextFlags,
+    #[command(flatten)]
+    machine: MachineFlags,
+    /// Print one JSON object as last line of standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Largest file with a score.
+const MAX_SCORE_BYTES: u64 = 16 << 20;
+
+impl Eval {
+    /// Scores, and compares if asked to.
+    pub fn run(self) -> Result<(), Failure> {
+        let model = Model::open_on(self.machine.cpu()?, &self.model)?;
+        let other = self.against.as_deref().map(read_score).transpose()?;
+        let text = Text::open(&self.paths, &self.text.options())?;
+        let stop = interrupt::flag()?;
+        let bar = match std::io::stderr().is_terminal() {
+            true => ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5)),
+            false => ProgressBar::hidden(),
+        };
+        let mut progress = |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+            if stop.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let scored = score_text(model.reference(), &text, &cache_dir(), &mut progress);
+        bar.finish_and_clear();
+        let score = scored?;
+
+        eprint!("{}", for_people(&score, &text.describe()));
+        if self.json {
+            standard_output::write_json(&score)?;
+        }
+        other.map_or(Ok(()), |other| compare(&score, &other))
+    }
+}
+
+fn for_people(score: &LanguageScore, text: &str) -> String {
+    let rows = [
+        (
+            "text",
+            format!("{text}, {} tokens, {} bytes", grouped(score.tokens), grouped(score.bytes)),
+        ),
+        ("loss", format!("{:.4} nats a token", score.loss_nats())),
+        (
+            "perplexity",
+            format!("{:.2} by token, {:.2} by word", score.perplexity(), score.word_perplexity()),
+        ),
+        ("bits per byte", format!("{:.4}", score.bits_per_byte())),
+        ("signature", score.signature.to_string()),
+    ];
+    rows.iter().map(|(name, value)| format!("{name:<13} {value}\n")).collect()
+}
+
+/// The score in the last line of a file.
+fn read_score(path: &Path) -> Result<LanguageScore, Failure> {
+    let refused = |why: String| {
+        let message = format!("cannot read a score from `{}`: {why}", path.display());
+        Failure::of_data(message, "give a file that `recurra eval --json > FILE` wrote")
+    };
+    let length = fs::metadata(path).map_err(|error| refused(error.to_string()))?.len();
+    if length > MAX_SCORE_BYTES {
+        return Err(refused(format!("it has {length} bytes, at most {MAX_SCORE_BYTES} are read")));
+    }
+    let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .ok_or_else(|| refused("it is empty".to_owned()))?;
+    serde_json::from_str(line).map_err(|error| refused(error.to_string()))
+}
+
+/// Puts two scores side by side, in every quantity in which that means something.
+fn compare(ours: &LanguageScore, theirs: &LanguageScore) -> Result<(), Failure> {
+    type Value = fn(&LanguageScore) -> f64;
+    let quantities: [(Quantity, Value); 3] = [
+        (Quantity::BitsPerByte, LanguageScore::bits_per_byte),
+        (Quantity::WordPerplexity, LanguageScore::word_perplexity),
+        (Quantity::TokenPerplexity, LanguageScore::perplexity),
+    ];
+    let mut refused: Vec<Incomparable> = Vec::new();
+    for (quantity, value) in quantities {
+        match ours.signature.comparable_in(quantity, &theirs.signature) {
+            Ok(()) => eprintln!("{quantity}: {:.4} here, {:.4} there", value(ours), value(theirs)),
+            Err(incomparable) => refused.push(incomparable),
+        }
+    }
+    if refused.len() == quantities.len() {
+        let last = refused.pop().expect("there are three");
+        let hint = last.hint();
+        return Err(Failure::from(last).with_hint(hint));
+    }
+    for incomparable in refused {
+        eprintln!("not compared: {incomparable}");
+    }
+    for caveat in ours.signature.caveats(&theirs.signature) {
+        eprintln!("warning: {caveat}");
+    }
+    Ok(())
+}

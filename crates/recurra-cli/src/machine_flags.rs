@@ -1,0 +1,75 @@
+//! The flags that say what computes; no result depends on the number of threads.
+
+use clap::{Args, ValueEnum};
+use recurra::kernels::{Cpu, Isa, IsaError};
+
+use crate::failure::Failure;
+use crate::values;
+
+/// The kinds of numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// The fastest that this machine and this version have.
+    #[default]
+    Auto,
+    /// 32-bit numbers everywhere.
+    F32,
+    /// 16-bit operands, everything else in 32 bits.
+    Bf16,
+}
+
+/// What computes.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "Machine")]
+pub struct MachineFlags {
+    /// Number of threads [default: the number of cores]
+    #[arg(long, value_parser = values::size::<1, 1024>, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Kind of numbers
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value = "auto",
+        value_name = "auto|f32|bf16"
+    )]
+    pub precision: Precision,
+}
+
+impl MachineFlags {
+    /// Number of threads to use.
+    pub fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(n_cores)
+    }
+
+    /// What computes.
+    pub fn cpu(&self) -> Result<Cpu, Failure> {
+        self.check()?;
+        Cpu::new(self.threads()).map_err(isa_failure)
+    }
+
+    /// Refuses what this version, or this machine, cannot compute with.
+    pub fn check(&self) -> Result<(), Failure> {
+        Isa::chosen().map_err(isa_failure)?;
+        match self.precision {
+            Precision::Auto | Precision::F32 => Ok(()),
+            Precision::Bf16 => Err(Failure::of_arguments(
+                "`--precision bf16`: this version computes in f32 only",
+                "give `--precision f32`, or leave it out",
+            )),
+        }
+    }
+}
+
+/// Number of cores that this process may use.
+pub fn n_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// `RECURRA_ISA` is set by whoever runs the program, so it counts as an argument.
+pub fn isa_failure(error: IsaError) -> Failure {
+    Failure::of_arguments(
+        error.to_string(),
+        "unset RECURRA_ISA, or set it to an instruction set that `recurra doctor` lists",
+    )
+}

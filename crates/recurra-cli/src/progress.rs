@@ -1,0 +1,197 @@
+//! A run as people follow it: a bar on a terminal, a line now and then elsewhere; all of it on standard error.
+
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use recurra::train::{Event, Observer, Progress, StopReason};
+
+use crate::quantity::{duration, rounded};
+use crate::values::grouped;
+
+/// Thousandths of the run that the bar counts.
+const BAR_LENGTH: u64 = 1000;
+
+/// First pause between two plain lines; each is longer than the one before, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Characters of a sample to show.
+const SAMPLE_CHARS: usize = 400;
+
+/// Prints the events of a run.
+pub struct Printer {
+    /// `None` where standard error is no terminal.
+    bar: Option<ProgressBar>,
+    next_line: Instant,
+    pause: Duration,
+}
+
+impl Printer {
+    /// A bar if standard error is a terminal, else lines.
+    pub fn new() -> Printer {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(
+                Some(BAR_LENGTH),
+                ProgressDrawTarget::stderr_with_hz(5),
+            );
+            let style = ProgressStyle::with_template("{bar:24} {percent:>3}%  {msg}")
+                .expect("the template is well formed");
+            bar.with_style(style.progress_chars("━╸─"))
+        });
+        Printer { bar, next_line: Instant::now(), pause: FIRST_PAUSE }
+    }
+
+    /// Takes the bar away, so that what is printed next has the terminal to itself.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// A line that stays, above the bar where there is one.
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) if !bar.is_finished() => bar.suspend(|| eprintln!("{line}")),
+            _ => eprintln!("{line}"),
+        }
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        if let Some(bar) = &self.bar {
+            bar.set_position((progress.fraction.clamp(0.0, 1.0) * BAR_LENGTH as f64) as u64);
+            bar.set_message(position(progress));
+            return;
+        }
+        let now = Instant::now();
+        if now >= self.next_line {
+            eprintln!(
+                "{:>3.0} %  {}",
+                progress.fraction.clamp(0.0, 1.0) * 100.0,
+                position(progress)
+            );
+            self.next_line = now + self.pause;
+            self.pause = (self.pause * 5 / 4).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+impl Observer for Printer {
+    fn observe(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Progress(progress) => self.progress(progress),
+            Event::Sampled { step, text } => self.say(&sample(*step, text)),
+            Event::Stopped { .. } => {
+                self.finish();
+                told(event).into_iter().for_each(|line| self.say(&line));
+            }
+            _ => told(event).into_iter().for_each(|line| self.say(&line)),
+        }
+    }
+}
+
+/// Where a run stands, in one line.
+fn position(progress: &Progress) -> String {
+    let step = match progress.steps_total {
+        Some(total) => format!("step {} of {}", grouped(progress.step), grouped(total)),
+        None => format!("step {}", grouped(progress.step)),
+    };
+    format!(
+        "{step}  epoch {:.2}  loss {:.4}  {:.3} bits/byte  {} tokens/s  {} left",
+        progress.epoch,
+        progress.loss_nats,
+        progress.bits_per_byte,
+        rounded(progress.tokens_per_second),
+        duration(progress.seconds_left)
+    )
+}
+
+/// The lines that an event is told in.
+fn told(event: &Event<'_>) -> Vec<String> {
+    match event {
+        Event::Tokenized { role, text, bytes, tokens, vocab_size, seconds } => vec![format!(
+            "{role}: {text}, {} bytes, {} tokens of {} kinds ({})",
+            grouped(*bytes),
+            grouped(*tokens),
+            grouped(*vocab_size as u64),
+            duration(*seconds)
+        )],
+        Event::Chosen { choices, .. } => choices
+            .iter()
+            .map(|choice| format!("chosen: {} {} ({})", choice.name, choice.value, choice.reason))
+            .collect(),
+        Event::Started {
+            recipe, parameters, flops_per_token, resumed_step, isa, threads, ..
+        } => {
+            let resumed = resumed_step.map(|step| format!("resumed at step {}", grouped(step)));
+            let begun = format!(
+                "{}: {} parameters, {} floating-point operations a token; {isa} on {threads} {}; seed {}",
+                recipe.cell,
+                rounded(*parameters as f64),
+                rounded(*flops_per_token as f64),
+                if *threads == 1 { "thread" } else { "threads" },
+                recipe.seed
+            );
+            resumed.into_iter().chain([begun]).collect()
+        }
+        Event::Validated { step, loss_nats, bits_per_byte, is_best } => vec![format!(
+            "step {}: validation loss {loss_nats:.4}, {bits_per_byte:.3} bits/byte{}",
+            grouped(*step),
+            if *is_best { ", the best so far" } else { "" }
+        )],
+        Event::Warned { message } => vec![format!("warning: {message}")],
+        Event::Stopped { step, reason } => match reason {
+            StopReason::Interrupted { out } => vec![
+                format!("interrupted at step {}: saved in `{}`", grouped(*step), out.display()),
+                "go on with the same command and `--resume`".to_owned(),
+            ],
+            StopReason::NoImprovement { validations } => {
+                vec![format!(
+                    "stopped at step {}: no improvement in {validations} validations",
+                    grouped(*step)
+                )]
+            }
+            _ => Vec::new(),
+        },
+        Event::Scored { role, score } => vec![format!("{role}: {score}")],
+        _ => Vec::new(),
+    }
+}
+
+/// The beginning of what the model wrote, set off from everything else.
+fn sample(step: u64, text: &str) -> String {
+    let beginning: String = text.chars().take(SAMPLE_CHARS).collect();
+    let lines: String = beginning.trim_end().lines().map(|line| format!("  | {line}\n")).collect();
+    format!("step {}, the model writes:\n{}", grouped(step), lines.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_one_line() {
+        let progress = Progress {
+            step: 1200,
+            steps_total: Some(2000),
+            epoch: 0.6,
+            fraction: 0.6,
+            loss_nats: 1.5,
+            bits_per_byte: 2.164,
+            tokens_per_second: 12345.0,
+            seconds_left: 75.0,
+            learning_rate: 0.01,
+            gradient_norm: 0.3,
+        };
+        let expected = "step 1,200 of 2,000  epoch 0.60  loss 1.5000  2.164 bits/byte  12.3 k tokens/s  1 min 15 s left";
+        assert_eq!(position(&progress), expected);
+    }
+
+    #[test]
+    fn a_sample_is_set_off_and_cut() {
+        let text = format!("one\ntwo\n{}", "字".repeat(1000));
+        let shown = sample(7, &text);
+        assert!(shown.starts_with("step 7, the model writes:\n  | one\n  | two\n  | 字"));
+        assert_eq!(shown.matches('字').count(), SAMPLE_CHARS - "one\ntwo\n".len());
+    }
+}

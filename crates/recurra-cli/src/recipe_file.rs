@@ -1,0 +1,155 @@
+//! Recipes: published settings under a name, or a TOML file of the same flag names.
+//!
+//! A recipe becomes flags and is read by the same parser, so that it has the same limits, messages and suggestions.
+
+use std::path::Path;
+
+use clap::{Args as _, FromArgMatches as _};
+
+use crate::argument_errors;
+use crate::failure::Failure;
+use crate::recipe_flags::RecipeFlags;
+use crate::values::nearest;
+
+/// Name and text of the recipes inside the program.
+pub const BUILT_IN: [(&str, &str); 2] = [
+    ("word_language_model_200", include_str!("../../../recipes/word_language_model_200.toml")),
+    ("word_language_model_650", include_str!("../../../recipes/word_language_model_650.toml")),
+];
+
+/// Largest recipe file.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// The recipe of that name, or in that file.
+///
+/// # Errors
+/// A name that is none and no file (status 2); a file that cannot be read or holds no recipe (status 1).
+pub fn load(name: &str) -> Result<RecipeFlags, Failure> {
+    if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
+        return read(name, text);
+    }
+    let path = Path::new(name);
+    let looks_like_a_path = path.extension().is_some() || path.components().count() > 1;
+    if !looks_like_a_path && !path.exists() {
+        let known = BUILT_IN.map(|(built_in, _)| built_in);
+        let hint = match nearest(name, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known: {}; or give a TOML file", known.join(", ")),
+        };
+        return Err(Failure::of_arguments(format!("unknown recipe `{name}`"), hint));
+    }
+    let no_recipe = |why: String| {
+        Failure::of_data(
+            format!("cannot read the recipe `{name}`: {why}"),
+            "give a TOML file of flag names, such as `hidden = [200, 200]`",
+        )
+    };
+    let length = std::fs::metadata(path).map_err(|error| no_recipe(error.to_string()))?.len();
+    if length > MAX_BYTES {
+        return Err(no_recipe(format!("it has {length} bytes, at most {MAX_BYTES} are read")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| no_recipe(error.to_string()))?;
+    read(name, &text)
+}
+
+/// Reads TOML as flags.
+fn read(name: &str, text: &str) -> Result<RecipeFlags, Failure> {
+    let of_recipe = |message: String, hint: String| {
+        Failure::of_data(format!("recipe `{name}`: {message}"), hint)
+    };
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        of_recipe(
+            error.to_string().trim_end().to_owned(),
+            "write `name = value` lines, with the names of the flags".to_owned(),
+        )
+    })?;
+    let mut flags = Vec::new();
+    for (key, value) in &table {
+        let value = written(value).ok_or_else(|| {
+            of_recipe(
+                format!("`{key}` cannot be {}", value.type_str()),
+                "give a number, a text, true or false, or a list of numbers".to_owned(),
+            )
+        })?;
+        flags.push(format!("--{}={value}", key.replace('_', "-")));
+    }
+    let parser = RecipeFlags::augment_args(
+        clap::Command::new("recipe").no_binary_name(true).disable_help_flag(true),
+    );
+    let parsed = parser
+        .try_get_matches_from(flags)
+        .and_then(|matches| RecipeFlags::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        let failure = argument_errors::failure(&error, "recurra train");
+        let hint = failure.hint().unwrap_or_default().to_owned();
+        of_recipe(failure.message(), hint)
+    })
+}
+
+/// A value as it stands behind a flag.
+fn written(value: &toml::Value) -> Option<String> {
+    Some(match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Float(number) => number.to_string(),
+        toml::Value::Boolean(flag) => flag.to_string(),
+        toml::Value::Array(values) => {
+            let numbers = values.iter().map(|value| Some(value.as_integer()?.to_string()));
+            numbers.collect::<Option<Vec<String>>>()?.join(",")
+        }
+        toml::Value::Datetime(_) | toml::Value::Table(_) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_recipe_reads() {
+        for (name, _) in BUILT_IN {
+            let recipe = load(name).unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
+            assert_ne!(recipe, RecipeFlags::default(), "{name}");
+            recipe.options().unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
+        }
+    }
+
+    #[test]
+    fn a_recipe_is_read_as_flags() {
+        let recipe = read(
+            "r",
+            "hidden = [200, 300]\ntied = true\nlr = 20\nvalid_every = 7\nschedule = \"plateau:4\"",
+        )
+        .unwrap();
+        assert_eq!(recipe.hidden, Some(vec![200, 300]));
+        assert_eq!((recipe.tied, recipe.lr, recipe.valid_every), (Some(true), Some(20.0), Some(7)));
+    }
+
+    #[test]
+    fn flags_win_over_the_recipe() {
+        let recipe = read("r", "epochs = 6\nbatch = 20\nhidden = 200").unwrap();
+        let flags = RecipeFlags { steps: Some(5), batch: Some(3), ..RecipeFlags::default() };
+        let both = flags.over(recipe);
+        assert_eq!(
+            (both.epochs, both.steps, both.batch, both.hidden),
+            (None, Some(5), Some(3), Some(vec![200]))
+        );
+    }
+
+    #[track_caller]
+    fn check(text: &str, message: &str, hint: &str) {
+        let failure = read("r", text).unwrap_err();
+        assert!(failure.message().contains(message), "{}", failure.message());
+        assert!(failure.hint().unwrap().contains(hint), "{failure:?}");
+    }
+
+    #[test]
+    fn wrong_recipes_are_told_like_wrong_flags() {
+        check("hiden = 200", "unknown option `--hiden`", "did you mean `--hidden`?");
+        check("model = \"lstn\"", "`--model` cannot be `lstn`", "did you mean `lstm`?");
+        check("batch = 0", "`--batch` cannot be `0`", "a whole number from 1");
+        check("epochs = 1\nsteps = 2", "exclude each other", "not both");
+        check("hidden = {}", "`hidden` cannot be table", "a list of numbers");
+        check("hidden = [", "TOML", "name = value");
+    }
+}

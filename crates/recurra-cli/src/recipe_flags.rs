@@ -1,0 +1,265 @@
+//! The flags that decide what a run computes; a recipe file holds the same names.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use recurra::data::TokenizerSpec;
+use recurra::models::CellKind;
+use recurra::train::{Length, OptimizerSettings, RecipeOptions, Schedule};
+
+use crate::failure::Failure;
+use crate::values::{self, Parsed, ValueError};
+
+/// The kinds of network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Model {
+    /// Plain recurrent network with tanh (Elman, 1990).
+    RnnTanh,
+    /// The same with ReLU.
+    RnnRelu,
+    /// Long short-term memory (Hochreiter and Schmidhuber, 1997).
+    Lstm,
+    /// Gated recurrent unit (Cho and others, 2014).
+    Gru,
+}
+
+impl Model {
+    /// The cell of the network.
+    pub fn cell(self) -> CellKind {
+        match self {
+            Model::RnnTanh => CellKind::RnnTanh,
+            Model::RnnRelu => CellKind::RnnRelu,
+            Model::Lstm => CellKind::Lstm,
+            Model::Gru => CellKind::Gru,
+        }
+    }
+}
+
+/// The optimizers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Optimizer {
+    /// Stochastic gradient descent, with momentum if asked for.
+    Sgd,
+    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+    #[value(name = "adamw")]
+    AdamW,
+}
+
+/// What a run computes. Whatever is not given is chosen from the text, and told.
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+pub struct RecipeFlags {
+    /// Kind of network
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "rnn-tanh|rnn-relu|lstm|gru"
+    )]
+    pub model: Option<Model>,
+    /// How text becomes tokens: byte, char, word, bpe:N or a tokenizer.json file
+    #[arg(long, value_parser = values::tokenizer, value_name = "byte|char|word|bpe:N|FILE")]
+    pub tokenizer: Option<TokenizerSpec>,
+    /// Width of the embedding
+    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+    pub embed: Option<usize>,
+    /// Width of the layers, one for all or one each
+    #[arg(long, value_parser = values::size::<1, 65536>, value_delimiter = ',', value_name = "N[,N...]")]
+    pub hidden: Option<Vec<usize>>,
+    /// Number of layers
+    #[arg(long, value_parser = values::size::<1, 64>, value_name = "N")]
+    pub layers: Option<usize>,
+    /// Use the embedding as output layer too (--tied=false: do not)
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub tied: Option<bool>,
+    /// Share of values dropped on links that are not recurrent
+    #[arg(long, value_parser = values::below_one, value_name = "F")]
+    pub dropout: Option<f64>,
+    /// Initial bias of an LSTM's forget gate
+    #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
+    pub forget_bias: Option<f64>,
+    /// Optimizer
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "sgd|adamw")]
+    pub optimizer: Option<Optimizer>,
+    /// Highest learning rate
+    #[arg(long, value_parser = values::positive, value_name = "F")]
+    pub lr: Option<f64>,
+    /// Course of the learning rate: constant, step, cosine, one-cycle or plateau, with numbers after a colon
+    #[arg(long, value_parser = schedule, value_name = "NAME[:N,...][+warmup:F]")]
+    pub schedule: Option<Schedule>,
+    /// Momentum of sgd
+    #[arg(long, value_parser = values::below_one, value_name = "F")]
+    pub momentum: Option<f64>,
+    /// Weight decay
+    #[arg(long, value_parser = values::decay, value_name = "F")]
+    pub weight_decay: Option<f64>,
+    /// Largest norm of the gradient; 0 never clips
+    #[arg(long, value_parser = values::clip, value_name = "F")]
+    pub clip: Option<f64>,
+    /// Streams read side by side
+    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Tokens of each stream that gradients reach back
+    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+    pub bptt: Option<usize>,
+    /// Windows whose gradients make one step
+    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+    pub accumulate: Option<usize>,
+    /// Length of the run in passes over the text
+    #[arg(long, group = "length", value_parser = values::whole::<1, 1_000_000_000>, value_name = "N")]
+    pub epochs: Option<u64>,
+    /// Length of the run in steps
+    #[arg(long, group = "length", value_parser = values::whole::<1, 1_000_000_000_000>, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Length of the run in time, evaluation and saving included
+    #[arg(long, group = "length", value_parser = values::duration, value_name = "90s|10m|2h")]
+    pub budget: Option<Duration>,
+    /// Steps between two validations
+    #[arg(long, value_parser = values::whole::<1, 1_000_000_000_000>, value_name = "N")]
+    pub valid_every: Option<u64>,
+    /// Stop after so many validations without improvement; 0 never does
+    #[arg(long, value_parser = values::whole::<0, 1_000_000>, value_name = "N")]
+    pub patience: Option<u64>,
+    /// Seed of everything random
+    #[arg(long, value_parser = values::whole::<0, { u64::MAX }>, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+impl RecipeFlags {
+    /// These flags, and where one is not given, what `recipe` says.
+    pub fn over(self, recipe: RecipeFlags) -> RecipeFlags {
+        let length_given = self.epochs.is_some() || self.steps.is_some() || self.budget.is_some();
+        // One of the three, never two, whoever said which.
+        let below = if length_given {
+            RecipeFlags { epochs: None, steps: None, budget: None, ..recipe }
+        } else {
+            recipe
+        };
+        // Several widths say how many layers there are, whatever the recipe says.
+        let widths_given = self.hidden.as_ref().is_some_and(|widths| widths.len() > 1);
+        let below = if widths_given { RecipeFlags { layers: None, ..below } } else { below };
+        RecipeFlags {
+            model: self.model.or(below.model),
+            tokenizer: self.tokenizer.or(below.tokenizer),
+            embed: self.embed.or(below.embed),
+            hidden: self.hidden.or(below.hidden),
+            layers: self.layers.or(below.layers),
+            tied: self.tied.or(below.tied),
+            dropout: self.dropout.or(below.dropout),
+            forget_bias: self.forget_bias.or(below.forget_bias),
+            optimizer: self.optimizer.or(below.optimizer),
+            lr: self.lr.or(below.lr),
+            schedule: self.schedule.or(below.schedule),
+            momentum: self.momentum.or(below.momentum),
+            weight_decay: self.weight_decay.or(below.weight_decay),
+            clip: self.clip.or(below.clip),
+            batch: self.batch.or(below.batch),
+            bptt: self.bptt.or(below.bptt),
+            accumulate: self.accumulate.or(below.accumulate),
+            epochs: self.epochs.or(below.epochs),
+            steps: self.steps.or(below.steps),
+            budget: self.budget.or(below.budget),
+            valid_every: self.valid_every.or(below.valid_every),
+            patience: self.patience.or(below.patience),
+            seed: self.seed.or(below.seed),
+        }
+    }
+
+    /// What the library is asked for.
+    ///
+    /// # Errors
+    /// Flags that are good each for itself and not together.
+    pub fn options(self) -> Result<RecipeOptions, Failure> {
+        self.check_together()?;
+        let optimizer = self.optimizer_settings()?;
+        let length = self.epochs.map(Length::Epochs).or(self.steps.map(Length::Steps));
+        Ok(RecipeOptions {
+            cell: self.model.map(Model::cell),
+            tokenizer: self.tokenizer,
+            embed: self.embed,
+            hidden: self.hidden,
+            layers: self.layers,
+            tied: self.tied,
+            dropout: self.dropout.map(|dropout| dropout as f32),
+            forget_bias: self.forget_bias.map(|bias| bias as f32),
+            optimizer,
+            learning_rate: self.lr,
+            clip: self.clip,
+            schedule: self.schedule,
+            batch: self.batch,
+            bptt: self.bptt,
+            accumulate: self.accumulate,
+            length: length.or(self.budget.map(|budget| Length::Budget(budget.as_secs_f64()))),
+            validate_every: self.valid_every,
+            patience: self.patience.map(|patience| patience as u32),
+            seed: self.seed,
+        })
+    }
+
+    fn check_together(&self) -> Result<(), Failure> {
+        let widths = self.hidden.as_deref().unwrap_or(&[]);
+        if let Some(layers) =
+            self.layers.filter(|&layers| widths.len() > 1 && widths.len() != layers)
+        {
+            let n_widths = widths.len();
+            return Err(Failure::of_arguments(
+                format!("`--layers {layers}` does not fit the {n_widths} widths of `--hidden`"),
+                format!("leave `--layers` out, or give {layers} widths"),
+            ));
+        }
+        if let (Some(true), Some(embed), Some(&width)) = (self.tied, self.embed, widths.last())
+            && embed != width
+        {
+            return Err(Failure::of_arguments(
+                format!(
+                    "`--tied` needs an embedding as wide as the last layer: `--embed {embed}`, `--hidden {width}`"
+                ),
+                format!("give `--embed {width}`, or leave `--embed` out"),
+            ));
+        }
+        if self.forget_bias.is_some() && self.model.is_some_and(|model| model != Model::Lstm) {
+            return Err(Failure::of_arguments(
+                "`--forget-bias` is for `--model lstm`: no other cell has a forget gate",
+                "leave `--forget-bias` out",
+            ));
+        }
+        Ok(())
+    }
+
+    fn optimizer_settings(&self) -> Result<Option<OptimizerSettings>, Failure> {
+        if self.momentum.is_some() && self.optimizer != Some(Optimizer::Sgd) {
+            return Err(Failure::of_arguments(
+                "`--momentum` is for `--optimizer sgd`: adamw has its own",
+                "add `--optimizer sgd`, or leave `--momentum` out",
+            ));
+        }
+        let decay = self.weight_decay;
+        let chosen = match self.optimizer {
+            // Weight decay alone asks for the optimizer that is the default.
+            None if decay.is_none() => return Ok(None),
+            None | Some(Optimizer::AdamW) => OptimizerSettings::adamw(),
+            Some(Optimizer::Sgd) => OptimizerSettings::sgd(),
+        };
+        Ok(Some(match chosen {
+            OptimizerSettings::Sgd { momentum, weight_decay } => OptimizerSettings::Sgd {
+                momentum: self.momentum.unwrap_or(momentum),
+                weight_decay: decay.unwrap_or(weight_decay),
+            },
+            OptimizerSettings::AdamW { beta1, beta2, epsilon, weight_decay } => {
+                OptimizerSettings::AdamW {
+                    beta1,
+                    beta2,
+                    epsilon,
+                    weight_decay: decay.unwrap_or(weight_decay),
+                }
+            }
+        }))
+    }
+}
+
+fn schedule(text: &str) -> Parsed<Schedule> {
+    text.parse().map_err(|error: recurra::train::Error| ValueError {
+        expected: "constant, step, cosine, one-cycle or plateau, as in `cosine:0.1+warmup:0.05`"
+            .to_owned(),
+        hint: error.hint(),
+    })
+}

@@ -1,0 +1,166 @@
+//! Arguments: what is read, what is refused, and what is advised.
+
+use super::*;
+
+fn parse(line: &str) -> Result<Program, Failure> {
+    let words = std::iter::once("recurra").chain(line.split_whitespace());
+    Program::try_parse_from(words).map_err(|error| {
+        let words = line.split_whitespace().map(str::to_owned);
+        argument_errors::failure(&error, &argument_errors::command_of(&Program::command(), words))
+    })
+}
+
+/// Refused with a message and a hint that hold these parts.
+#[track_caller]
+fn refused(line: &str, message: &str, hint: &str) {
+    let failure = parse(line).err().unwrap_or_else(|| panic!("`{line}` was read"));
+    assert!(failure.message().contains(message), "`{line}`: {}", failure.message());
+    let found = failure.hint().unwrap_or_default();
+    assert!(found.contains(hint), "`{line}`: {found}");
+}
+
+#[track_caller]
+fn accepted(line: &str) {
+    if let Err(failure) = parse(line) {
+        panic!("`{line}`: {} ({:?})", failure.message(), failure.hint());
+    }
+}
+
+#[test]
+fn the_parser_is_sound() {
+    Program::command().debug_assert();
+}
+
+#[test]
+fn every_flag_of_the_contract_is_read() {
+    accepted(
+        "train a.txt - b --out d --recipe word_language_model_200 --model lstm --tokenizer char --embed 8 --hidden 8,8 \
+         --layers 2 --tied --dropout 0.1 --optimizer sgd --lr 20 --clip 0.25 --batch 20 --bptt 35 --epochs 6 --valid v \
+         --test t --precision f32 --threads 2 --seed 7 --resume --json",
+    );
+    accepted(
+        "train --forget-bias -1 --schedule cosine:0.1+warmup:0.05 --momentum 0.9 --weight-decay 1e-4 --accumulate 2 \
+         --patience 3 --valid-every 100 --budget 90s --include *.md --include *.txt --field text --column body --lossy",
+    );
+    accepted("train --steps 10 --tied=false --stories chinese");
+    accepted("eval d a.txt b.txt --json --against s.json --threads 1 --lossy");
+    accepted(
+        "generate d --prompt It --tokens 10 --temperature 0.8 --top-k 40 --top-p 0.9 --min-p 0.05 --seed 1 --state-in a \
+         --state-out b --json --stop \\n --stop END --repetition-penalty 1.1",
+    );
+    accepted("info d --json");
+    accepted("doctor --json --threads 1");
+    accepted("bench train --shape ptb-650 --threads 2 --precision auto --steps 3 --json");
+    accepted(
+        "bench generate --model gru --vocab 96 --embed 32 --hidden 32 --layers 2 --batch 4 --bptt 8 --streams 4",
+    );
+}
+
+#[test]
+fn unknown_names_are_answered_with_the_nearest() {
+    refused("trian", "unknown command `trian`", "did you mean `train`?");
+    refused("train --hiden 3", "unknown option `--hiden`", "did you mean `--hidden`?");
+    refused(
+        "train --model lstn",
+        "`--model` cannot be `lstn`: expected rnn-tanh, rnn-relu, lstm, gru",
+        "did you mean `lstm`?",
+    );
+    refused("train --optimizer adam", "`--optimizer` cannot be `adam`", "did you mean `adamw`?");
+    refused("train --precision fp32", "`--precision` cannot be `fp32`", "did you mean `f32`?");
+    refused("train --tokenizer chra", "`--tokenizer` cannot be `chra`", "did you mean `char`?");
+    refused("train --schedule cosin", "`--schedule` cannot be `cosin`", "did you mean `cosine`?");
+    refused("train --stories englsh", "`--stories` cannot be `englsh`", "did you mean `english`?");
+    refused(
+        "bench train --shape ptb650",
+        "`--shape` cannot be `ptb650`",
+        "did you mean `ptb-650`?",
+    );
+    refused("bench tain", "unknown command `tain`", "did you mean `train`?");
+    refused(
+        "train --model transformer",
+        "`--model` cannot be `transformer`",
+        "recurra train --help",
+    );
+}
+
+#[test]
+fn sizes_of_zero_and_absurd_ones_are_refused_with_the_limits() {
+    for flag in [
+        "--embed",
+        "--hidden",
+        "--layers",
+        "--batch",
+        "--bptt",
+        "--accumulate",
+        "--epochs",
+        "--steps",
+        "--threads",
+    ] {
+        for value in ["0", "99999999999999999999999", "1.5", "many", "1e3"] {
+            refused(
+                &format!("train {flag} {value}"),
+                &format!("`{flag}` cannot be `{value}`: expected a whole number from 1 to "),
+                flag,
+            );
+        }
+    }
+    refused("train --hidden 8,0", "`--hidden` cannot be `0`", "a whole number from 1");
+    refused("train --budget 0s", "`--budget` cannot be `0s`", "a duration");
+    refused("train --budget 10", "`--budget` cannot be `10`", "`10m`");
+    refused("train --dropout 1", "`--dropout` cannot be `1`", "a number from 0");
+    refused("train --dropout 50", "`--dropout` cannot be `50`", "`0.5`");
+    refused("train --lr 0", "`--lr` cannot be `0`", "above 0");
+    refused("train --lr nan", "`--lr` cannot be `nan`", "above 0");
+    refused("generate d --temperature -1", "-1", "");
+    refused("generate d --top-p 0", "`--top-p` cannot be `0`", "above 0");
+    refused("generate d --top-k 0", "`--top-k` cannot be `0`", "from 1");
+    refused("generate d --stop=", "`--stop`", "");
+}
+
+#[test]
+fn flags_that_exclude_each_other_are_named() {
+    refused("train --epochs 1 --steps 2", "exclude each other", "not both");
+    refused("train a.txt --stories english", "exclude each other", "not both");
+    refused("train --seed 1 --seed 2", "`--seed` is given more than once", "once");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    refused("eval", "missing", "recurra eval");
+    refused("eval d", "missing", "recurra eval");
+    refused("generate", "missing", "recurra generate");
+    refused("train --out", "`--out` needs a value", "recurra train --help");
+}
+
+/// Good each for itself, not together: found before any file is read.
+#[track_caller]
+fn refused_together(line: &str, message: &str, hint: &str) {
+    let Ok(Program { command: Command::Train(train) }) = parse(line) else {
+        panic!("`{line}` was not read")
+    };
+    let failure = train.check().err().unwrap_or_else(|| panic!("`{line}` was accepted"));
+    assert!(failure.message().contains(message), "`{line}`: {}", failure.message());
+    assert!(failure.hint().unwrap_or_default().contains(hint), "`{line}`: {:?}", failure.hint());
+}
+
+#[test]
+fn flags_are_checked_together() {
+    refused_together("train --layers 3 --hidden 8,8", "does not fit the 2 widths", "3 widths");
+    refused_together(
+        "train --tied --embed 8 --hidden 16",
+        "as wide as the last layer",
+        "`--embed 16`",
+    );
+    refused_together(
+        "train --model gru --forget-bias 1",
+        "no other cell",
+        "leave `--forget-bias` out",
+    );
+    refused_together("train --momentum 0.9", "`--optimizer sgd`", "add `--optimizer sgd`");
+    refused_together("train --precision bf16", "f32 only", "`--precision f32`");
+    refused_together(
+        "train --recipe word_language_model_20",
+        "unknown recipe",
+        "did you mean `word_language_model_200`?",
+    );
+}

@@ -1,0 +1,97 @@
+//! Wrong arguments end with status 2, before anything is read or written.
+
+use super::outcome::{TINY, Workplace};
+
+#[track_caller]
+fn check(line: &str, message: &str, hint: &str) {
+    let place = Workplace::with_text(2000);
+    place.run(line).fails(2, message, hint);
+    assert!(
+        !place.path("runs").exists() && !place.path("cache").exists(),
+        "`recurra {line}` left something behind"
+    );
+}
+
+#[test]
+fn unknown_names_are_answered_with_the_nearest() {
+    check("trian", "unknown command `trian`", "did you mean `train`?");
+    check("train text.txt --hiden 8", "unknown option `--hiden`", "did you mean `--hidden`?");
+    check("train text.txt --model lstn", "`--model` cannot be `lstn`", "did you mean `lstm`?");
+    check(
+        "train text.txt --tokenizer wrd",
+        "`--tokenizer` cannot be `wrd`",
+        "did you mean `word`?",
+    );
+    check(
+        "train text.txt --recipe word_languag_model_200",
+        "unknown recipe",
+        "did you mean `word_language_model_200`?",
+    );
+    check(
+        "bench train --shape char512",
+        "`--shape` cannot be `char512`",
+        "did you mean `char-512`?",
+    );
+}
+
+#[test]
+fn sizes_of_zero_and_absurd_ones_are_refused_with_the_limits() {
+    check(
+        "train text.txt --hidden 0",
+        "`--hidden` cannot be `0`",
+        "a whole number from 1 to 65,536",
+    );
+    check(
+        "train text.txt --layers 1000",
+        "`--layers` cannot be `1000`",
+        "a whole number from 1 to 64",
+    );
+    check(
+        "train text.txt --batch 99999999999",
+        "`--batch` cannot be",
+        "a whole number from 1 to 65,536",
+    );
+    check("train text.txt --budget 10", "`--budget` cannot be `10`", "`10m`");
+    check("train text.txt --dropout 1.5", "`--dropout` cannot be `1.5`", "a number from 0");
+    check("generate d --tokens -1", "-1", "");
+    check("bench train --hidden 60000 --vocab 9000000", "parameters", "smaller");
+}
+
+#[test]
+fn a_forced_instruction_set_must_exist() {
+    let place = Workplace::with_text(2000);
+    let mut command = place.command("doctor");
+    let output = command.env("RECURRA_ISA", "sse9").output().unwrap();
+    super::outcome::Outcome::new("doctor", output).fails(2, "`sse9`", "unset RECURRA_ISA");
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let place = Workplace::new();
+    let version = place.run("--version").succeeds();
+    assert_eq!(version.stdout(), concat!("recurra ", env!("CARGO_PKG_VERSION"), "\n"));
+    for line in ["--help", "help train", "train --help", "generate --help", "bench train --help"] {
+        let help = place.run(line).succeeds();
+        assert!(help.stdout().contains("Usage:"), "{line}");
+    }
+    place.run("").fails(2, "", "");
+}
+
+#[test]
+fn a_recipe_file_is_checked_like_flags_and_counts_as_data() {
+    let place = Workplace::with_text(2000);
+    place.write("small.toml", "hiden = 8\n");
+    place.run("train text.txt --recipe small.toml").fails(
+        1,
+        "unknown option `--hiden`",
+        "did you mean `--hidden`?",
+    );
+    place.run("train text.txt --recipe none.toml").fails(1, "`none.toml`", "TOML");
+    place.write("small.toml", "model = \"gru\"\nhidden = [8, 8]\nsteps = 4\n");
+    let line = format!(
+        "train text.txt --recipe small.toml {} --json",
+        TINY.replace("--hidden 12 --layers 1", "")
+    );
+    let report = place.run(&line).succeeds().tells("gru");
+    assert_eq!(report.json()["steps"], 4);
+}

@@ -1,0 +1,305 @@
+//! Bad data and bad files: status 1, what is wrong, what to do, and nothing lost.
+
+use std::process::Command;
+
+use super::outcome::{Outcome, TINY, Workplace, contents};
+
+/// Trains on what `prepare` makes; the folder of the run must not come to be.
+#[track_caller]
+fn refused(prepare: impl Fn(&Workplace), paths: &str, message: &str, hint: &str) {
+    let place = Workplace::new();
+    prepare(&place);
+    place.run(&format!("train {paths} --out run {TINY} --steps 4")).fails(1, message, hint);
+    let holds_a_model = place.path("run/model.safetensors").exists();
+    assert!(!holds_a_model, "a model was made of {paths}");
+}
+
+#[test]
+fn an_empty_file() {
+    refused(
+        |place| place.write("empty.txt", ""),
+        "empty.txt",
+        "`empty.txt` holds no text",
+        "give a file with text",
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    refused(
+        |place| place.write("text.txt", "abc"),
+        "test.txt",
+        "no file or folder `test.txt`",
+        "did you mean `text.txt`?",
+    );
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_and_lossy() {
+    let mut bytes = b"a line of text\n".repeat(100);
+    bytes[20] = 0xff;
+    let place = Workplace::new();
+    place.write("latin.txt", &bytes);
+    let line = format!("train latin.txt --out run {TINY} --steps 4");
+    place.run(&line).fails(1, "not UTF-8 at byte 20 (line 2)", "--lossy");
+    place.run(&format!("{line} --lossy")).succeeds();
+}
+
+#[test]
+fn a_folder_without_text() {
+    let prepare = |place: &Workplace| place.write("pictures/a.png", [0u8; 100]);
+    refused(prepare, "pictures", "holds no text file", "name a file directly");
+    refused(
+        |place| place.write("notes/a.txt", "abc"),
+        "notes --include *.md",
+        "holds no text file",
+        "--include",
+    );
+}
+
+#[test]
+fn a_corpus_shorter_than_its_windows() {
+    refused(
+        |place| place.write("short.txt", "only a few words"),
+        "short.txt",
+        "tokens",
+        "more text",
+    );
+}
+
+#[test]
+fn one_symbol_only() {
+    refused(
+        |place| place.write("same.txt", "a".repeat(5000)),
+        "same.txt",
+        "one symbol only",
+        "two different symbols",
+    );
+}
+
+#[test]
+fn damaged_records() {
+    let prepare =
+        |place: &Workplace| place.write("a.jsonl", "{\"text\": \"one\"}\n{\"title\": \"two\"}\n");
+    refused(prepare, "a.jsonl", "line 2 has no field `text`", "--field title");
+    refused(|place| place.write("a.txt.gz", "no gzip at all"), "a.txt.gz", "`a.txt.gz`", "damaged");
+}
+
+#[test]
+fn a_folder_that_already_holds_a_run_stays_as_it_is() {
+    let place = Workplace::with_text(8000);
+    place.train("run", 4);
+    let before = contents(&place.path("run"));
+    place.run(&format!("train text.txt --out run {TINY} --steps 4")).fails(
+        1,
+        "`run` already holds a run",
+        "--resume",
+    );
+    assert_eq!(contents(&place.path("run")), before);
+}
+
+#[test]
+fn files_of_somebody_else_are_not_overwritten() {
+    let place = Workplace::with_text(8000);
+    place.write("run/README.md", "mine");
+    place.run(&format!("train text.txt --out run {TINY} --steps 4")).fails(
+        1,
+        "`README.md`",
+        "--out",
+    );
+    assert_eq!(place.read("run/README.md"), b"mine");
+}
+
+#[test]
+fn a_run_that_is_being_written_by_another_process() {
+    let place = Workplace::with_text(8000);
+    let line = format!("train text.txt --out run {TINY} --budget 1h");
+    let mut writer = place.command(&line).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let model = place.path("run/model.safetensors");
+    for _ in 0..600 {
+        if model.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let second = place.run(&format!("train text.txt --out run {TINY} --steps 4 --resume"));
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    second.fails(1, "is being written by another process", "wait until it has ended");
+}
+
+#[test]
+fn a_checkpoint_that_was_cut_off_or_altered() {
+    let place = Workplace::with_text(8000);
+    place.train("run", 4);
+    let whole = place.read("run/model.safetensors");
+    for length in [0, 1, 7, 100, whole.len() / 2, whole.len() - 1] {
+        place.write("run/model.safetensors", &whole[..length]);
+        place.run("generate run --tokens 3").fails(1, "`run/model.safetensors`", "");
+    }
+    for at in [0, 9, 200, whole.len() / 2, whole.len() - 1] {
+        let mut altered = whole.clone();
+        altered[at] ^= 0x10;
+        place.write("run/model.safetensors", &altered);
+        place.run("info run").fails(1, "`run/model.safetensors`", "");
+    }
+    place.write("run/model.safetensors", &whole);
+    place.run("info run").succeeds();
+}
+
+#[test]
+fn a_damaged_training_state_falls_back_to_the_one_before_and_ends_the_same() {
+    let place = Workplace::with_text(8000);
+    let alone = place.train("alone", 40);
+    place.train("run", 20);
+    let last = place.read("run/training/last.safetensors");
+    place.write("run/training/last.safetensors", &last[..last.len() / 2]);
+    let line = format!("train text.txt --out run {TINY} --steps 40 --resume --json");
+    let resumed = place.run(&line).succeeds().tells("warning: ");
+    assert_eq!(resumed.json()["weights_sha256"], alone["weights_sha256"]);
+}
+
+#[test]
+fn a_wrong_tokenizer() {
+    let place = Workplace::with_text(8000);
+    place.train("run", 4);
+    place.write("other.txt", "another text, with other symbols: {}[]#! ".repeat(60));
+    place.run(&format!("train other.txt --out other {TINY} --steps 4")).succeeds();
+    place.write("run/tokenizer.json", place.read("other/tokenizer.json"));
+    place.run("generate run --tokens 3").fails(
+        1,
+        "tokenizer.json",
+        "put back the file that was saved with this model",
+    );
+    place.write("run/tokenizer.json", "{}");
+    place.run("eval run text.txt").fails(1, "tokenizer.json", "");
+    place.write("no.json", "{\"version\": 1}");
+    place.run("train text.txt --out third --tokenizer no.json").fails(1, "`no.json`", "");
+}
+
+#[test]
+fn no_model_in_the_folder() {
+    let place = Workplace::with_text(2000);
+    for line in ["eval nothing text.txt", "generate nothing", "info nothing"] {
+        place.run(line).fails(1, "`nothing` holds no model", "recurra train --out");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written() {
+    let place = Workplace::with_text(8000);
+    place.write("file", "no folder");
+    place.run(&format!("train text.txt --out file/run {TINY} --steps 4")).fails(
+        1,
+        "`file/run`",
+        "can be written",
+    );
+    place.train("run", 4);
+    place.run("generate run --tokens 3 --state-out file/state").fails(
+        1,
+        "cannot create `file/",
+        "can be written",
+    );
+}
+
+/// The program where no file may grow past `blocks` of 512 bytes: to a program, as good as a full disk.
+#[cfg(unix)]
+#[track_caller]
+fn run_on_a_full_disk(place: &Workplace, line: &str, blocks: usize) -> Outcome {
+    let program = assert_cmd::cargo::cargo_bin!("recurra").display();
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {blocks}; exec '{program}' {line}"));
+    place.prepare(&mut shell);
+    Outcome::new(line, shell.output().unwrap())
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_leaves_the_checkpoint_before_it_whole() {
+    let place = Workplace::with_text(8000);
+    let alone = place.train("alone", 40);
+    place.train("run", 20);
+    let line = format!("train text.txt --out run {TINY} --steps 40 --resume --json");
+    run_on_a_full_disk(&place, &line, 4).fails(1, "cannot", "disk");
+    place.run("info run").succeeds();
+    let resumed = place.run(&line).succeeds().json();
+    assert_eq!(resumed["weights_sha256"], alone["weights_sha256"]);
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_with_step_and_norm_and_keeps_a_good_model() {
+    let place = Workplace::with_text(8000);
+    let line = "train text.txt --out run --tokenizer char --model rnn-relu --embed 8 --hidden 12 --layers 2 --batch 4 \
+                --bptt 16 --optimizer sgd --lr 1e6 --clip 0 --schedule constant --steps 200 --threads 1";
+    place.run(line).fails(1, "diverged at step", "lower the learning rate").tells("gradient norm");
+    let score = place.run("eval run text.txt --json").succeeds().json();
+    assert!(score["perplexity"].as_f64().is_some_and(f64::is_finite), "{score}");
+}
+
+#[test]
+fn a_prompt_with_unseen_symbols_is_read_and_told() {
+    let place = Workplace::with_text(8000);
+    place.train("run", 4);
+    place
+        .run_with("generate run --tokens 3", &["--prompt", "字 and ☂"])
+        .succeeds()
+        .tells("`字`, `☂`");
+    place.run("train text.txt --out words --tokenizer word --embed 8 --hidden 8 --batch 2 --bptt 8 --steps 2").succeeds();
+    place
+        .run_with("generate words --tokens 3", &["--prompt", "the zeppelin"])
+        .succeeds()
+        .tells("`zeppelin`");
+}
+
+#[test]
+fn a_state_of_another_model() {
+    let place = Workplace::with_text(8000);
+    place.train("one", 4);
+    place.train("two", 6);
+    place.run("generate one --tokens 5 --state-out one.state").succeeds();
+    place.run("generate two --tokens 5 --state-in one.state").fails(
+        1,
+        "belongs to another model",
+        "without --state-in",
+    );
+    place.write("no.state", "no state at all");
+    place.run("generate one --tokens 5 --state-in no.state").fails(1, "`no.state`", "");
+    place.run("generate one --tokens 5 --state-in none.state").fails(
+        1,
+        "`none.state`",
+        "check the path",
+    );
+}
+
+#[test]
+fn scores_of_unlike_texts_are_refused_with_the_reason() {
+    let place = Workplace::with_text(8000);
+    place.train("run", 4);
+    place.write("other.txt", "another text");
+    let score = place.run("eval run other.txt --json").succeeds();
+    place.write("other.json", score.stdout());
+    let refused = place.run("eval run text.txt --against other.json").fails(
+        1,
+        "cannot be compared",
+        "on the same text",
+    );
+    assert!(refused.stderr().contains("bits per byte"), "its own score is told all the same");
+    place.run("eval run text.txt --against text.txt").fails(
+        1,
+        "cannot read a score from `text.txt`",
+        "recurra eval --json",
+    );
+}
+
+#[test]
+fn resuming_with_other_settings_is_refused_and_changes_nothing() {
+    let place = Workplace::with_text(8000);
+    place.train("run", 4);
+    let before = contents(&place.path("run"));
+    let line = format!(
+        "train text.txt --out run {} --steps 8 --resume",
+        TINY.replace("--hidden 12", "--hidden 16")
+    );
+    place.run(&line).fails(1, "hidden 12, but hidden 16", "another folder");
+    assert_eq!(contents(&place.path("run")), before);
+}
