@@ -206,10 +206,16 @@ pub fn kernel_folders(tree: &Tree) -> Vec<String> {
         inside.iter().filter_map(|path| Some(path.split_once('/')?.0)).collect();
     let mut complaints = Vec::new();
     for folder in folders.into_iter().filter(|folder| !NO_OPERATIONS.contains(folder)) {
-        for wanted in ["mod.rs", "reference.rs", "tests.rs"] {
+        for wanted in ["mod.rs", "reference.rs"] {
             if !inside.contains(&format!("{folder}/{wanted}").as_str()) {
                 complaints.push(format!("{source}{folder}: no `{wanted}`"));
             }
+        }
+        let of_folder = format!("{source}{folder}/");
+        let is_tested =
+            |file: &File| file.path.starts_with(&of_folder) && file.text.contains("#[test]");
+        if !tree.files.iter().any(is_tested) {
+            complaints.push(format!("{source}{folder}: no tests"));
         }
     }
     complaints

@@ -124,17 +124,22 @@ fn ignored_tests_and_unfinished_code_are_found() {
 
 #[test]
 fn kernels_without_reference_or_tests_are_found() {
-    let base = "crates/recurra-kernels/src";
-    let whole: Vec<String> =
-        ["lib.rs", "lstm/mod.rs", "lstm/reference.rs", "lstm/tests.rs", "lstm/avx2.rs"]
-            .iter()
-            .map(|name| format!("{base}/{name}"))
-            .collect();
-    let all: Vec<(&str, &str)> = whole.iter().map(|path| (path.as_str(), "")).collect();
-    check_tree(kernel_folders, &all, &[]);
-    for missing in ["reference.rs", "tests.rs"] {
-        let some: Vec<_> =
-            all.iter().filter(|(path, _)| !path.ends_with(missing)).copied().collect();
-        check_tree(kernel_folders, &some, &[missing]);
-    }
+    let base = "crates/recurra-kernels/src/";
+    let test = "#[test]\nfn f() {}";
+    let check = |files: &[(&str, &str)], expected: &[&str]| {
+        let paths: Vec<String> = files.iter().map(|(name, _)| format!("{base}{name}")).collect();
+        let files: Vec<(&str, &str)> =
+            paths.iter().map(String::as_str).zip(files.iter().map(|(_, text)| *text)).collect();
+        check_tree(kernel_folders, &files, expected);
+    };
+    check(
+        &[("lib.rs", ""), ("lstm/mod.rs", ""), ("lstm/reference.rs", ""), ("lstm/tests.rs", test)],
+        &[],
+    );
+    check(&[("gru/mod.rs", test), ("gru/reference.rs", "")], &[]);
+    check(&[("gru/mod.rs", test), ("gru/avx2.rs", "")], &["gru: no `reference.rs`"]);
+    check(
+        &[("gru/mod.rs", ""), ("gru/reference.rs", ""), ("lstm/tests.rs", "")],
+        &["gru: no tests", "lstm: no `mod.rs`", "lstm: no `ref", "lstm: no tests"],
+    );
 }
