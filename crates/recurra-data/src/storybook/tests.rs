@@ -1,3 +1,5 @@
+//! Stories against their own entropy: what is told can be read back, and what is exact agrees with what is counted.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};

@@ -1,3 +1,5 @@
+//! Every source and format of text, good and bad.
+
 use super::*;
 use flate2::Compression;
 use flate2::write::GzEncoder;

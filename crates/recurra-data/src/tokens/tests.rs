@@ -1,3 +1,5 @@
+//! Every tokenizer: lossless where it promises to be, the same whole and in pieces.
+
 use super::*;
 use proptest::prelude::*;
 use std::str::FromStr;

@@ -1,3 +1,5 @@
+//! What is chosen for corpora and budgets as people have them.
+
 use super::*;
 
 const SHAKESPEARE: CorpusFacts = CorpusFacts {
