@@ -67,6 +67,8 @@ impl<'a> Run<'a> {
                 let mut parameters = Parameters::new();
                 let model = LanguageModel::new(&config, &mut parameters)?;
                 model.initialize(&mut parameters, recipe.seed);
+                let counts = corpus.train.token_counts(config.vocab_size);
+                model.start_from_counts(&mut parameters, &counts);
                 parameters.set_n_moments(optimizer.n_moments());
                 let carried = model.zero_state(recipe.batch);
                 (model, parameters, carried, Position::start(recipe.clone(), &corpus))
