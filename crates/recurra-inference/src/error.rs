@@ -41,15 +41,15 @@ pub enum Error {
         "the text has {tokens} tokens; a score needs at least 2, one to read and one to predict"
     )]
     TooShort {
-        /// Tokens of the text.
+        /// All there were.
         tokens: usize,
     },
     /// Whoever heard of the progress broke off.
-    #[error("scoring was stopped after {done} of {total} tokens")]
+    #[error("scoring was stopped after {done} of {total} tokens or stories")]
     Stopped {
-        /// Tokens that were scored.
+        /// Tokens, or stories, that were scored.
         done: u64,
-        /// Tokens of the text.
+        /// All there were.
         total: u64,
     },
     /// A state file does not say where a text of this model stands.

@@ -36,6 +36,7 @@
 //! ```
 #![warn(missing_docs)]
 
+mod dependencies;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -47,6 +48,7 @@ mod score;
 mod stop;
 mod warning;
 
+pub use dependencies::{Kept, dependencies};
 pub use error::Error;
 pub use generate::{Ended, GenerateOptions, Generator, Written};
 pub use memory::Memory;
