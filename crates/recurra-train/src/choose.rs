@@ -79,8 +79,10 @@ pub fn choose(
         Length::Budget(seconds) => TokensSeen::Affordable { flop: 0.9 * seconds * ASSUMED_FLOPS },
     };
 
-    let tied = options.tied.unwrap_or(text.is_large_vocabulary);
     let hidden = choices.hidden(options, cell, &text, tokens_seen);
+    // Tied weights need one width for both, and save most of the parameters where the vocabulary is large.
+    let can_tie = options.embed.is_none() || options.embed == hidden.last().copied();
+    let tied = options.tied.unwrap_or(text.is_large_vocabulary && can_tie);
     let embed = options.embed.unwrap_or_else(|| choices.embed(&hidden, tied));
     let flops = flops_per_token(cell, embed, &hidden, text.vocabulary);
     let epochs = tokens_seen.count(flops) / text.tokens;

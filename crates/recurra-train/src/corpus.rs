@@ -18,6 +18,10 @@ const HELD_OUT: f64 = 0.1;
 /// Tokens that are counted for the frequencies a model starts from: enough for any vocabulary, and done in a moment.
 const COUNTED: usize = 1 << 26;
 
+/// The seeds of the storybooks that are trained on and validated on.
+const TRAIN_BOOK: u64 = 1;
+pub(crate) const VALID_BOOK: u64 = 2;
+
 /// The texts of a run.
 pub(crate) struct Texts {
     pub train: Text,
@@ -41,7 +45,7 @@ impl Texts {
             Corpus::Storybook { language, bytes } => {
                 // Another book of the same grammar is as good as a part held out, and holds whole stories only.
                 let (book, valid_book) =
-                    (Storybook::new(*language, 1), Storybook::new(*language, 2));
+                    (Storybook::new(*language, TRAIN_BOOK), Storybook::new(*language, VALID_BOOK));
                 let valid = valid_book.text(bytes / 20);
                 true_valid_nats =
                     valid_book.log_probability(&valid).ok().map(|log_probability| -log_probability);

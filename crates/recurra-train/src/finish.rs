@@ -6,16 +6,25 @@ use std::time::Instant;
 
 use recurra_checkpoint::{ModelNotes, weights_sha256};
 use recurra_data::TokenFile;
-use recurra_inference::{GenerateOptions, Generator, ModelRef, Sampling, score};
+use recurra_data::storybook::Storybook;
+use recurra_inference::{
+    GenerateOptions, Generator, Kept, ModelRef, Sampling, dependencies, score,
+};
 use recurra_metrics::LanguageScore;
 use recurra_tensor::{Tape, Window};
 
+use crate::corpus::VALID_BOOK;
 use crate::error::Error;
 use crate::observer::{Event, StopReason};
 use crate::recipe::Length;
 use crate::record::ModelCard;
 use crate::report::Report;
 use crate::run::Run;
+use crate::settings::Corpus;
+
+/// Stories whose dependencies are probed at the end, and the tokens a model reads for each, candidates included.
+const PROBED_STORIES: u64 = 16;
+const TOKENS_PER_PROBED_STORY: f64 = 4000.0;
 
 /// The part of a budget that scoring the validation text at batch 1 may take; of a longer text the start is scored.
 const SCORING_SHARE: f64 = 0.1;
@@ -43,7 +52,11 @@ impl Run<'_> {
         }
         let n_valid = self.scored_part * self.corpus.valid.tokens.len() as f64;
         let n_test = self.corpus.test.as_ref().map_or(0, |test| test.tokens.len()) as f64;
-        self.pace.costs.final_scores = (n_valid + n_test) * seconds_per_token;
+        let n_probed = match self.settings.corpus {
+            Corpus::Storybook { .. } => PROBED_STORIES as f64 * TOKENS_PER_PROBED_STORY,
+            Corpus::Text(_) => 0.0,
+        };
+        self.pace.costs.final_scores = (n_valid + n_test + n_probed) * seconds_per_token;
         // A token that is written costs no less than one that is read, and the choice comes on top.
         self.pace.costs.sample = 2.0 * self.settings.sample_tokens as f64 * seconds_per_token;
         Ok(())
@@ -68,9 +81,10 @@ impl Run<'_> {
         }
         // Whoever asked to stop does not want to wait for scores.
         let scores = if is_interrupted { vec![] } else { self.scores(stop)? };
+        let kept = if is_interrupted { vec![] } else { self.kept_dependencies(stop)? };
         let last_sha256 = weights_sha256(&self.parameters);
         self.save_card(&scores)?;
-        Ok(self.report(stop_reason, scores, last_sha256))
+        Ok(self.report(stop_reason, scores, kept, last_sha256))
     }
 
     /// The scores of the best weights, at batch 1 with the state carried from the first token to the last; fewer if
@@ -115,6 +129,21 @@ impl Run<'_> {
             &notes,
         )?;
         Ok(scores)
+    }
+
+    /// What the best weights keep of the stories that validate a storybook; nothing for another text, or if `stop` is set.
+    fn kept_dependencies(&self, stop: &AtomicBool) -> Result<Vec<Kept>, Error> {
+        let Corpus::Storybook { language, .. } = self.settings.corpus else { return Ok(vec![]) };
+        let best = self.folder.load_model()?;
+        let book = Storybook::new(language, VALID_BOOK);
+        let mut go_on = |_, _| match stop.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        match dependencies(ModelRef::of(&self.cpu, &best)?, &book, 0, PROBED_STORIES, &mut go_on) {
+            Err(recurra_inference::Error::Stopped { .. }) => Ok(vec![]),
+            kept => Ok(kept?),
+        }
     }
 
     /// The validation text, or as much of its start as the budget can pay for.
@@ -228,6 +257,7 @@ impl Run<'_> {
         self,
         stop_reason: StopReason,
         scores: Vec<(&'static str, LanguageScore)>,
+        kept_dependencies: Vec<Kept>,
         last_sha256: String,
     ) -> Report {
         let score_of =
@@ -264,6 +294,7 @@ impl Run<'_> {
             excess_bits_per_byte: true_bits_per_byte
                 .zip(valid_bits_per_byte)
                 .map(|(limit, bits)| bits - limit),
+            kept_dependencies,
             parameters: self.parameters.n_values() as u64,
             precision: "f32".to_owned(),
             isa: self.cpu.isa().to_string(),

@@ -1,5 +1,6 @@
 //! What a run came to: the one JSON object of `recurra train --json`.
 
+use recurra_inference::Kept;
 use recurra_metrics::LanguageScore;
 use serde::Serialize;
 
@@ -41,6 +42,9 @@ pub struct Report {
     /// How far above that the model is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excess_bits_per_byte: Option<f64>,
+    /// What the model keeps of stories over 10, 50 and 200 words, if it learned from the storybook.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept_dependencies: Vec<Kept>,
     /// Numbers that were learned.
     pub parameters: u64,
     /// Precision of the arithmetic.
@@ -85,6 +89,7 @@ mod tests {
             test_bits_per_byte: None,
             true_bits_per_byte: None,
             excess_bits_per_byte: None,
+            kept_dependencies: vec![],
             parameters: 5,
             precision: "f32".to_owned(),
             isa: "plain".to_owned(),
