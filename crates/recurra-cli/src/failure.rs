@@ -51,7 +51,7 @@ impl Failure {
 
     /// Prints the failure for people and gives its exit status.
     pub fn report(&self) -> ExitCode {
-        eprint!("{}", self.rendered());
+        tell!("{}", self.rendered());
         ExitCode::from(self.status)
     }
 
@@ -114,13 +114,17 @@ fn hint_of_system(error: &(dyn std::error::Error + 'static)) -> Option<String> {
 /// Makes a panic look like every other failure, with status 2: it is our fault, and says so.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let said = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let said = payload.downcast_ref::<&str>().copied();
+        let said = said
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
         let place = panic
             .location()
             .map(|place| format!(" ({}:{})", place.file(), place.line()))
             .unwrap_or_default();
-        eprintln!("error: a fault of the program: {said}{place}\n");
-        eprintln!(
+        tell_line!("error: a fault of the program: {said}{place}\n");
+        tell_line!(
             "hint: please report it with the command that you ran; what was saved before is still there"
         );
     }));

@@ -3,17 +3,20 @@
 //! Parsing never acts. Each command goes arguments → settings → run, and ends in an exit status: 0 done, 1 the user's
 //! data or files, 2 the arguments or an unexpected fault.
 
+#[macro_use]
+mod output;
+
 mod argument_errors;
 mod commands;
 mod failure;
 mod interrupt;
 mod machine_flags;
+mod memory;
 mod peaks;
 mod progress;
 mod quantity;
 mod recipe_file;
 mod recipe_flags;
-mod standard_output;
 mod text_flags;
 mod values;
 

@@ -17,7 +17,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Characters of a sample to show.
-const SAMPLE_CHARS: usize = 400;
+const SAMPLE_CHARS: usize = 240;
 
 /// Prints the events of a run.
 pub struct Printer {
@@ -35,7 +35,7 @@ impl Printer {
                 Some(BAR_LENGTH),
                 ProgressDrawTarget::stderr_with_hz(5),
             );
-            let style = ProgressStyle::with_template("{bar:24} {percent:>3}%  {msg}")
+            let style = ProgressStyle::with_template("{bar:16} {percent:>3}%  {wide_msg}")
                 .expect("the template is well formed");
             bar.with_style(style.progress_chars("━╸─"))
         });
@@ -52,8 +52,8 @@ impl Printer {
     /// A line that stays, above the bar where there is one.
     fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) if !bar.is_finished() => bar.suspend(|| eprintln!("{line}")),
-            _ => eprintln!("{line}"),
+            Some(bar) if !bar.is_finished() => bar.suspend(|| tell_line!("{line}")),
+            _ => tell_line!("{line}"),
         }
     }
 
@@ -65,7 +65,7 @@ impl Printer {
         }
         let now = Instant::now();
         if now >= self.next_line {
-            eprintln!(
+            tell_line!(
                 "{:>3.0} %  {}",
                 progress.fraction.clamp(0.0, 1.0) * 100.0,
                 position(progress)
@@ -90,19 +90,19 @@ impl Observer for Printer {
     }
 }
 
-/// Where a run stands, in one line.
+/// Where a run stands, in one line, what matters most first: a narrow terminal cuts off the rest.
 fn position(progress: &Progress) -> String {
     let step = match progress.steps_total {
         Some(total) => format!("step {} of {}", grouped(progress.step), grouped(total)),
         None => format!("step {}", grouped(progress.step)),
     };
     format!(
-        "{step}  epoch {:.2}  loss {:.4}  {:.3} bits/byte  {} tokens/s  {} left",
-        progress.epoch,
+        "loss {:.4}  {:.3} bits/byte  {} tokens/s  {} left  {step}  epoch {:.2}",
         progress.loss_nats,
         progress.bits_per_byte,
         rounded(progress.tokens_per_second),
-        duration(progress.seconds_left)
+        duration(progress.seconds_left),
+        progress.epoch
     )
 }
 
@@ -183,7 +183,7 @@ mod tests {
             learning_rate: 0.01,
             gradient_norm: 0.3,
         };
-        let expected = "step 1,200 of 2,000  epoch 0.60  loss 1.5000  2.164 bits/byte  12.3 k tokens/s  1 min 15 s left";
+        let expected = "loss 1.5000  2.164 bits/byte  12.3 k tokens/s  1 min 15 s left  step 1,200 of 2,000  epoch 0.60";
         assert_eq!(position(&progress), expected);
     }
 

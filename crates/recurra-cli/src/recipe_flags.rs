@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use recurra::data::TokenizerSpec;
-use recurra::models::CellKind;
+use recurra::models::{CellKind, LanguageModelConfig};
 use recurra::train::{Length, OptimizerSettings, RecipeOptions, Schedule};
 
 use crate::failure::Failure;
+use crate::memory;
 use crate::values::{self, Parsed, ValueError};
 
 /// The kinds of network.
@@ -69,7 +70,7 @@ pub struct RecipeFlags {
     #[arg(long, value_parser = values::size::<1, 64>, value_name = "N")]
     pub layers: Option<usize>,
     /// Use the embedding as output layer too (--tied=false: do not)
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
     pub tied: Option<bool>,
     /// Share of values dropped on links that are not recurrent
     #[arg(long, value_parser = values::below_one, value_name = "F")]
@@ -222,7 +223,25 @@ impl RecipeFlags {
                 "leave `--forget-bias` out",
             ));
         }
-        Ok(())
+        match self.smallest_network() {
+            Some(config) => memory::expect_room(&config, memory::IN_TRAINING),
+            None => Ok(()),
+        }
+    }
+
+    /// The network that the flags ask for with the smallest vocabulary; `None` where its widths are left to choose.
+    fn smallest_network(&self) -> Option<LanguageModelConfig> {
+        let widths = self.hidden.as_deref()?;
+        let hidden_sizes = match (widths, self.layers) {
+            ([width], Some(layers)) => vec![*width; layers],
+            _ => widths.to_vec(),
+        };
+        Some(LanguageModelConfig {
+            cell: self.model.unwrap_or(Model::Lstm).cell(),
+            embed_size: self.embed.unwrap_or(1),
+            hidden_sizes,
+            ..LanguageModelConfig::new(2)
+        })
     }
 
     fn optimizer_settings(&self) -> Result<Option<OptimizerSettings>, Failure> {

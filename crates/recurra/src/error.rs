@@ -10,10 +10,10 @@ use recurra_tensor::IsaError;
 pub enum Error {
     /// The model on disk.
     #[error(transparent)]
-    Checkpoint(#[from] checkpoint::Error),
+    Checkpoint(Box<checkpoint::Error>),
     /// Scoring and writing.
     #[error(transparent)]
-    Inference(#[from] inference::Error),
+    Inference(Box<inference::Error>),
     /// The instruction set that `RECURRA_ISA` asks for.
     #[error(transparent)]
     Isa(#[from] IsaError),
@@ -29,5 +29,17 @@ impl Error {
                 "unset RECURRA_ISA, or set it to an instruction set of this machine".to_owned(),
             ),
         }
+    }
+}
+
+impl From<checkpoint::Error> for Error {
+    fn from(error: checkpoint::Error) -> Error {
+        Error::Checkpoint(Box::new(error))
+    }
+}
+
+impl From<inference::Error> for Error {
+    fn from(error: inference::Error) -> Error {
+        Error::Inference(Box::new(error))
     }
 }

@@ -71,3 +71,8 @@ pub use recurra_train as train;
 
 /// What the functions of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;
+
+// The program in README is compiled with the tests, so that it stays true.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

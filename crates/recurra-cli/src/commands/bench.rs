@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::machine_flags::{MachineFlags, isa_failure};
 use crate::recipe_flags::Model;
 use crate::values::{self, Parsed, ValueError, nearest};
-use crate::{peaks, quantity, standard_output};
+use crate::{memory, output, peaks, quantity};
 
 /// Time how fast a model of a given shape trains or writes
 #[derive(Args, Debug)]
@@ -167,7 +167,7 @@ impl Bench {
         let isa = Isa::chosen().map_err(isa_failure)?;
         let threads = settings.machine.threads();
         let cpu = Cpu::with_isa(isa, threads);
-        eprintln!("{task}, {mode}, {isa}, {threads} threads");
+        tell_line!("{task}, {mode}, {isa}, {threads} threads");
 
         let peak_gflops = peaks::matmul_gflops(&cpu, PEAK_REPEATS);
         let tokens_per_second =
@@ -183,13 +183,13 @@ impl Bench {
             gflops,
             peak_gflops,
             utilisation: gflops / peak_gflops,
-            peak_rss_mib: peaks::peak_rss_bytes().map(|bytes| bytes >> 20),
+            peak_rss_mib: memory::peak_rss_bytes().map(|bytes| bytes >> 20),
             isa: isa.name(),
             precision: "f32",
             threads,
         };
-        eprintln!("{timing}");
-        if settings.json { standard_output::write_json(&timing) } else { Ok(()) }
+        tell_line!("{timing}");
+        if settings.json { output::write_json(&timing) } else { Ok(()) }
     }
 }
 
@@ -229,6 +229,10 @@ impl Settings {
             let hint = error.hint().unwrap_or_default();
             Failure::of_arguments(error.to_string(), hint)
         })?;
+        memory::expect_room(
+            &config,
+            if is_training { memory::IN_TRAINING } else { memory::IN_USE },
+        )?;
         let is_named = named.is_some_and(|shape| self.is_untouched(shape));
         let name = named
             .filter(|_| is_named)
@@ -289,7 +293,6 @@ impl Task {
             let mut tape = Tape::training(cpu, &mut parameters, &mut workspace, step);
             let loss = model.loss(&mut tape, &inputs, &targets, self.window, &mut state);
             tape.backward(loss);
-            drop(tape);
             Optimizer::SGD.step(cpu, &mut parameters, step, 1.0, Some(0.25));
             if step > WARM_UP as u64 {
                 seconds.push(start.elapsed().as_secs_f64());

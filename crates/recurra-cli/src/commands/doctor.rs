@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::machine_flags::n_cores;
-use crate::{peaks, quantity, standard_output, values};
+use crate::{memory, output, peaks, quantity, values};
 
 /// What this machine can do: cores, instruction sets, measured peaks, which kernels will run
 #[derive(Args, Debug)]
@@ -54,7 +54,7 @@ impl Doctor {
             operating_system: std::env::consts::OS,
             cores,
             threads,
-            memory_bytes: peaks::memory_bytes(),
+            memory_bytes: memory::memory_bytes(),
             instruction_sets: Isa::available().into_iter().map(Isa::name).collect(),
             isa: isa.name(),
             precision: "f32",
@@ -63,8 +63,8 @@ impl Doctor {
             memory_gbytes_per_second: peaks::memory_gbytes_per_second(threads, REPEATS),
             cache: recurra::data::cache_dir().display().to_string(),
         };
-        eprint!("{}", findings.for_people());
-        if self.json { standard_output::write_json(&findings) } else { Ok(()) }
+        tell!("{}", findings.for_people());
+        if self.json { output::write_json(&findings) } else { Ok(()) }
     }
 }
 

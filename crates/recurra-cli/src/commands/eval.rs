@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::machine_flags::MachineFlags;
 use crate::text_flags::TextFlags;
 use crate::values::grouped;
-use crate::{interrupt, standard_output};
+use crate::{interrupt, output};
 
 /// Score a model on texts: loss, perplexity, bits per byte, and a signature of how it was measured
 #[derive(Args, Debug)]
@@ -67,9 +67,9 @@ impl Eval {
         bar.finish_and_clear();
         let score = scored?;
 
-        eprint!("{}", for_people(&score, &text.describe()));
+        tell!("{}", for_people(&score, &text.describe()));
         if self.json {
-            standard_output::write_json(&score)?;
+            output::write_json(&score)?;
         }
         other.map_or(Ok(()), |other| compare(&score, &other))
     }
@@ -122,7 +122,7 @@ fn compare(ours: &LanguageScore, theirs: &LanguageScore) -> Result<(), Failure> 
     let mut refused: Vec<Incomparable> = Vec::new();
     for (quantity, value) in quantities {
         match ours.signature.comparable_in(quantity, &theirs.signature) {
-            Ok(()) => eprintln!("{quantity}: {:.4} here, {:.4} there", value(ours), value(theirs)),
+            Ok(()) => tell_line!("{quantity}: {:.4} here, {:.4} there", value(ours), value(theirs)),
             Err(incomparable) => refused.push(incomparable),
         }
     }
@@ -132,10 +132,10 @@ fn compare(ours: &LanguageScore, theirs: &LanguageScore) -> Result<(), Failure> 
         return Err(Failure::from(last).with_hint(hint));
     }
     for incomparable in refused {
-        eprintln!("not compared: {incomparable}");
+        tell_line!("not compared: {incomparable}");
     }
     for caveat in ours.signature.caveats(&theirs.signature) {
-        eprintln!("warning: {caveat}");
+        tell_line!("warning: {caveat}");
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::machine_flags::MachineFlags;
 use crate::quantity::rounded;
 use crate::values::{self, grouped};
-use crate::{interrupt, standard_output};
+use crate::{interrupt, output};
 
 /// Let a model write, and save or restore what it remembers
 #[derive(Args, Debug)]
@@ -81,7 +81,7 @@ impl Generate {
         let mut generator = model.resume(&self.options(), memory)?;
         let prompt = self.prompt.as_deref().unwrap_or_default();
         for warning in generator.feed(prompt)? {
-            eprintln!("warning: {warning}");
+            tell_line!("warning: {warning}");
         }
 
         let stop = interrupt::flag()?;
@@ -106,7 +106,7 @@ impl Generate {
         if let Some(path) = &self.state_out {
             model.save_memory(&generator.memory(), path)?;
         }
-        eprintln!(
+        tell_line!(
             "{} tokens, {} tokens/s, seed {seed}",
             grouped(written.tokens as u64),
             rounded(written.tokens_per_second)
@@ -114,7 +114,7 @@ impl Generate {
         output.result?;
         match self.json {
             false => Ok(()),
-            true => standard_output::write_json(&Report {
+            true => output::write_json(&Report {
                 text,
                 tokens: written.tokens,
                 tokens_per_second: written.tokens_per_second,
@@ -162,9 +162,9 @@ impl Output {
         if self.silent || self.closed || text.is_empty() {
             return;
         }
-        if let Err(error) = standard_output::write(text) {
+        if let Err(error) = output::write(text) {
             self.closed = true;
-            if !standard_output::is_closed(&error) {
+            if !output::is_closed(&error) {
                 self.result = Err(error);
             }
         }

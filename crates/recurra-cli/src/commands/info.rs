@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::values::grouped;
-use crate::{quantity, standard_output};
+use crate::{output, quantity};
 
 /// Tell what is in a model folder: sizes, FLOPs and bytes per token, tokenizer, training history
 #[derive(Args, Debug)]
@@ -77,8 +77,8 @@ impl Info {
         let measurements =
             read_measurements(&folder.training_path().join("metrics.jsonl")).unwrap_or_default();
         let contents = Contents::new(folder.path(), saved, &measurements);
-        eprint!("{}", contents.for_people());
-        if self.json { standard_output::write_json(&contents) } else { Ok(()) }
+        tell!("{}", contents.for_people());
+        if self.json { output::write_json(&contents) } else { Ok(()) }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::progress::Printer;
 use crate::recipe_flags::RecipeFlags;
 use crate::text_flags::TextFlags;
 use crate::values::grouped;
-use crate::{interrupt, quantity, recipe_file, standard_output};
+use crate::{interrupt, output, quantity, recipe_file};
 
 /// Train a model on files, folders, standard input (-) or, with no PATH, the stories inside the program
 ///
@@ -76,8 +76,8 @@ impl Train {
         let trained = train::train(settings, &mut printer, &stop);
         printer.finish();
         let report = trained?;
-        eprint!("{}", summary(&report, &out));
-        if json { standard_output::write_json(&report) } else { Ok(()) }
+        tell!("{}", summary(&report, &out));
+        if json { output::write_json(&report) } else { Ok(()) }
     }
 
     /// The flags together, with those of the recipe, before any text is read.
@@ -159,8 +159,21 @@ fn summary(report: &Report, out: &Path) -> String {
             found - perfect
         );
     }
+    if !report.kept_dependencies.is_empty() {
+        text += "names, things, places and quotation marks that it still has right, and by chance:";
+        for kept in &report.kept_dependencies {
+            text += &format!(
+                " after {} words {:.0} % ({:.0} %);",
+                kept.distance_words,
+                100.0 * kept.rate(),
+                100.0 * kept.chance()
+            );
+        }
+        text.pop();
+        text.push('\n');
+    }
     if report.valid_loss_nats.is_some() {
-        text += &format!("it writes with `recurra generate {}`\n", out.display());
+        text += &format!("to let it write: recurra generate {}\n", out.display());
     }
     text
 }

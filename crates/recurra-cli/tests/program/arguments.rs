@@ -58,6 +58,15 @@ fn sizes_of_zero_and_absurd_ones_are_refused_with_the_limits() {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // where the size of the memory is told
+fn a_network_that_no_machine_can_hold_is_refused_before_it_is_made() {
+    let place = Workplace::with_text(2000);
+    let line = "train text.txt --hidden 65536 --layers 64 --budget 10s";
+    place.run(line).fails(2, "of memory, this machine has", "smaller `--hidden`");
+    place.run("bench generate --hidden 60000").fails(2, "parameters", "");
+}
+
+#[test]
 fn a_forced_instruction_set_must_exist() {
     let place = Workplace::with_text(2000);
     let mut command = place.command("doctor");

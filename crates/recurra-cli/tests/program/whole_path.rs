@@ -129,6 +129,22 @@ fn the_stories_inside_the_program_tell_the_distance_to_their_entropy() {
 }
 
 #[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    use std::process::Stdio;
+    let place = Workplace::with_text(8000);
+    let line = format!("train text.txt --out run {TINY} --steps 40");
+    for (line, is_whole) in
+        [(line.as_str(), true), ("generate run --tokens 20000", false), ("info run", true)]
+    {
+        let mut command = place.command(line);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        assert!(child.wait().unwrap().success(), "{line}");
+        assert!(!is_whole || place.path("run/model.safetensors").is_file());
+    }
+}
+
+#[test]
 fn doctor_and_bench_measure() {
     let place = Workplace::new();
     let found = place.run("doctor --threads 1 --json").succeeds().tells("matrix product").json();

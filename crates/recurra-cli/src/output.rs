@@ -1,5 +1,6 @@
-//! What is meant for programs, and the text that a model writes: standard output.
+//! Standard output, for programs and for the text that a model writes; standard error, for people.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -32,4 +33,21 @@ pub fn write_json(object: &impl Serialize) -> Result<(), Failure> {
 /// Whether the reader of our output went away, as `head` does: no failure of ours.
 pub fn is_closed(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Tells people something. A reader that went away, as with `2>&1 | head`, is no reason to end a run.
+pub fn tell(text: fmt::Arguments<'_>) {
+    let mut people = io::stderr().lock();
+    let _ = people.write_fmt(text);
+    let _ = people.flush();
+}
+
+/// As `eprint!`, through [`tell`].
+macro_rules! tell {
+    ($($text:tt)*) => { $crate::output::tell(format_args!($($text)*)) };
+}
+
+/// As `eprintln!`, through [`tell`].
+macro_rules! tell_line {
+    ($($text:tt)*) => { $crate::output::tell(format_args!("{}\n", format_args!($($text)*))) };
 }
