@@ -172,6 +172,15 @@ fn summary(report: &Report, out: &Path) -> String {
         text.pop();
         text.push('\n');
     }
+    for kept in &report.kept_dependencies {
+        text += &format!(
+            "what a story settled {:>3} words before, it keeps in {:.0} % of {} places (by chance {:.0} %)\n",
+            kept.distance_words,
+            kept.rate() * 100.0,
+            kept.probes,
+            kept.chance() * 100.0
+        );
+    }
     if report.valid_loss_nats.is_some() {
         text += &format!("to let it write: recurra generate {}\n", out.display());
     }
