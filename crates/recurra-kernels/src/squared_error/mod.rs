@@ -9,9 +9,16 @@ use crate::Element;
 /// # Panics
 /// When the sizes differ or are zero.
 #[track_caller]
-pub fn forward_backward<E: Element>(prediction: &[E], targets: &[E], scale: E, d_prediction: &mut [E]) -> f64 {
+pub fn forward_backward<E: Element>(
+    prediction: &[E],
+    targets: &[E],
+    scale: E,
+    d_prediction: &mut [E],
+) -> f64 {
     assert!(
-        prediction.len() == targets.len() && targets.len() == d_prediction.len() && !targets.is_empty(),
+        prediction.len() == targets.len()
+            && targets.len() == d_prediction.len()
+            && !targets.is_empty(),
         "{} predictions, {} targets, {} gradients",
         prediction.len(),
         targets.len(),
