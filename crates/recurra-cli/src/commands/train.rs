@@ -159,19 +159,6 @@ fn summary(report: &Report, out: &Path) -> String {
             found - perfect
         );
     }
-    if !report.kept_dependencies.is_empty() {
-        text += "names, things, places and quotation marks that it still has right, and by chance:";
-        for kept in &report.kept_dependencies {
-            text += &format!(
-                " after {} words {:.0} % ({:.0} %);",
-                kept.distance_words,
-                100.0 * kept.rate(),
-                100.0 * kept.chance()
-            );
-        }
-        text.pop();
-        text.push('\n');
-    }
     for kept in &report.kept_dependencies {
         text += &format!(
             "what a story settled {:>3} words before, it keeps in {:.0} % of {} places (by chance {:.0} %)\n",
