@@ -16,6 +16,9 @@ const BAR_LENGTH: u64 = 1000;
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// Shortest time between two samples; a short run would show little else.
+const SAMPLE_PAUSE: Duration = Duration::from_secs(8);
+
 /// Characters of a sample to show.
 const SAMPLE_CHARS: usize = 240;
 
@@ -25,6 +28,10 @@ pub struct Printer {
     bar: Option<ProgressBar>,
     next_line: Instant,
     pause: Duration,
+    next_sample: Instant,
+    /// A sample that came too soon after another; it is shown if it was the last.
+    waiting_sample: Option<String>,
+    stopped: bool,
 }
 
 impl Printer {
@@ -39,7 +46,16 @@ impl Printer {
                 .expect("the template is well formed");
             bar.with_style(style.progress_chars("━╸─"))
         });
-        Printer { bar, next_line: Instant::now(), pause: FIRST_PAUSE }
+        let now = Instant::now();
+        let waiting_sample = None;
+        Printer {
+            bar,
+            next_line: now,
+            pause: FIRST_PAUSE,
+            next_sample: now,
+            waiting_sample,
+            stopped: false,
+        }
     }
 
     /// Takes the bar away, so that what is printed next has the terminal to itself.
@@ -54,6 +70,17 @@ impl Printer {
         match &self.bar {
             Some(bar) if !bar.is_finished() => bar.suspend(|| tell_line!("{line}")),
             _ => tell_line!("{line}"),
+        }
+    }
+
+    fn sample(&mut self, sample: String) {
+        let now = Instant::now();
+        if self.stopped || now >= self.next_sample {
+            self.say(&sample);
+            self.next_sample = now + SAMPLE_PAUSE;
+            self.waiting_sample = None;
+        } else {
+            self.waiting_sample = Some(sample);
         }
     }
 
@@ -80,9 +107,13 @@ impl Observer for Printer {
     fn observe(&mut self, event: &Event<'_>) {
         match event {
             Event::Progress(progress) => self.progress(progress),
-            Event::Sampled { step, text } => self.say(&sample(*step, text)),
+            Event::Sampled { step, text } => self.sample(sample(*step, text)),
             Event::Stopped { .. } => {
                 self.finish();
+                self.stopped = true;
+                if let Some(sample) = self.waiting_sample.take() {
+                    self.say(&sample);
+                }
                 told(event).into_iter().for_each(|line| self.say(&line));
             }
             _ => told(event).into_iter().for_each(|line| self.say(&line)),

@@ -84,12 +84,21 @@ fn for_people(score: &LanguageScore, text: &str) -> String {
         ("loss", format!("{:.4} nats a token", score.loss_nats())),
         (
             "perplexity",
-            format!("{:.2} by token, {:.2} by word", score.perplexity(), score.word_perplexity()),
+            format!(
+                "{} by token, {} by word",
+                perplexity(score.perplexity()),
+                perplexity(score.word_perplexity())
+            ),
         ),
         ("bits per byte", format!("{:.4}", score.bits_per_byte())),
         ("signature", score.signature.to_string()),
     ];
     rows.iter().map(|(name, value)| format!("{name:<13} {value}\n")).collect()
+}
+
+/// Two digits after the point, or where there are no words in the script, a power of ten.
+fn perplexity(value: f64) -> String {
+    if value < 1e6 { format!("{value:.2}") } else { format!("{value:.2e}") }
 }
 
 /// The score in the last line of a file.
