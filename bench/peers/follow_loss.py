@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does PyTorch follow the same loss from the same initial weights?
 
-    recurra train TRAIN --tokenizer word --lr 0 --steps 1 --out start …     # the initial weights, unchanged
+    recurra train TRAIN --tokenizer word --lr 1e-12 --steps 1 --out start …  # the initial weights
     recurra train TRAIN --tokenizer word --steps 200 --out run …            # same sizes and seed, --dropout 0
     python bench/peers/follow_loss.py start run TRAIN                       # needs torch and safetensors
 
