@@ -27,20 +27,30 @@ fn kills_at_any_moment_and_other_numbers_of_threads_end_with_the_same_weights() 
         assert_eq!(report["weights_sha256"], alone["weights_sha256"], "{threads} threads");
     }
 
-    // SLOW_TESTS=1 kills fifty times, which takes some minutes.
-    let kills = if std::env::var_os("SLOW_TESTS").is_some() { 50 } else { 5 };
+    // SLOW_TESTS=1 kills fifty times, which takes a minute.
+    let kills = if std::env::var_os("SLOW_TESTS").is_some() { 50 } else { 8 };
     let whole_ms = (alone["seconds"].as_f64().unwrap() * 1e3) as u64;
-    let resumed_line = format!("{} --resume", line("killed"));
-    for kill in 0..kills {
+    let (mut n_killed, mut n_finished, mut n_started) = (0, 0, 0);
+    while n_killed < kills {
+        let resumed_line = format!("{} --resume", line(&format!("killed-{n_finished}")));
         let mut child = silent(place.command(&resumed_line));
-        // Moments all over the run, the same in every test: from the first file to the last.
-        sleep(Duration::from_millis(5 + whole_ms * ((kill * 37) % 50) / 100));
-        let _ = child.kill();
-        child.wait().unwrap();
+        // Moments all over the run, the same in every test: before the first file, between any two, at the end.
+        sleep(Duration::from_millis(2 + whole_ms * (n_started * 37 % 100) / 150));
+        n_started += 1;
+        let is_finished = child.try_wait().unwrap().is_some();
+        if !is_finished {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            n_killed += 1;
+        }
+        // However far it came, the rest leads to the same end; a finished run is left and another begun.
+        if is_finished || n_killed == kills {
+            let report = place.run(&resumed_line).succeeds().json();
+            assert_eq!(report["steps"], STEPS);
+            assert_eq!(report["weights_sha256"], alone["weights_sha256"], "after {n_killed} kills");
+            n_finished += 1;
+        }
     }
-    let report = place.run(&resumed_line).succeeds().json();
-    assert_eq!(report["steps"], STEPS);
-    assert_eq!(report["weights_sha256"], alone["weights_sha256"]);
 }
 
 #[test]
