@@ -58,6 +58,12 @@ pub enum Error {
         /// What the file seems to be instead, such as `UTF-16`.
         looks_like: Option<&'static str>,
     },
+    /// The flag of [`crate::Text::stopped_by`] was set.
+    #[error("stopped while reading {name}")]
+    Stopped {
+        /// The text.
+        name: String,
+    },
     /// A source without a single character.
     #[error("`{name}` holds no text")]
     Empty {
@@ -235,6 +241,7 @@ impl Error {
             Self::InvalidUtf8 { .. } => {
                 "convert it with `iconv -f LATIN1 -t UTF-8`, or go on with `--lossy` (wrong bytes become U+FFFD)".into()
             }
+            Self::Stopped { .. } => "nothing was lost; the same command begins again".into(),
             Self::Empty { .. } => "give a file with text; with no path the built-in stories are used".into(),
             Self::NoTextFiles { filtered: true, .. } => "check `--include`, for example `--include '*.md'`".into(),
             Self::NoTextFiles { .. } => "hidden and binary files are skipped; name a file directly to read it".into(),

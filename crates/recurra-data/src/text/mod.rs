@@ -27,6 +27,7 @@ use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -49,14 +50,18 @@ pub struct Text {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     name: String,
+    /// As `name`, without the folders in which the files stand.
+    title: String,
     documents: Arc<[Document]>,
     options: TextOptions,
     /// The bytes of the joined documents that belong to this text.
     range: Range<u64>,
     stats: OnceLock<TextStats>,
+    /// Once set, reading ends with an error.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 const WHOLE: Range<u64> = 0..u64::MAX;
@@ -89,7 +94,9 @@ impl Text {
             }
         }
         let name = name_of(paths, documents.len());
-        let text = Self::new(name, documents.into(), options.clone(), WHOLE);
+        let title =
+            name_of(&paths.iter().map(|path| last_name(path)).collect::<Vec<_>>(), documents.len());
+        let text = Self::new(name, title, documents.into(), options.clone(), WHOLE);
         if text.is_empty()? {
             return Err(Error::Empty { name: plain_name(paths) });
         }
@@ -99,21 +106,35 @@ impl Text {
     /// A text in memory.
     pub fn from_string(name: &str, text: String) -> Self {
         let documents = Arc::new([Document::in_memory(name, text)]);
-        Self::new(format!("`{name}`"), documents, TextOptions::default(), WHOLE)
+        let name = format!("`{name}`");
+        Self::new(name.clone(), name, documents, TextOptions::default(), WHOLE)
     }
 
     fn new(
         name: String,
+        title: String,
         documents: Arc<[Document]>,
         options: TextOptions,
         range: Range<u64>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { name, documents, options, range, stats: OnceLock::new() }) }
+        let (stats, stop) = (OnceLock::new(), None);
+        Self { inner: Arc::new(Inner { name, title, documents, options, range, stats, stop }) }
+    }
+
+    /// The same text; once `stop` is set, reading it ends with [`Error::Stopped`].
+    #[must_use]
+    pub fn stopped_by(&self, stop: &Arc<AtomicBool>) -> Self {
+        Self { inner: Arc::new(Inner { stop: Some(stop.clone()), ..(*self.inner).clone() }) }
     }
 
     /// For people: "`input.txt`" or "`docs` (12 files)".
     pub fn describe(&self) -> String {
         self.inner.name.clone()
+    }
+
+    /// As [`Text::describe`] without the folders above the files: what may be told to strangers, as in a model card.
+    pub fn title(&self) -> String {
+        self.inner.title.clone()
     }
 
     /// The name without quotes, for errors.
@@ -226,8 +247,17 @@ impl Text {
         let start = self.inner.range.start;
         let part = |what: &str, share: f64, range| {
             let percent = (share * 1000.0).round() / 10.0;
-            let name = format!("the {what} {percent} % of {}", self.inner.name);
-            Self::new(name, self.inner.documents.clone(), self.inner.options.clone(), range)
+            let of = |name: &str| format!("the {what} {percent} % of {name}");
+            let inner = &*self.inner;
+            Self {
+                inner: Arc::new(Inner {
+                    name: of(&inner.name),
+                    title: of(&inner.title),
+                    range,
+                    stats: OnceLock::new(),
+                    ..inner.clone()
+                }),
+            }
         };
         let first = part("first", 1.0 - fraction, start..start + cut);
         let last = part("last", fraction, start + cut..self.inner.range.end);
@@ -280,7 +310,11 @@ impl Text {
 
     /// As [`Text::for_each_chunk`], for a reader that may have enough.
     pub(crate) fn visit(&self, visitor: Visitor) -> Result<()> {
-        let mut outlet = Outlet::new(self.inner.range.clone(), visitor);
+        let mut stoppable = |chunk: &str| match &self.inner.stop {
+            Some(stop) if stop.load(Ordering::Relaxed) => Err(Error::Stopped { name: self.name() }),
+            _ => visitor(chunk),
+        };
+        let mut outlet = Outlet::new(self.inner.range.clone(), &mut stoppable);
         for document in self.inner.documents.iter() {
             outlet.begin_document();
             let flow = match document.format {
@@ -391,6 +425,14 @@ fn name_of(paths: &[PathBuf], n_files: usize) -> String {
         [] => "nothing".into(),
     };
     if n_files > paths.len() { format!("{quoted} ({n_files} files)") } else { quoted }
+}
+
+/// The last part of a path; a folder such as `.` has the name by which it is reached.
+fn last_name(path: &Path) -> PathBuf {
+    let name = |path: &Path| path.file_name().map(PathBuf::from);
+    name(path)
+        .or_else(|| name(&path.canonicalize().ok()?))
+        .unwrap_or_else(|| PathBuf::from("a folder"))
 }
 
 fn quote(path: &Path) -> String {

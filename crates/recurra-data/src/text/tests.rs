@@ -419,3 +419,32 @@ fn long_texts_come_in_chunks_cut_between_characters() {
     let lossy = TextOptions { lossy: true, ..TextOptions::default() };
     check("b.txt", &invalid, &lossy, &format!("{text}\u{FFFD}{text}"));
 }
+
+#[test]
+fn a_text_has_a_title_without_its_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("private").join("novel.txt");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "a b c d e f g h i j").unwrap();
+    let text = Text::open(std::slice::from_ref(&path), &TextOptions::default()).unwrap();
+    assert_eq!(text.describe(), format!("`{}`", path.display()));
+    assert_eq!(text.title(), "`novel.txt`");
+    assert_eq!(text.split_last(0.1).unwrap().1.title(), "the last 10 % of `novel.txt`");
+    let whole = Text::open(&[folder.path().join("private")], &TextOptions::default()).unwrap();
+    assert_eq!(whole.title(), "`private`");
+}
+
+#[test]
+fn reading_ends_where_it_is_stopped() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let text = Text::from_string("a text", "ten bytes\n".repeat(100_000)).stopped_by(&stop);
+    let (first, _) = text.split_last(0.5).unwrap();
+    let mut n_chunks = 0;
+    let stopped = first.for_each_chunk(&mut |_| {
+        n_chunks += 1;
+        stop.store(n_chunks == 3, Ordering::Relaxed);
+        Ok(())
+    });
+    assert!(matches!(stopped, Err(Error::Stopped { .. })), "{stopped:?}");
+    assert_eq!(n_chunks, 3);
+}
