@@ -26,7 +26,16 @@ pub struct LanguageScore {
     pub signature: Signature,
 }
 
+/// Bytes a word, at most, in a text that is made of words between spaces. English has 6, Russian 12, and the longest
+/// compounds stay far below it; a script without spaces is far above, for its words are whole lines.
+const MOST_BYTES_A_WORD: u64 = 25;
+
 impl LanguageScore {
+    /// Whether the text is made of words between spaces, so that a perplexity by word says something.
+    pub fn has_words(&self) -> bool {
+        self.bytes <= MOST_BYTES_A_WORD.saturating_mul(self.words)
+    }
+
     /// Mean loss a token, `S / tokens`, in nats; not a number when there is no token.
     pub fn loss_nats(&self) -> f64 {
         self.total_nats / self.tokens as f64
@@ -66,16 +75,23 @@ impl Serialize for LanguageScore {
 
 impl fmt::Display for LanguageScore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "perplexity {:.2} by token", self.perplexity())?;
+        if self.has_words() {
+            write!(f, ", {} by word", large(self.word_perplexity()))?;
+        }
         write!(
             f,
-            "perplexity {:.2} by token, {:.2} by word; {:.4} bits per byte; loss {:.4} nats over {} tokens",
-            self.perplexity(),
-            self.word_perplexity(),
+            "; {:.4} bits per byte; loss {:.4} nats over {} tokens",
             self.bits_per_byte(),
             self.loss_nats(),
             self.tokens
         )
     }
+}
+
+/// Two digits after the point, or past a million, a power of ten.
+fn large(value: f64) -> String {
+    if value < 1e6 { format!("{value:.2}") } else { format!("{value:.2e}") }
 }
 
 #[cfg(test)]
@@ -144,5 +160,16 @@ mod tests {
             line,
             "perplexity 4.00 by token, 256.00 by word; 2.0000 bits per byte; loss 1.3863 nats over 100 tokens"
         );
+        let young = score(100, 100, 10, 100.0 * 8f64.ln()).to_string();
+        assert!(young.contains(", 1.07e9 by word;"), "{young}");
+    }
+
+    #[test]
+    fn a_script_without_spaces_has_no_perplexity_by_word() {
+        // A line of Tang poetry: 25 characters of three bytes each, and its end; white space stands around lines only.
+        let line = score(25_000, 75_000, 2000, 25_000.0 * 300f64.ln());
+        assert!(!line.has_words());
+        let line = line.to_string();
+        assert!(line.starts_with("perplexity 300.00 by token; 2.7429 bits per byte"), "{line}");
     }
 }
