@@ -268,6 +268,12 @@ impl Error {
             Error::UnknownFormat { .. } => "install the version of recurra that wrote it, or a later one".into(),
             Error::WrongKind { .. } => "name the file that was written for this purpose".into(),
             Error::BadJson { .. } => "restore the file; it was edited or damaged".into(),
+            // The files of a folder have this ending; a state stands alone, and nothing stood before it.
+            Error::CutOff { path, .. } | Error::Altered { path, .. }
+                if path.extension().is_none_or(|ending| ending != "safetensors") =>
+            {
+                "use a copy of it, or write it again".into()
+            }
             Error::CutOff { .. } | Error::Altered { .. } => {
                 "use a copy of it, or train again; `--resume` goes on from the checkpoint before it".into()
             }
