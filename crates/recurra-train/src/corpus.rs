@@ -9,11 +9,14 @@ use recurra_data::{Text, TokenFile, Tokenizer};
 use crate::choose::CorpusFacts;
 use crate::error::Error;
 use crate::observer::{Event, Observer};
+use crate::position::TextNames;
 use crate::record::CardText;
 use crate::settings::{Corpus, Settings};
 
-/// The part of a text that is held out where no validation text is given.
+/// The part of a text that is held out where no validation text is given, and the most of it, in bytes: enough for a score
+/// with three digits, and read in about a minute.
 const HELD_OUT: f64 = 0.1;
+const MOST_HELD_OUT: f64 = 5e6;
 
 /// Tokens that are counted for the frequencies a model starts from: enough for any vocabulary, and done in a moment.
 const COUNTED: usize = 1 << 26;
@@ -39,7 +42,8 @@ impl Texts {
         let (train, held_out) = match &settings.corpus {
             Corpus::Text(text) if settings.valid.is_some() => (text.clone(), None),
             Corpus::Text(text) => {
-                let (train, valid) = text.split_last(HELD_OUT)?;
+                let part = HELD_OUT.min(MOST_HELD_OUT / text.measure()?.bytes as f64);
+                let (train, valid) = text.split_last(part)?;
                 (train, Some(valid))
             }
             Corpus::Storybook { language, bytes } => {
@@ -122,7 +126,7 @@ impl TokenizedText {
     pub fn for_card(&self) -> CardText {
         CardText {
             role: self.role,
-            text: self.text.describe(),
+            text: self.text.title(),
             bytes: self.tokens.n_bytes(),
             tokens: self.tokens.len() as u64,
             sha256: self.tokens.text_sha256().to_owned(),
@@ -151,6 +155,15 @@ impl TokenizedCorpus {
         let test = texts.test.as_ref().map(|test| open("test", test)).transpose()?;
         refuse_one_symbol(&train, &tokenizer)?;
         Ok(TokenizedCorpus { tokenizer, train, valid, test })
+    }
+
+    /// Which texts these are, for a run to remember.
+    pub fn names(&self) -> TextNames {
+        TextNames {
+            train_sha256: self.train.tokens.text_sha256().to_owned(),
+            valid_sha256: self.valid.tokens.text_sha256().to_owned(),
+            train_text: self.train.text.title(),
+        }
     }
 }
 

@@ -29,6 +29,16 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+    /// More parameters than the machine has memory for.
+    #[error("a network of {parameters} parameters needs {} MiB of memory to learn, this machine has {} MiB", needed_bytes >> 20, present_bytes >> 20)]
+    NoRoom {
+        /// Parameters.
+        parameters: u64,
+        /// Memory that training takes at least.
+        needed_bytes: u64,
+        /// Memory that the machine has.
+        present_bytes: u64,
+    },
     /// A text without a token that could be predicted from another.
     #[error("{text} has {tokens} tokens, expected at least 2: one to predict the other from")]
     TooShort {
@@ -129,6 +139,7 @@ impl Error {
             Error::Isa(_) => Some("unset `RECURRA_ISA` to use the best that this machine has".to_owned()),
             Error::OutOfRange { name, expected, .. } => Some(format!("give `{name}` {expected}")),
             Error::UnknownName { hint, .. } => Some(hint.clone()),
+            Error::NoRoom { .. } => Some("give smaller sizes of hidden layers, embedding or vocabulary".to_owned()),
             Error::TooShort { .. } => Some("give a longer text".to_owned()),
             Error::OneSymbol { .. } => Some("train on a text with at least two different symbols".to_owned()),
             Error::Changed { .. } => Some("resume with the run's own settings (only threads, and a longer length, may change), or train into another folder".to_owned()),

@@ -11,7 +11,7 @@ use recurra_inference::{
     GenerateOptions, Generator, Kept, ModelRef, Sampling, dependencies, score,
 };
 use recurra_metrics::LanguageScore;
-use recurra_tensor::{Tape, Window};
+use recurra_tensor::{Cpu, Tape, Window};
 
 use crate::corpus::VALID_BOOK;
 use crate::error::Error;
@@ -19,47 +19,46 @@ use crate::observer::{Event, StopReason};
 use crate::recipe::Length;
 use crate::record::ModelCard;
 use crate::report::Report;
-use crate::run::Run;
+use crate::run::{Run, Sample};
 use crate::settings::Corpus;
 
 /// Stories whose dependencies are probed at the end, and the tokens a model reads for each, candidates included.
 const PROBED_STORIES: u64 = 16;
 const TOKENS_PER_PROBED_STORY: f64 = 4000.0;
 
-/// The part of a budget that scoring the validation text at batch 1 may take; of a longer text the start is scored.
-const SCORING_SHARE: f64 = 0.1;
+/// Parts of a run after each of which the model writes something.
+const SAMPLES: f64 = 3.0;
 
 impl Run<'_> {
-    /// Measures what the end of the run will take, so that a budget can keep that time free.
-    pub(crate) fn measure_the_end(&mut self) -> Result<(), Error> {
-        let Length::Budget(budget) = self.recipe.length else { return Ok(()) };
-        let started = Instant::now();
-        self.validation.loss_nats(&self.cpu, &self.model, &self.parameters, 1);
-        self.pace.costs.validation =
-            started.elapsed().as_secs_f64() * self.validation.n_windows() as f64;
-
-        let seconds_per_token = self.seconds_per_token();
-        let valid = &self.corpus.valid;
-        let affordable = SCORING_SHARE * budget / (seconds_per_token * valid.tokens.len() as f64);
-        if affordable < 1.0 {
-            self.scored_part = affordable;
-            let message = format!(
-                "scoring all of {} would take more than a tenth of the budget: the final score is of its first {:.0} %",
-                valid.text.describe(),
-                100.0 * affordable
-            );
-            self.observer.observe(&Event::Warned { message });
+    /// Takes note of what is read at the end of the run, and measures what it will take, so that a budget can keep that
+    /// time free.
+    pub(crate) fn expect_the_end(&mut self) {
+        if !matches!(self.recipe.length, Length::Budget(_)) {
+            return;
         }
-        let n_valid = self.scored_part * self.corpus.valid.tokens.len() as f64;
         let n_test = self.corpus.test.as_ref().map_or(0, |test| test.tokens.len()) as f64;
         let n_probed = match self.settings.corpus {
             Corpus::Storybook { .. } => PROBED_STORIES as f64 * TOKENS_PER_PROBED_STORY,
             Corpus::Text(_) => 0.0,
         };
-        self.pace.costs.final_scores = (n_valid + n_test + n_probed) * seconds_per_token;
+        self.pace.costs.valid_tokens = self.corpus.valid.tokens.len() as f64;
+        self.pace.costs.other_tokens = n_test + n_probed;
+        let started = Instant::now();
+        self.validation.loss_nats(&self.cpu, &self.model, &self.parameters, 1);
+        let n_windows = self.validation.n_windows() as f64;
+        self.pace.costs.validation.note(started.elapsed().as_secs_f64() * n_windows);
+        self.measure_scoring();
         // A token that is written costs no less than one that is read, and the choice comes on top.
-        self.pace.costs.sample = 2.0 * self.settings.sample_tokens as f64 * seconds_per_token;
-        Ok(())
+        let token_seconds = self.pace.costs.scored_token.seconds();
+        self.pace.costs.sample.note(2.0 * self.settings.sample_tokens as f64 * token_seconds);
+    }
+
+    /// Measures what scoring costs on the machine as busy as it is now.
+    pub(crate) fn measure_scoring(&mut self) {
+        if matches!(self.recipe.length, Length::Budget(_)) {
+            let token_seconds = self.choose_scoring_threads();
+            self.pace.costs.scored_token.note(token_seconds);
+        }
     }
 
     /// The last validation and checkpoint, the scores of the best weights, the card and the report.
@@ -72,6 +71,9 @@ impl Run<'_> {
         let is_interrupted = matches!(stop_reason, StopReason::Interrupted { .. });
         if !is_interrupted && self.position.validated_step != Some(self.position.step) {
             self.validate()?;
+        }
+        if !is_interrupted && self.sample.as_ref().is_none_or(|s| s.step != self.position.step) {
+            self.show_sample();
         }
         if self.saved_step != Some(self.position.step) && self.is_sound() {
             self.save()?;
@@ -90,19 +92,21 @@ impl Run<'_> {
     /// The scores of the best weights, at batch 1 with the state carried from the first token to the last; fewer if
     /// `stop` is set meanwhile.
     fn scores(&mut self, stop: &AtomicBool) -> Result<Vec<(&'static str, LanguageScore)>, Error> {
+        self.choose_scored_part();
         let best = self.folder.load_model()?;
-        let model = ModelRef::of(&self.cpu, &best)?;
+        let cpu = if self.scores_on_one_thread { &self.one_thread } else { &self.cpu };
+        let model = ModelRef::of(cpu, &best)?;
         let mut texts = vec![("validation", self.scored_valid()?)];
         texts.extend(self.corpus.test.as_ref().map(|test| ("test", test.tokens.clone())));
-        let mut go_on = |_, _| {
-            if stop.load(Ordering::Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        };
         let mut scores = Vec::new();
         for (role, tokens) in texts {
+            let mut go_on = |done, total| {
+                self.observer.observe(&Event::Scoring { role, done, total });
+                match stop.load(Ordering::Relaxed) {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            };
             match score(model, &mut self.workspace, &tokens, &mut go_on) {
                 Ok(score) => {
                     self.observer.observe(&Event::Scored { role, score: &score });
@@ -140,9 +144,32 @@ impl Run<'_> {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
-        match dependencies(ModelRef::of(&self.cpu, &best)?, &book, 0, PROBED_STORIES, &mut go_on) {
+        match dependencies(
+            ModelRef::of(self.scoring_cpu(), &best)?,
+            &book,
+            0,
+            PROBED_STORIES,
+            &mut go_on,
+        ) {
             Err(recurra_inference::Error::Stopped { .. }) => Ok(vec![]),
             kept => Ok(kept?),
+        }
+    }
+
+    /// With a budget, only the start of a long validation text is scored, and of any where the machine is too busy.
+    fn choose_scored_part(&mut self) {
+        if !matches!(self.recipe.length, Length::Budget(_)) {
+            return;
+        }
+        let token_seconds = self.choose_scoring_threads();
+        self.scored_part = self.pace.affordable_part(token_seconds);
+        if self.scored_part < 1.0 {
+            let message = format!(
+                "the budget does not reach for all of {}: the final score is of its first {:.0} %",
+                self.corpus.valid.text.describe(),
+                100.0 * self.scored_part
+            );
+            self.observer.observe(&Event::Warned { message });
         }
     }
 
@@ -156,22 +183,38 @@ impl Run<'_> {
         Ok(TokenFile::open_or_build(&self.cache, &start, &self.corpus.tokenizer)?)
     }
 
-    /// Seconds a token at batch 1.
-    fn seconds_per_token(&mut self) -> f64 {
+    /// Decides how many threads score a text, and returns the seconds that a token takes. One stream gives each thread so
+    /// little that where another program holds a core, all of them are slower than one; the score is the same.
+    fn choose_scoring_threads(&mut self) -> f64 {
+        let with_all = self.seconds_per_token(false);
+        let with_one = self.seconds_per_token(true);
+        self.scores_on_one_thread = with_one < with_all;
+        with_one.min(with_all)
+    }
+
+    fn scoring_cpu(&self) -> &Cpu {
+        if self.scores_on_one_thread { &self.one_thread } else { &self.cpu }
+    }
+
+    /// Seconds a token at batch 1, measured for some hundredths of a second.
+    fn seconds_per_token(&mut self, on_one_thread: bool) -> f64 {
+        let cpu = if on_one_thread { &self.one_thread } else { &self.cpu };
         let tokens = &self.corpus.valid.tokens;
-        let time = 256.min(tokens.len() - 1);
+        let time = 64.min(tokens.len() - 1);
         let (mut ids, window) = (vec![0; time + 1], Window { time, batch: 1 });
         tokens.read(0, &mut ids);
         let mut state = self.model.zero_state(1);
-        let mut measure = || {
-            let started = Instant::now();
-            let mut tape = Tape::inference(&self.cpu, &self.parameters, &mut self.workspace);
+        let mut score = || {
+            let mut tape = Tape::inference(cpu, &self.parameters, &mut self.workspace);
             self.model.nats(&mut tape, &ids[..time], &ids[1..], window, &mut state);
-            started.elapsed().as_secs_f64() / time as f64
         };
-        // The first time packs weights and fills caches.
-        let first = measure();
-        measure().min(measure()).min(first)
+        score(); // the first time packs weights and fills caches
+        let (started, mut n_windows) = (Instant::now(), 0);
+        while n_windows == 0 || (n_windows < 16 && started.elapsed().as_secs_f64() < 0.05) {
+            score();
+            n_windows += 1;
+        }
+        started.elapsed().as_secs_f64() / (n_windows * time) as f64
     }
 
     /// What the model's file says about it.
@@ -188,6 +231,12 @@ impl Run<'_> {
         }
     }
 
+    /// Whether the validation that was just made should be followed by a sample: the first, and then each part of the run.
+    pub(crate) fn sample_is_due(&self) -> bool {
+        let since = self.sample.as_ref().map(|sample| self.position.fraction - sample.fraction);
+        since.is_none_or(|fraction| fraction >= 1.0 / SAMPLES)
+    }
+
     /// Lets the model write something, for people to see it learn. Whatever is in the way of that does not stop the run.
     pub(crate) fn show_sample(&mut self) {
         let started = Instant::now();
@@ -197,13 +246,14 @@ impl Run<'_> {
         match self.write_sample() {
             Ok(text) => {
                 self.observer.observe(&Event::Sampled { step: self.position.step, text: &text });
-                self.sample = Some(text);
+                let (step, fraction) = (self.position.step, self.position.fraction);
+                self.sample = Some(Sample { step, fraction, text });
             }
             Err(error) => {
                 self.observer.observe(&Event::Warned { message: format!("no sample: {error}") })
             }
         }
-        self.pace.costs.sample = started.elapsed().as_secs_f64();
+        self.pace.costs.sample.note(started.elapsed().as_secs_f64());
     }
 
     fn write_sample(&self) -> Result<String, recurra_inference::Error> {
@@ -215,7 +265,9 @@ impl Run<'_> {
             max_tokens: self.settings.sample_tokens,
             ..GenerateOptions::default()
         };
-        let mut generator = Generator::new(model, &options, self.recipe.seed)?;
+        // Another opening each time: the same one over and over tells less.
+        let seed = self.recipe.seed.wrapping_add(self.position.step);
+        let mut generator = Generator::new(model, &options, seed)?;
         let mut text = String::new();
         generator.write(&mut |piece| {
             text.push_str(piece);
@@ -240,7 +292,7 @@ impl Run<'_> {
             machine: format!("{} threads of {}", self.cpu.threads(), self.cpu.isa()),
             scores: scores.to_vec(),
             true_bits_per_byte: self.true_bits_per_byte(),
-            sample: self.sample.clone(),
+            sample: self.sample.as_ref().map(|sample| sample.text.clone()),
             has_curve: self.recorder.draw_curve(&self.name())?,
         };
         Ok(self.folder.save_card(&card.markdown())?)

@@ -89,6 +89,15 @@ pub enum Event<'a> {
         /// Why.
         reason: &'a StopReason,
     },
+    /// A text is being scored with the best weights.
+    Scoring {
+        /// Which text: `validation` or `test`.
+        role: &'static str,
+        /// Tokens done.
+        done: u64,
+        /// Tokens in all.
+        total: u64,
+    },
     /// A text has been scored with the best weights, at batch 1 with the state carried.
     Scored {
         /// Which text: `validation` or `test`.

@@ -2,58 +2,105 @@
 //!
 //! With epochs or steps, everything here is a function of the number of steps, so a resumed run does the same things at
 //! the same steps. The wall clock decides only over checkpoints, which change nothing. With a budget the clock decides
-//! over the length; the time that the end of the run will take is measured on the way and kept free.
-
-use std::time::Instant;
+//! over the length; the time that the end of the run will take is kept free. It is measured on the way, again and again,
+//! because a machine may be busy with something else for part of the run.
 
 use crate::position::Position;
 use crate::recipe::{Length, Recipe};
 
-/// Parts of a run after each of which the model is validated.
+/// Parts of a run after each of which the model is validated: at most so many, and none shorter than so many updates or
+/// seconds.
 const VALIDATIONS: f64 = 20.0;
+const STEPS_A_VALIDATION: f64 = 10.0;
+const SECONDS_A_VALIDATION: f64 = 8.0;
 /// Parts of a run after each of which a line is recorded.
 const RECORDS: f64 = 1000.0;
 /// A checkpoint should not cost more than this part of the time.
 const SAVING_SHARE: f64 = 0.04;
+/// A budget is not spent on validations and what they save beyond this part; on a slow disk there are fewer.
+const VALIDATION_SHARE: f64 = 0.15;
+/// The part of a budget that scoring the validation text at batch 1 may take; of a longer text the start is scored.
+const SCORING_SHARE: f64 = 0.1;
+/// The part of a budget by which the score of the whole text may be late before only its start is scored.
+const LATE_SHARE: f64 = 0.02;
 /// How much longer than measured the end of the run may take.
 const MARGIN: f64 = 1.15;
+/// The part of a budget that must be left over at its end for updates to go on.
+const WORTH_GOING_ON: f64 = 0.01;
+
+/// Seconds since some moment before; tests bring their own.
+pub(crate) type Clock = Box<dyn Fn() -> f64>;
 
 /// The clock and the measure of a run.
-#[derive(Debug)]
 pub(crate) struct Pace {
     length: Length,
     validate_every: Option<u64>,
     follows_validation: bool,
     steps_per_epoch: u64,
     save_every_seconds: f64,
-    started: Instant,
+    clock: Clock,
     /// Wall clock of the parts of the run before this one.
     before_seconds: f64,
-    last_saved: Instant,
+    last_saved: f64,
+    /// Wall clock spent on validations and what they saved.
+    validation_seconds: f64,
     pub costs: Costs,
 }
 
-/// What the parts of a run's end cost, in seconds, as measured last.
+/// What the parts of a run's end cost, as far as it was measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Costs {
-    pub update: f64,
-    pub validation: f64,
-    pub saving_run: f64,
-    pub saving_model: f64,
-    pub final_scores: f64,
-    pub sample: f64,
+    pub update: Cost,
+    pub validation: Cost,
+    pub saving_run: Cost,
+    pub saving_model: Cost,
+    /// One token of a text that is scored at batch 1.
+    pub scored_token: Cost,
+    pub sample: Cost,
+    /// Tokens of the validation text, and of all else that is read at the end.
+    pub valid_tokens: f64,
+    pub other_tokens: f64,
+}
+
+/// Seconds that something takes: a running mean that forgets, for a machine is as busy as it was of late; but not at once,
+/// for a single measurement may have met a moment of something else.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Cost {
+    mean: Option<f64>,
+    latest: f64,
+}
+
+impl Cost {
+    const WEIGHT_OF_LATEST: f64 = 0.4;
+
+    pub fn note(&mut self, seconds: f64) {
+        let before = self.mean.unwrap_or(seconds);
+        self.mean = Some(before + Self::WEIGHT_OF_LATEST * (seconds - before));
+        self.latest = seconds;
+    }
+
+    /// Goes by the latest measurement alone.
+    fn forget(&mut self) {
+        self.mean = self.mean.map(|_| self.latest);
+    }
+
+    pub fn seconds(self) -> f64 {
+        self.mean.unwrap_or(0.0)
+    }
 }
 
 impl Costs {
     /// From the last update to the end: a validation, a checkpoint, the model twice (as the best, and with its scores),
     /// the scores and a sample. The card and the curve take a moment.
-    fn of_the_end(&self) -> f64 {
+    fn of_the_end(&self, budget: f64) -> f64 {
+        let token = self.scored_token.seconds();
         MARGIN
-            * (self.validation
-                + self.saving_run
-                + 2.0 * self.saving_model
-                + self.final_scores
-                + self.sample)
+            * (self.validation.seconds()
+                + self.saving_run.seconds()
+                + 2.0 * self.saving_model.seconds()
+                + (self.valid_tokens * token).min(SCORING_SHARE * budget)
+                + self.other_tokens * token
+                + self.sample.seconds())
             + 0.05
     }
 }
@@ -63,7 +110,7 @@ impl Pace {
         recipe: &Recipe,
         windows_per_epoch: usize,
         save_every_seconds: f64,
-        started: Instant,
+        clock: Clock,
         position: &Position,
     ) -> Pace {
         Pace {
@@ -72,16 +119,17 @@ impl Pace {
             follows_validation: recipe.schedule.follows_validation(),
             steps_per_epoch: windows_per_epoch.div_ceil(recipe.accumulate) as u64,
             save_every_seconds,
-            started,
+            last_saved: clock(),
+            clock,
             before_seconds: position.elapsed_seconds,
-            last_saved: started,
+            validation_seconds: 0.0,
             costs: Costs::default(),
         }
     }
 
     /// Wall clock of the run, pauses between its parts left out.
     pub fn elapsed_seconds(&self) -> f64 {
-        self.before_seconds + self.started.elapsed().as_secs_f64()
+        self.before_seconds + (self.clock)()
     }
 
     /// Updates of the whole run, where that is known.
@@ -96,7 +144,7 @@ impl Pace {
     /// The wall clock by which the last update of a budget must have ended.
     fn usable_seconds(&self, budget: f64) -> f64 {
         // At least a fifth is for learning, even where scoring would eat up the whole budget.
-        (budget - self.costs.of_the_end()).max(0.2 * budget)
+        (budget - self.costs.of_the_end(budget)).max(0.2 * budget)
     }
 
     /// The part of the run that is done, from 0 to 1.
@@ -129,7 +177,7 @@ impl Pace {
             (Length::Budget(budget), None) => {
                 // The first update is always made: a run without one would have nothing to show.
                 position.step > 0
-                    && self.elapsed_seconds() + 0.5 * self.costs.update
+                    && self.elapsed_seconds() + 0.5 * self.costs.update.seconds()
                         >= self.usable_seconds(budget)
             }
             (_, None) => true,
@@ -143,7 +191,7 @@ impl Pace {
             (_, Some(total)) => {
                 let spent = self.elapsed_seconds() - position.begun_seconds;
                 spent / position.step.max(1) as f64 * total.saturating_sub(position.step) as f64
-                    + self.costs.of_the_end()
+                    + self.costs.of_the_end(f64::INFINITY)
             }
             _ => 0.0,
         }
@@ -154,8 +202,15 @@ impl Pace {
         if let Some(every) = self.validate_every {
             return position.step.is_multiple_of(every);
         }
-        let has_a_budget = matches!(self.length, Length::Budget(_));
-        let crossed = crosses(before, position.fraction, VALIDATIONS);
+        let (has_a_budget, parts) = match (self.length, self.steps_total()) {
+            (Length::Budget(budget), _) => (true, budget / SECONDS_A_VALIDATION),
+            (_, total) => (false, total.unwrap_or(0) as f64 / STEPS_A_VALIDATION),
+        };
+        let crossed = crosses(before, position.fraction, parts.floor().clamp(2.0, VALIDATIONS));
+        let spent = self.elapsed_seconds() - position.begun_seconds;
+        if has_a_budget && self.validation_seconds > VALIDATION_SHARE * spent {
+            return false;
+        }
         match self.follows_validation {
             true => position.window == 0 || (has_a_budget && crossed),
             false => crossed,
@@ -169,14 +224,46 @@ impl Pace {
 
     /// Whether it is time for a checkpoint.
     pub fn saving_is_due(&self) -> bool {
-        let cost = self.costs.saving_run;
-        self.last_saved.elapsed().as_secs_f64() >= self.save_every_seconds.max(cost / SAVING_SHARE)
+        let cost = self.costs.saving_run.seconds();
+        (self.clock)() - self.last_saved >= self.save_every_seconds.max(cost / SAVING_SHARE)
     }
 
     /// Takes note of a checkpoint and of what it cost.
     pub fn saved(&mut self, seconds: f64) {
-        self.last_saved = Instant::now();
-        self.costs.saving_run = seconds;
+        self.last_saved = (self.clock)();
+        self.costs.saving_run.note(seconds);
+    }
+
+    /// Takes note of what a validation cost with everything that it saved.
+    pub fn validated(&mut self, seconds: f64) {
+        self.validation_seconds += seconds;
+    }
+
+    /// Whether a run whose budget seemed to be used up may go on, now that its last validation is made and what the end
+    /// takes has been measured once more: the machine may have been busier before.
+    pub fn may_go_on(&mut self) -> bool {
+        // What was measured a moment ago is what comes next.
+        let Costs { validation, saving_run, saving_model, scored_token, .. } = &mut self.costs;
+        [validation, saving_run, saving_model, scored_token].into_iter().for_each(Cost::forget);
+        match self.length {
+            Length::Budget(budget) => {
+                self.elapsed_seconds() + WORTH_GOING_ON * budget < self.usable_seconds(budget)
+            }
+            _ => false,
+        }
+    }
+
+    /// The part of the validation text that the time left can pay for when a token takes `token_seconds`.
+    pub fn affordable_part(&self, token_seconds: f64) -> f64 {
+        let Length::Budget(budget) = self.length else { return 1.0 };
+        // A run that is resumed after its end is resumed for its scores.
+        let least = if self.before_seconds > 0.8 * budget { SCORING_SHARE } else { LATE_SHARE };
+        let left = (1.0 + LATE_SHARE) * budget
+            - self.elapsed_seconds()
+            - self.costs.saving_model.seconds()
+            - self.costs.other_tokens * token_seconds;
+        let valid_seconds = self.costs.valid_tokens * token_seconds;
+        (left.max(least * budget) / valid_seconds.max(1e-9)).min(1.0)
     }
 }
 
@@ -187,18 +274,4 @@ fn crosses(before: f64, after: f64, parts: f64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn borders_are_crossed_once_each() {
-        for total in [1, 3, 19, 20, 21, 1000, 12_345] {
-            let fraction = |step: u64| step as f64 / total as f64;
-            let steps: Vec<u64> = (1..=total)
-                .filter(|&step| crosses(fraction(step - 1), fraction(step), 20.0))
-                .collect();
-            assert_eq!(steps.len() as u64, total.min(20), "{total} steps");
-            assert_eq!(*steps.last().unwrap(), total, "the last step is followed by a validation");
-        }
-    }
-}
+mod tests;

@@ -63,6 +63,14 @@ pub(crate) struct Position {
     pub smooth_loss_nats: Option<f64>,
 }
 
+/// Which texts a run is of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TextNames {
+    pub train_sha256: String,
+    pub valid_sha256: String,
+    pub train_text: String,
+}
+
 /// The best validation so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Best {
@@ -96,13 +104,13 @@ impl LossMean {
 
 impl Position {
     /// The position before the first step.
-    pub fn start(recipe: Recipe, corpus: &TokenizedCorpus) -> Position {
+    pub fn start(recipe: Recipe, texts: TextNames) -> Position {
         Position {
             format: FORMAT,
             recipe,
-            train_sha256: corpus.train.tokens.text_sha256().to_owned(),
-            valid_sha256: corpus.valid.tokens.text_sha256().to_owned(),
-            train_text: corpus.train.text.describe(),
+            train_sha256: texts.train_sha256,
+            valid_sha256: texts.valid_sha256,
+            train_text: texts.train_text,
             step: 0,
             epoch: 0,
             window: 0,

@@ -15,6 +15,7 @@ use crate::pace::Pace;
 use crate::position::Position;
 use crate::recipe::Recipe;
 use crate::record::Recorder;
+use crate::room::{expect_room, machine_memory_bytes};
 use crate::run::{Run, Update};
 use crate::settings::Settings;
 use crate::validation::Validation;
@@ -49,7 +50,8 @@ impl<'a> Run<'a> {
             None => Tokenizer::open_or_train(&cache, &recipe.tokenizer, &texts.train)?,
         };
         let config = model_config(&recipe, tokenizer.vocab_size());
-        config.check()?; // before a long text is tokenised for a model that cannot be
+        config.check()?;
+        expect_room(&config, machine_memory_bytes())?; // before a long text is tokenised for a model that cannot be
         let corpus = TokenizedCorpus::open(&texts, tokenizer, &cache, observer)?;
         let streams = Streams::new(corpus.train.tokens.clone(), recipe.batch, recipe.bptt)?;
         let validation = Validation::new(&corpus.valid, recipe.batch, recipe.bptt)?;
@@ -60,6 +62,9 @@ impl<'a> Run<'a> {
         let (model, parameters, carried, mut position) = match checkpoint {
             Some((saved, mut position)) => {
                 position.expect_texts(&settings.out, &corpus)?;
+                if let Some(message) = told_of_new_length(&position.recipe, &recipe) {
+                    observer.observe(&Event::Warned { message });
+                }
                 position.recipe = recipe.clone();
                 (saved.model, saved.parameters, saved.carried, position)
             }
@@ -71,7 +76,7 @@ impl<'a> Run<'a> {
                 model.start_from_counts(&mut parameters, &counts);
                 parameters.set_n_moments(optimizer.n_moments());
                 let carried = model.zero_state(recipe.batch);
-                (model, parameters, carried, Position::start(recipe.clone(), &corpus))
+                (model, parameters, carried, Position::start(recipe.clone(), corpus.names()))
             }
         };
         let fits = |(part, zero): (&Vec<f32>, &Vec<f32>)| part.len() == zero.len();
@@ -85,9 +90,10 @@ impl<'a> Run<'a> {
             &recipe,
             streams.windows_per_epoch(),
             settings.save_every_seconds,
-            started,
+            Box::new(move || started.elapsed().as_secs_f64()),
             &position,
         );
+        position.fraction = pace.fraction(&position); // of a new length it is another part
         let recorder = match resumed_step {
             Some(step) => Recorder::resume(&folder.training_path(), step)?,
             None => Recorder::create(&folder.training_path())?,
@@ -110,7 +116,6 @@ impl<'a> Run<'a> {
             folder,
             recorder,
             recipe,
-            position,
             pace,
             cache,
             corpus,
@@ -119,17 +124,21 @@ impl<'a> Run<'a> {
             batch: Batch::default(),
             validation,
             cpu,
+            one_thread: Cpu::new(1)?,
+            scores_on_one_thread: false,
             model,
             parameters,
             carried,
             optimizer,
             workspace: Workspace::new(),
             latest: Update::default(),
+            furthest: position.fraction,
+            position,
             saved_step: resumed_step,
             scored_part: 1.0,
             sample: None,
         };
-        run.measure_the_end()?;
+        run.expect_the_end();
         if resumed_step.is_none() {
             run.save_model(&ModelNotes::default())?;
             run.save()?;
@@ -169,6 +178,16 @@ fn open_folder(
         Err(NoTrainingState { .. }) => Ok((folder, None)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What a resumed run with another length does to the learning rate.
+fn told_of_new_length(stored: &Recipe, resumed: &Recipe) -> Option<String> {
+    (stored.length != resumed.length && resumed.schedule.follows_length()).then(|| {
+        format!(
+            "the run was to have {}, now {}: the schedule `{}` spreads over the new length, so the learning rate goes on elsewhere than it stopped",
+            stored.length, resumed.length, resumed.schedule
+        )
+    })
 }
 
 fn model_config(recipe: &Recipe, vocab_size: usize) -> LanguageModelConfig {

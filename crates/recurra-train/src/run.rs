@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::observer::{Event, Observer, Progress, StopReason};
 use crate::pace::Pace;
 use crate::position::Position;
-use crate::recipe::Recipe;
+use crate::recipe::{Length, Recipe};
 use crate::record::{Measurement, Recorder};
 use crate::report::Report;
 use crate::settings::Settings;
@@ -39,7 +39,9 @@ pub fn train(
 ) -> Result<Report, Error> {
     let mut run = Run::prepare(settings, observer)?; // text → tokens → batches, model
     let stop_reason = loop {
-        if let Some(reason) = run.reason_to_stop(stop) {
+        if let Some(reason) = run.reason_to_stop(stop)
+            && !(reason == StopReason::Finished && run.has_time_after_all()?)
+        {
             break reason;
         }
         run.update()?; // batches → model → loss → update
@@ -73,23 +75,37 @@ pub(crate) struct Run<'a> {
     pub validation: Validation,
     // Model, memory, arithmetic.
     pub cpu: Cpu,
+    /// For scoring, where that is faster.
+    pub one_thread: Cpu,
+    pub scores_on_one_thread: bool,
     pub model: LanguageModel,
     pub parameters: Parameters<f32>,
     pub carried: State<f32>,
     pub optimizer: Optimizer,
     pub workspace: Workspace<f32>,
     pub latest: Update,
+    /// The largest part of the run that was done: with a budget it falls where the end becomes more expensive.
+    pub furthest: f64,
     /// The step of the checkpoint on disk.
     pub saved_step: Option<u64>,
     /// The part of the validation text that the final score is of.
     pub scored_part: f64,
-    /// What the model wrote last.
-    pub sample: Option<String>,
+    /// What the model wrote last, and where the run stood then.
+    pub sample: Option<Sample>,
+}
+
+/// Something that the model wrote.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    pub step: u64,
+    pub fraction: f64,
+    pub text: String,
 }
 
 /// What the latest update did.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Update {
+    /// The furthest that the run was before.
     pub fraction_before: f64,
     pub learning_rate: f64,
     pub gradient_norm: f64,
@@ -110,6 +126,16 @@ impl Run<'_> {
         }
     }
 
+    /// Makes the last validation of a budget; less of the budget may then be used up than it seemed.
+    fn has_time_after_all(&mut self) -> Result<bool, Error> {
+        let is_validated = self.position.validated_step == Some(self.position.step);
+        if is_validated || !matches!(self.recipe.length, Length::Budget(_)) {
+            return Ok(false);
+        }
+        self.validate()?;
+        Ok(self.pace.may_go_on())
+    }
+
     /// Batches → model → loss → update: one step of truncated backpropagation through time.
     fn update(&mut self) -> Result<(), Error> {
         let started = Instant::now();
@@ -117,7 +143,7 @@ impl Run<'_> {
         let multiple =
             recipe.schedule.multiple(self.pace.schedule_progress(position), &position.plateau);
         let learning_rate = recipe.learning_rate * multiple;
-        let fraction_before = position.fraction;
+        let fraction_before = self.furthest;
         // An update never reaches over the end of the text.
         let n_windows = recipe.accumulate.min(streams.windows_per_epoch() - position.window);
 
@@ -155,7 +181,8 @@ impl Run<'_> {
         let seconds = started.elapsed().as_secs_f64();
         position.add_loss(loss_nats, n_tokens as u64, seconds);
         position.fraction = self.pace.fraction(position);
-        self.pace.costs.update = seconds;
+        self.furthest = self.furthest.max(position.fraction);
+        self.pace.costs.update.note(seconds);
         Ok(())
     }
 
@@ -208,7 +235,8 @@ impl Run<'_> {
             });
         let loss_nats =
             self.validation.loss_nats(&self.cpu, &self.model, &self.parameters, n_windows);
-        self.pace.costs.validation = started.elapsed().as_secs_f64();
+        self.pace.costs.validation.note(started.elapsed().as_secs_f64());
+        self.measure_scoring();
         if !loss_nats.is_finite() {
             return Err(self.diverged(loss_nats));
         }
@@ -225,12 +253,16 @@ impl Run<'_> {
             is_best,
         })?;
         self.recorder.draw_curve(&self.name())?;
-        self.show_sample();
+        if self.sample_is_due() {
+            self.show_sample();
+        }
         // A kill in between makes the resumed run save the same best model once more.
         if is_best {
             self.save_model(&self.notes())?;
         }
-        self.save()
+        self.save()?;
+        self.pace.validated(started.elapsed().as_secs_f64());
+        Ok(())
     }
 
     /// Saves everything that the run needs to go on.
@@ -261,7 +293,7 @@ impl Run<'_> {
             &self.parameters,
             notes,
         )?;
-        self.pace.costs.saving_model = started.elapsed().as_secs_f64();
+        self.pace.costs.saving_model.note(started.elapsed().as_secs_f64());
         Ok(())
     }
 

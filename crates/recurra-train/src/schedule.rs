@@ -122,6 +122,11 @@ impl Schedule {
         matches!(self.decay, Decay::Plateau { .. })
     }
 
+    /// Whether the rate depends on how long the run is.
+    pub fn follows_length(&self) -> bool {
+        self.warmup > 0.0 || !matches!(self.decay, Decay::Constant | Decay::Plateau { .. })
+    }
+
     /// Checks every number against its range.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ pub struct Settings {
     pub cache: Option<PathBuf>,
     /// Seconds between two checkpoints, about. The result does not depend on them.
     pub save_every_seconds: f64,
-    /// How many tokens the model writes after each validation, for people to see it learn; 0 for none.
+    /// How many tokens the model writes, some times in a run, for people to see it learn; 0 for none.
     pub sample_tokens: usize,
 }
 

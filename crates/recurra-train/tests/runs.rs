@@ -265,8 +265,19 @@ fn a_finished_run_may_be_made_longer_but_nothing_else() {
         message(&|recipe| recipe.hidden = Some(vec![16]))
             .contains("has hidden 16, 12, but hidden 16, 16")
     );
-    let longer = run(resume(&|recipe| recipe.length = Some(Length::Steps(30))));
+    let mut warnings = vec![];
+    let mut observer = |event: &Event| {
+        if let Event::Warned { message } = event {
+            warnings.push(message.clone());
+        }
+    };
+    let settings = resume(&|recipe| recipe.length = Some(Length::Steps(30)));
+    let longer = train(settings, &mut observer, &AtomicBool::new(false)).unwrap();
     assert_eq!(longer.steps, 30);
+    assert!(
+        matches!(&warnings[..], [told] if told.contains("24 steps, now 30 steps: the schedule `cosine")),
+        "{warnings:?}"
+    );
     // What is not asked for again is as it was.
     let settings =
         Settings { resume: true, recipe: RecipeOptions::default(), ..place.settings("a") };
@@ -317,6 +328,25 @@ fn divergence_stops_the_run_and_keeps_the_last_good_checkpoint() {
     assert_eq!(saved.progress["step"], kept_step);
     let is_finite = |id| saved.parameters.value(id).iter().all(|value| value.is_finite());
     assert!(saved.parameters.ids().all(is_finite));
+}
+
+#[test]
+fn the_model_writes_at_first_and_some_times_later_and_at_last() {
+    let place = Place::new();
+    let recipe = RecipeOptions {
+        length: Some(Length::Steps(200)),
+        validate_every: Some(10),
+        ..small_recipe()
+    };
+    let mut steps = vec![];
+    let mut observer = |event: &Event| {
+        if let Event::Sampled { step, .. } = event {
+            steps.push(*step);
+        }
+    };
+    let settings = Settings { recipe, sample_tokens: 3, ..place.settings("a") };
+    train(settings, &mut observer, &AtomicBool::new(false)).unwrap();
+    assert_eq!(steps, [10, 80, 150, 200]);
 }
 
 #[test]

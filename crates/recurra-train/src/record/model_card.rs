@@ -116,10 +116,13 @@ impl ModelCard<'_> {
         for (role, score) in &self.scores {
             let _ = writeln!(
                 card,
-                "| {role} | {:.4} | {:.2} | {:.2} | {:.4} |",
+                "| {role} | {:.4} | {:.2} | {} | {:.4} |",
                 score.loss_nats(),
                 score.perplexity(),
-                score.word_perplexity(),
+                match score.has_words() {
+                    true => format!("{:.2}", score.word_perplexity()),
+                    false => "–".to_owned(),
+                },
                 score.bits_per_byte()
             );
         }

@@ -1,0 +1,61 @@
+//! Whether a model finds room in the memory of the machine: told before hours of work, not by the system that kills it.
+
+use recurra_models::LanguageModelConfig;
+
+use crate::error::Error;
+
+/// Numbers that training keeps for each parameter: value, gradient, two of the optimizer.
+const NUMBERS_A_PARAMETER: u128 = 4;
+
+/// All memory of the machine, where the system tells.
+pub fn machine_memory_bytes() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// Asks whether training the model fits into memory of `present_bytes`; where that is not known, it does.
+///
+/// # Errors
+/// [`Error::NoRoom`] where it takes more.
+pub(crate) fn expect_room(
+    config: &LanguageModelConfig,
+    present_bytes: Option<u64>,
+) -> Result<(), Error> {
+    let parameters = config.n_parameters();
+    let needed = parameters.saturating_mul(NUMBERS_A_PARAMETER * size_of::<f32>() as u128);
+    match present_bytes {
+        Some(present_bytes) if needed > u128::from(present_bytes) => Err(Error::NoRoom {
+            parameters: u64::try_from(parameters).unwrap_or(u64::MAX),
+            needed_bytes: u64::try_from(needed).unwrap_or(u64::MAX),
+            present_bytes,
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use recurra_models::CellKind;
+
+    use super::*;
+
+    #[test]
+    fn four_numbers_of_four_bytes_a_parameter_must_fit() {
+        let config = LanguageModelConfig {
+            cell: CellKind::Lstm,
+            vocab_size: 100,
+            embed_size: 10,
+            hidden_sizes: vec![20],
+            tied: false,
+            dropout: 0.0,
+            forget_bias: 1.0,
+        };
+        let needed = config.n_parameters() as u64 * 16;
+        assert!(expect_room(&config, Some(needed)).is_ok() && expect_room(&config, None).is_ok());
+        let error = expect_room(&config, Some(needed - 1)).unwrap_err();
+        assert!(matches!(error, Error::NoRoom { needed_bytes, .. } if needed_bytes == needed));
+        assert!(error.hint().unwrap().contains("smaller"));
+    }
+}
