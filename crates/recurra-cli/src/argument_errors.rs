@@ -58,6 +58,10 @@ pub fn failure(error: &clap::Error, command: &str) -> Failure {
             let message = format!("missing {argument}");
             Failure::of_arguments(message, usage(error).unwrap_or(see_help))
         }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let hint = format!("begin with `{command} train`; {see_help}");
+            Failure::of_arguments("no command is given", hint)
+        }
         _ => {
             let text = error.to_string();
             let first_line = text.lines().next().unwrap_or_default();

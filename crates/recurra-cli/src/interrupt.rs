@@ -9,13 +9,12 @@ use signal_hook::flag;
 /// What shells expect of a program that Ctrl-C ended.
 const ENDED_BY_CTRL_C: i32 = 130;
 
-/// A flag that Ctrl-C, SIGTERM and SIGQUIT set; once it is set, the next of them ends the program at once.
-pub fn flag() -> std::io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
+/// From here on Ctrl-C, SIGTERM and SIGQUIT set the flag; once it is set, the next of them ends the program at once.
+pub fn set(stop: &Arc<AtomicBool>) -> std::io::Result<()> {
     for &signal in TERM_SIGNALS {
         // The order matters: the shutdown looks at the flag before this signal sets it.
-        flag::register_conditional_shutdown(signal, ENDED_BY_CTRL_C, Arc::clone(&stop))?;
-        flag::register(signal, Arc::clone(&stop))?;
+        flag::register_conditional_shutdown(signal, ENDED_BY_CTRL_C, Arc::clone(stop))?;
+        flag::register(signal, Arc::clone(stop))?;
     }
-    Ok(stop)
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Memory: what the machine has, what was used, and whether a model finds room in it.
 
 use recurra::models::LanguageModelConfig;
+pub use recurra::train::machine_memory_bytes as memory_bytes;
 
 use crate::failure::Failure;
 use crate::quantity;
@@ -15,14 +16,6 @@ pub const IN_USE: u128 = 2;
 pub fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
-/// All memory of the machine, where the system tells.
-pub fn memory_bytes() -> Option<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

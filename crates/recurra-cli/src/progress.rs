@@ -16,9 +16,6 @@ const BAR_LENGTH: u64 = 1000;
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Shortest time between two samples; a short run would show little else.
-const SAMPLE_PAUSE: Duration = Duration::from_secs(8);
-
 /// Characters of a sample to show.
 const SAMPLE_CHARS: usize = 240;
 
@@ -28,10 +25,6 @@ pub struct Printer {
     bar: Option<ProgressBar>,
     next_line: Instant,
     pause: Duration,
-    next_sample: Instant,
-    /// A sample that came too soon after another; it is shown if it was the last.
-    waiting_sample: Option<String>,
-    stopped: bool,
 }
 
 impl Printer {
@@ -46,16 +39,7 @@ impl Printer {
                 .expect("the template is well formed");
             bar.with_style(style.progress_chars("━╸─"))
         });
-        let now = Instant::now();
-        let waiting_sample = None;
-        Printer {
-            bar,
-            next_line: now,
-            pause: FIRST_PAUSE,
-            next_sample: now,
-            waiting_sample,
-            stopped: false,
-        }
+        Printer { bar, next_line: Instant::now(), pause: FIRST_PAUSE }
     }
 
     /// Takes the bar away, so that what is printed next has the terminal to itself.
@@ -73,30 +57,27 @@ impl Printer {
         }
     }
 
-    fn sample(&mut self, sample: String) {
-        let now = Instant::now();
-        if self.stopped || now >= self.next_sample {
-            self.say(&sample);
-            self.next_sample = now + SAMPLE_PAUSE;
-            self.waiting_sample = None;
-        } else {
-            self.waiting_sample = Some(sample);
-        }
+    fn progress(&mut self, progress: &Progress) {
+        self.show(progress.fraction, || position(progress));
     }
 
-    fn progress(&mut self, progress: &Progress) {
+    fn scoring(&mut self, role: &str, done: u64, total: u64) {
+        self.show(done as f64 / total.max(1) as f64, || {
+            format!("scoring the {role} text: {} of {} tokens", grouped(done), grouped(total))
+        });
+    }
+
+    /// On the bar, or as a line now and then.
+    fn show(&mut self, fraction: f64, message: impl FnOnce() -> String) {
+        let fraction = fraction.clamp(0.0, 1.0);
         if let Some(bar) = &self.bar {
-            bar.set_position((progress.fraction.clamp(0.0, 1.0) * BAR_LENGTH as f64) as u64);
-            bar.set_message(position(progress));
+            bar.set_position((fraction * BAR_LENGTH as f64) as u64);
+            bar.set_message(message());
             return;
         }
         let now = Instant::now();
         if now >= self.next_line {
-            tell_line!(
-                "{:>3.0} %  {}",
-                progress.fraction.clamp(0.0, 1.0) * 100.0,
-                position(progress)
-            );
+            tell_line!("{:>3.0} %  {}", fraction * 100.0, message());
             self.next_line = now + self.pause;
             self.pause = (self.pause * 5 / 4).min(LONGEST_PAUSE);
         }
@@ -107,13 +88,9 @@ impl Observer for Printer {
     fn observe(&mut self, event: &Event<'_>) {
         match event {
             Event::Progress(progress) => self.progress(progress),
-            Event::Sampled { step, text } => self.sample(sample(*step, text)),
+            Event::Scoring { role, done, total } => self.scoring(role, *done, *total),
             Event::Stopped { .. } => {
-                self.finish();
-                self.stopped = true;
-                if let Some(sample) = self.waiting_sample.take() {
-                    self.say(&sample);
-                }
+                self.next_line = Instant::now() + FIRST_PAUSE;
                 told(event).into_iter().for_each(|line| self.say(&line));
             }
             _ => told(event).into_iter().for_each(|line| self.say(&line)),
@@ -166,10 +143,11 @@ fn told(event: &Event<'_>) -> Vec<String> {
             resumed.into_iter().chain([begun]).collect()
         }
         Event::Validated { step, loss_nats, bits_per_byte, is_best } => vec![format!(
-            "step {}: validation loss {loss_nats:.4}, {bits_per_byte:.3} bits/byte{}",
+            "step {}: validation {loss_nats:.4}, {bits_per_byte:.3} bits/byte{}",
             grouped(*step),
-            if *is_best { ", the best so far" } else { "" }
+            if *is_best { "" } else { " (not the best)" }
         )],
+        Event::Sampled { step, text } => vec![sample(*step, text)],
         Event::Warned { message } => vec![format!("warning: {message}")],
         Event::Stopped { step, reason } => match reason {
             StopReason::Interrupted { out } => vec![

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use clap::Args;
@@ -48,8 +49,9 @@ impl Eval {
     pub fn run(self) -> Result<(), Failure> {
         let model = Model::open_on(self.machine.cpu()?, &self.model)?;
         let other = self.against.as_deref().map(read_score).transpose()?;
-        let text = Text::open(&self.paths, &self.text.options())?;
-        let stop = interrupt::flag()?;
+        let stop = Arc::default();
+        let text = Text::open(&self.paths, &self.text.options())?.stopped_by(&stop);
+        interrupt::set(&stop)?;
         let bar = match std::io::stderr().is_terminal() {
             true => ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5)),
             false => ProgressBar::hidden(),
@@ -76,27 +78,24 @@ impl Eval {
 }
 
 fn for_people(score: &LanguageScore, text: &str) -> String {
+    let by_word = match score.has_words() {
+        true => format!(", {} by word", perplexity(score.word_perplexity())),
+        false => String::new(),
+    };
     let rows = [
         (
             "text",
             format!("{text}, {} tokens, {} bytes", grouped(score.tokens), grouped(score.bytes)),
         ),
         ("loss", format!("{:.4} nats a token", score.loss_nats())),
-        (
-            "perplexity",
-            format!(
-                "{} by token, {} by word",
-                perplexity(score.perplexity()),
-                perplexity(score.word_perplexity())
-            ),
-        ),
+        ("perplexity", format!("{} by token{by_word}", perplexity(score.perplexity()))),
         ("bits per byte", format!("{:.4}", score.bits_per_byte())),
         ("signature", score.signature.to_string()),
     ];
     rows.iter().map(|(name, value)| format!("{name:<13} {value}\n")).collect()
 }
 
-/// Two digits after the point, or where there are no words in the script, a power of ten.
+/// Two digits after the point, or past a million, a power of ten.
 fn perplexity(value: f64) -> String {
     if value < 1e6 { format!("{value:.2}") } else { format!("{value:.2e}") }
 }
@@ -136,9 +135,10 @@ fn compare(ours: &LanguageScore, theirs: &LanguageScore) -> Result<(), Failure> 
         }
     }
     if refused.len() == quantities.len() {
-        let last = refused.pop().expect("there are three");
-        let hint = last.hint();
-        return Err(Failure::from(last).with_hint(hint));
+        // The first depends on the least: what stands in its way stands in the way of all.
+        let first = refused.swap_remove(0);
+        let hint = first.hint();
+        return Err(Failure::from(first).with_hint(hint));
     }
     for incomparable in refused {
         tell_line!("not compared: {incomparable}");

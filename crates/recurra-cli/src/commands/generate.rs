@@ -3,7 +3,8 @@
 use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use recurra::Model;
@@ -18,6 +19,7 @@ use crate::{interrupt, output};
 
 /// Let a model write, and save or restore what it remembers
 #[derive(Args, Debug)]
+#[command(allow_negative_numbers = true)] // so that `--temperature -1` is told what it may be
 pub struct Generate {
     /// Folder of the model
     #[arg(value_name = "DIR")]
@@ -84,7 +86,8 @@ impl Generate {
             tell_line!("warning: {warning}");
         }
 
-        let stop = interrupt::flag()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        interrupt::set(&stop)?;
         let mut text = String::new();
         let mut output = Output { closed: false, result: Ok(()), silent: self.json };
         output.write(prompt);

@@ -1,8 +1,11 @@
 //! `recurra train`: from a text to a model folder.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
+use recurra::checkpoint::ModelFolder;
 use recurra::data::{Text, storybook};
 use recurra::train::{self, Corpus, RecipeOptions, Report, Settings};
 
@@ -28,7 +31,7 @@ pub struct Train {
     /// Go on with the run in --out
     #[arg(long)]
     resume: bool,
-    /// Text to validate on [default: the last tenth of the training text]
+    /// Text to validate on [default: the last tenth of the training text, 5 MB at most]
     #[arg(long, value_name = "PATH")]
     valid: Option<PathBuf>,
     /// Text to score the finished model on
@@ -69,9 +72,10 @@ impl Train {
     pub fn run(self) -> Result<(), Failure> {
         let recipe = self.check()?;
         let json = self.json;
-        let settings = self.settings(recipe)?;
+        let stop = Arc::default();
+        let settings = self.settings(recipe, &stop)?;
         let out = settings.out.clone();
-        let stop = interrupt::flag()?;
+        interrupt::set(&stop)?; // not before: nothing is to be saved while standard input is read
         let mut printer = Printer::new();
         let trained = train::train(settings, &mut printer, &stop);
         printer.finish();
@@ -88,10 +92,11 @@ impl Train {
     }
 
     /// What the library is asked for.
-    fn settings(self, recipe: RecipeOptions) -> Result<Settings, Failure> {
+    fn settings(self, recipe: RecipeOptions, stop: &Arc<AtomicBool>) -> Result<Settings, Failure> {
         let out = self.out.unwrap_or_else(|| default_out(&self.paths, self.stories, self.resume));
         let options = self.text.options();
-        let open = |paths: &[PathBuf]| Text::open(paths, &options);
+        let open =
+            |paths: &[PathBuf]| Text::open(paths, &options).map(|text| text.stopped_by(stop));
         let corpus = match self.paths.as_slice() {
             [] => Corpus::storybook(
                 self.stories.map_or(storybook::Language::English, Language::of_storybook),
@@ -118,7 +123,7 @@ impl Language {
     }
 }
 
-/// `runs/` and a name from the text: a new folder, or to resume, the last one of that name.
+/// `runs/` and a name from the text: a new folder, or one whose run never began; to resume, the last one of that name.
 fn default_out(paths: &[PathBuf], stories: Option<Language>, resume: bool) -> PathBuf {
     let name = match (paths.first(), stories) {
         (None, Some(Language::Chinese)) => "storybook-chinese".to_owned(),
@@ -131,7 +136,8 @@ fn default_out(paths: &[PathBuf], stories: Option<Language>, resume: bool) -> Pa
         1 => runs.join(&name),
         _ => runs.join(format!("{name}-{number}")),
     };
-    let free = (1..).find(|&number| !numbered(number).exists()).unwrap_or(1);
+    let is_free = |folder: PathBuf| !folder.exists() || ModelFolder::holds_no_run(&folder);
+    let free = (1..).find(|&number| is_free(numbered(number))).unwrap_or(1);
     numbered(if resume { free.saturating_sub(1).max(1) } else { free })
 }
 

@@ -104,3 +104,9 @@ fn a_recipe_file_is_checked_like_flags_and_counts_as_data() {
     let report = place.run(&line).succeeds().tells("gru");
     assert_eq!(report.json()["steps"], 4);
 }
+
+#[test]
+fn a_command_that_is_not_given_and_a_number_that_looks_like_an_option() {
+    check("", "no command is given", "begin with `recurra train`");
+    check("generate a --temperature -1", "`--temperature` cannot be `-1`", "");
+}

@@ -303,3 +303,14 @@ fn resuming_with_other_settings_is_refused_and_changes_nothing() {
     place.run(&line).fails(1, "hidden 12, but hidden 16", "another folder");
     assert_eq!(contents(&place.path("run")), before);
 }
+
+#[test]
+fn a_run_that_failed_on_its_text_leaves_its_name_free() {
+    let place = Workplace::new();
+    place.write("text.txt", "short");
+    let line = format!("train text.txt {TINY} --steps 4");
+    place.run(&line).fails(1, "the text has", "give more text");
+    place.write("text.txt", "a longer line of text\n".repeat(100));
+    place.run(&line).succeeds().tells("`runs/text`: 4 steps");
+    place.run(&line).succeeds().tells("`runs/text-2`: 4 steps");
+}
