@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use recurra::data::TokenizerSpec;
+pub use recurra::data::nearest;
 
 /// Why the value of a flag was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,31 +189,6 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
-/// The candidate with the fewest edits from `word`, if they are few.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase();
-    let (distance, candidate) = candidates
-        .into_iter()
-        .map(|candidate| (edit_distance(&word, candidate), candidate))
-        .min()?;
-    (distance <= 1 + candidate.chars().count() / 3).then_some(candidate)
-}
-
-/// Insertions, deletions and replacements between two words (Levenshtein, 1966).
-fn edit_distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (idx, letter) in from.chars().take(64).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], idx + 1);
-        for (j, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,13 +259,5 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
-    }
-
-    #[test]
-    fn near_names_are_found_and_far_ones_are_not() {
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
-        assert_eq!(nearest("ptb650", ["char-512", "ptb-650"]), Some("ptb-650"));
-        assert_eq!(nearest("LSTM", ["lstm", "gru"]), Some("lstm"));
-        assert_eq!(nearest("transformer", ["lstm", "gru"]), None);
     }
 }

@@ -32,5 +32,6 @@ mod tokens;
 pub use batches::{Batch, Streams};
 pub use error::{Error, Result};
 pub use mapped_file::MappedFile;
+pub use spelling::nearest;
 pub use text::{Text, TextOptions, TextStats};
 pub use tokens::{Decoder, DecoderState, TokenFile, Tokenizer, TokenizerSpec, cache_dir};

@@ -1,14 +1,21 @@
 //! The known name that is most like one that is not known.
 
-/// The candidate nearest to `wanted`, unless none is near enough to be what was meant.
-pub(crate) fn nearest(
+/// The candidate nearest to `wanted`, unless none is near enough to be what was meant; large letters count as small ones.
+///
+/// ```
+/// assert_eq!(recurra_data::nearest("LTSM", ["lstm", "gru"]), Some("lstm"));
+/// assert_eq!(recurra_data::nearest("transformer", ["lstm", "gru"]), None);
+/// ```
+pub fn nearest<S: AsRef<str> + Ord>(
     wanted: &str,
-    candidates: impl IntoIterator<Item = String>,
-) -> Option<String> {
+    candidates: impl IntoIterator<Item = S>,
+) -> Option<S> {
+    // Names are short; more letters than these are not looked at.
+    let wanted: String = wanted.to_lowercase().chars().take(64).collect();
     let limit = (wanted.chars().count() / 3).max(1) + usize::from(wanted.chars().count() > 3);
     candidates
         .into_iter()
-        .map(|name| (distance(wanted, &name), name))
+        .map(|name| (distance(&wanted, &name.as_ref().to_lowercase()), name))
         .filter(|&(distance, _)| distance <= limit)
         .min()
         .map(|(_, name)| name)
@@ -42,8 +49,8 @@ mod tests {
 
     #[track_caller]
     fn check(wanted: &str, expected: Option<&str>) {
-        let names = ["byte", "char", "word", "bpe:8000"].map(String::from);
-        assert_eq!(nearest(wanted, names).as_deref(), expected, "{wanted}");
+        let names = ["byte", "char", "word", "bpe:8000", "adamw", "ptb-650"];
+        assert_eq!(nearest(wanted, names), expected, "{wanted}");
     }
 
     #[test]
@@ -53,6 +60,9 @@ mod tests {
         check("words", Some("word"));
         check("bpe800", Some("bpe:8000"));
         check("sentencepiece", None);
+        check("adam", Some("adamw"));
+        check("PTB650", Some("ptb-650"));
+        check("rmsprop", None);
         check("", None);
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::spelling::nearest;
+use recurra_data::nearest;
 
 /// Why a run did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -153,7 +153,7 @@ impl Error {
 /// The error for a misspelt name, with the nearest good one.
 pub(crate) fn unknown_name(what: &'static str, name: &str, known: &[&str]) -> Error {
     let all = known.join(", ");
-    let hint = match nearest(name, known) {
+    let hint = match nearest(name, known.iter().copied()) {
         Some(nearest) => format!("did you mean `{nearest}`? known: {all}"),
         None => format!("known: {all}"),
     };

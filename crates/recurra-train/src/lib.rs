@@ -52,7 +52,6 @@ mod report;
 mod room;
 mod schedule;
 mod settings;
-mod spelling;
 mod validation;
 
 pub use choose::{ASSUMED_FLOPS, Choice, CorpusFacts, choose};
