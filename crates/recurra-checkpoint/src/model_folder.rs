@@ -68,13 +68,15 @@ impl ModelFolder {
         Ok(folder)
     }
 
-    /// Whether a run was to begin in this folder and left nothing: it failed on its text, say, before its first step.
+    /// Whether a run was to begin in this folder and left nothing, having failed on its text, say, before its first step;
+    /// and nobody is beginning one now.
     pub fn holds_no_run(path: impl AsRef<Path>) -> bool {
         let path = path.as_ref();
         let names = [MODEL, CONFIG, TOKENIZER, CARD].map(|name| path.join(name));
         let checkpoints = [LAST, PREVIOUS].map(|name| path.join(TRAINING).join(name));
         path.join(TRAINING).join(LOCK).exists()
             && !names.iter().chain(&checkpoints).any(|file| file.exists())
+            && Self::hold(path.to_owned()).is_ok()
     }
 
     /// Holds the lock of a folder that holds a run.

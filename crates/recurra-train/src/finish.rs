@@ -96,7 +96,11 @@ impl Run<'_> {
         let best = self.folder.load_model()?;
         let cpu = if self.scores_on_one_thread { &self.one_thread } else { &self.cpu };
         let model = ModelRef::of(cpu, &best)?;
-        let mut texts = vec![("validation", self.scored_valid()?)];
+        let valid = match self.scored_valid() {
+            Err(Error::Data(recurra_data::Error::Stopped { .. })) => return Ok(vec![]),
+            valid => valid?,
+        };
+        let mut texts = vec![("validation", valid)];
         texts.extend(self.corpus.test.as_ref().map(|test| ("test", test.tokens.clone())));
         let mut scores = Vec::new();
         for (role, tokens) in texts {

@@ -143,6 +143,18 @@ fn a_run_that_stopped_before_its_first_checkpoint_is_made_again() {
 }
 
 #[test]
+fn a_folder_whose_run_never_began_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(!ModelFolder::holds_no_run(folder.path()), "nobody ever began one there");
+    let held = ModelFolder::create(folder.path()).unwrap();
+    assert!(!ModelFolder::holds_no_run(folder.path()), "it is being begun");
+    drop(held);
+    assert!(ModelFolder::holds_no_run(folder.path()));
+    std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+    assert!(!ModelFolder::holds_no_run(folder.path()), "something is there");
+}
+
+#[test]
 fn files_of_somebody_else_are_not_overwritten() {
     for name in ["README.md", "config.json", "tokenizer.json", "training"] {
         let folder = tempfile::tempdir().unwrap();
