@@ -1,19 +1,27 @@
 //! A team of threads that shares one piece of work at a time.
 //!
 //! A recurrent layer meets at a barrier after every time step, so handing out work and meeting must cost well under a
-//! microsecond; on a busy machine nobody may burn a core that another process needs. So waiting is in three stages: spin
-//! for about a microsecond, then yield to whoever wants the core, and between pieces of work sleep.
+//! microsecond; on a busy machine nobody may burn a core that another process needs. So waiting is in three stages: spin,
+//! then yield to whoever wants the core, and between pieces of work sleep. Where another process holds a core, a member may
+//! come late to every barrier by a whole slice of the scheduler's time, thousands of steps: then the calling thread
+//! [retreats](Retreat) and works alone for a while. No result depends on the number of members.
 
 use std::any::Any;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-/// Turns of the spin loop before a waiting thread yields its core: about two microseconds.
+/// Turns of the spin loop before a thread that waits for work yields its core: some microseconds.
 const SPINS: usize = 200;
+/// The same for a member that waits for another in the middle of work, some 100 µs: who yields his core to a process that is
+/// always ready gets it back milliseconds later.
+const SPINS_AT_WORK: usize = 2000;
+/// Turns from which waiting is worth measuring.
+const MEASURED: usize = 50;
 /// Yields before a waiting thread between two pieces of work goes to sleep.
 const YIELDS: usize = 50;
 
@@ -23,7 +31,7 @@ pub struct Pool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     /// One piece of work at a time.
-    turn: Mutex<()>,
+    turn: Mutex<Retreat>,
 }
 
 /// What the members of the team share.
@@ -40,6 +48,8 @@ struct Shared {
     arrived: AtomicUsize,
     opened: AtomicUsize,
     panicked: AtomicBool,
+    /// Nanoseconds that members waited for each other during the current piece of work.
+    waited: AtomicU64,
 }
 
 #[derive(Default)]
@@ -55,6 +65,45 @@ impl std::fmt::Debug for Job {
     }
 }
 
+/// Whether the team is worth its waiting.
+#[derive(Debug, Default)]
+struct Retreat {
+    /// Since the last decision: how long the team worked, and how long each member waited for others meanwhile, on average
+    /// over all but one.
+    worked: Duration,
+    waited: Duration,
+    /// The caller works alone until then.
+    until: Option<Instant>,
+    /// How long the last retreat was: while nothing gets better, each is twice as long as the one before.
+    lasted: Duration,
+}
+
+impl Retreat {
+    /// Work of the team between two decisions.
+    const WINDOW: Duration = Duration::from_millis(20);
+    const SHORTEST: Duration = Duration::from_millis(200);
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    fn lasts(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    fn observe(&mut self, now: Instant, worked: Duration, waited: Duration) {
+        self.worked += worked;
+        self.waited += waited;
+        if self.worked < Self::WINDOW {
+            return;
+        }
+        if self.waited > self.worked.mul_f64(0.6) {
+            self.lasted = (2 * self.lasted).clamp(Self::SHORTEST, Self::LONGEST);
+            self.until = Some(now + self.lasted);
+        } else {
+            self.lasted = Duration::ZERO;
+        }
+        (self.worked, self.waited) = (Duration::ZERO, Duration::ZERO);
+    }
+}
+
 /// A borrowed closure whose lifetime `Pool::run` guards.
 #[derive(Clone, Copy)]
 struct Work(*const (dyn Fn(&Worker<'_>) + Sync));
@@ -67,6 +116,8 @@ unsafe impl Send for Work {}
 pub struct Worker<'a> {
     /// Which member this is: 0 is the calling thread.
     pub index: usize,
+    /// How many work on this piece.
+    count: usize,
     shared: &'a Shared,
 }
 
@@ -83,6 +134,7 @@ impl Pool {
             arrived: AtomicUsize::new(0),
             opened: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
+            waited: AtomicU64::new(0),
         });
         let threads = (1..count)
             .map(|index| {
@@ -93,7 +145,7 @@ impl Pool {
                     .expect("the operating system refused a thread")
             })
             .collect();
-        Self { shared, threads, turn: Mutex::new(()) }
+        Self { shared, threads, turn: Mutex::new(Retreat::default()) }
     }
 
     /// How many members the team has.
@@ -101,19 +153,20 @@ impl Pool {
         self.shared.count
     }
 
-    /// Runs `work` once on every member and returns when all have finished.
+    /// Runs `work` once on every member and returns when all have finished; in a [retreat](Retreat) on the caller alone.
     ///
     /// Members may meet inside with [`Worker::barrier`]. `work` must not call `run` on the same pool.
     ///
     /// # Panics
     /// When a member panicked, with its panic.
     pub fn run(&self, work: impl Fn(&Worker<'_>) + Sync) {
-        let _turn = locked(&self.turn);
+        let mut retreat = locked(&self.turn);
         let shared = &*self.shared;
-        let caller = Worker { index: 0, shared };
-        if shared.count == 1 {
-            return work(&caller);
+        let started = Instant::now();
+        if shared.count == 1 || retreat.lasts(started) {
+            return work(&Worker { index: 0, count: 1, shared });
         }
+        let caller = Worker { index: 0, count: shared.count, shared };
         let borrowed: &(dyn Fn(&Worker<'_>) + Sync) = &work;
         // SAFETY: only the lifetime changes; `wait_for_members` below returns after the last use of the pointer, and it
         // runs even when `work` panics on this thread.
@@ -136,6 +189,9 @@ impl Pool {
             shared.panicked.store(true, Ordering::Release);
         }
         shared.wait_for_members();
+        let now = Instant::now();
+        let waited = Duration::from_nanos(shared.waited.swap(0, Ordering::Relaxed));
+        retreat.observe(now, now - started, waited / (shared.count as u32 - 1));
         if shared.panicked.swap(false, Ordering::AcqRel) {
             shared.arrived.store(0, Ordering::Relaxed);
             let theirs = locked(&shared.job).panic.take();
@@ -185,7 +241,7 @@ impl Shared {
         let mut seen = 0;
         loop {
             let Some(work) = self.next_work(&mut seen) else { return };
-            let worker = Worker { index, shared: self };
+            let worker = Worker { index, count: self.count, shared: self };
             // SAFETY: `Pool::run` keeps the closure alive until `unfinished` reaches zero, below.
             let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { (*work.0)(&worker) }));
             if let Err(panic) = outcome {
@@ -201,7 +257,7 @@ impl Shared {
             if self.generation.load(Ordering::Acquire) != *seen {
                 break;
             }
-            pause(turn);
+            pause(turn, SPINS);
         }
         let mut job = locked(&self.job);
         while self.generation.load(Ordering::Acquire) == *seen {
@@ -212,18 +268,29 @@ impl Shared {
     }
 
     fn wait_for_members(&self) {
-        let mut turn = 0;
-        while self.unfinished.load(Ordering::Acquire) != 0 {
-            pause(turn);
+        self.wait_while(|| self.unfinished.load(Ordering::Acquire) != 0);
+    }
+
+    /// Waits in the middle of work, and counts the time.
+    fn wait_while(&self, not_yet: impl Fn() -> bool) {
+        let (mut turn, mut since) = (0, None);
+        while not_yet() {
+            if turn == MEASURED {
+                since = Some(Instant::now());
+            }
+            pause(turn, SPINS_AT_WORK);
             turn += 1;
+        }
+        if let Some(since) = since {
+            self.waited.fetch_add(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }
     }
 }
 
 impl Worker<'_> {
-    /// How many members the team has.
+    /// How many members work on this piece: all of the team, or the caller alone.
     pub fn count(&self) -> usize {
-        self.shared.count
+        self.count
     }
 
     /// This member's contiguous share of `n` equal pieces.
@@ -237,7 +304,7 @@ impl Worker<'_> {
     /// When another member panicked, so that nobody waits for it for ever.
     pub fn barrier(&self) {
         let shared = self.shared;
-        if shared.count == 1 {
+        if self.count == 1 {
             return;
         }
         let opened = shared.opened.load(Ordering::Acquire);
@@ -246,20 +313,18 @@ impl Worker<'_> {
             shared.opened.store(opened.wrapping_add(1), Ordering::Release);
             return;
         }
-        let mut turn = 0;
-        while shared.opened.load(Ordering::Acquire) == opened {
+        shared.wait_while(|| {
             assert!(
                 !shared.panicked.load(Ordering::Acquire),
                 "another member of the team panicked"
             );
-            pause(turn);
-            turn += 1;
-        }
+            shared.opened.load(Ordering::Acquire) == opened
+        });
     }
 }
 
-fn pause(turn: usize) {
-    if turn < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+fn pause(turn: usize, spins: usize) {
+    if turn < spins { std::hint::spin_loop() } else { std::thread::yield_now() }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -345,13 +410,38 @@ mod tests {
                         };
                         worker.barrier();
                         // SAFETY: nobody writes between the two barriers.
-                        let seen = unsafe { shared.slice(0..threads) };
+                        let seen = unsafe { shared.slice(0..worker.count()) };
                         assert!(seen.iter().all(|&value| value == round * 10 + step));
                         worker.barrier();
                     }
                 });
             }
         }
+    }
+
+    #[test]
+    fn a_team_that_mostly_waits_is_left_for_a_while_and_tried_again() {
+        let millis = Duration::from_millis;
+        let start = Instant::now();
+        let mut retreat = Retreat::default();
+        // A window of good work, then one of waiting.
+        retreat.observe(start, millis(20), millis(5));
+        assert!(!retreat.lasts(start));
+        retreat.observe(start, millis(10), millis(9));
+        assert!(!retreat.lasts(start), "too short to tell");
+        retreat.observe(start, millis(10), millis(9));
+        assert!(retreat.lasts(start + millis(199)) && !retreat.lasts(start + millis(200)));
+        // Nothing is better: twice as long each time, up to a limit.
+        for expected in [400, 800, 1600, 3200, 5000, 5000] {
+            retreat.observe(start, millis(500), millis(490));
+            assert!(retreat.lasts(start + millis(expected - 1)), "{expected}");
+            assert!(!retreat.lasts(start + millis(expected)), "{expected}");
+        }
+        // Once it is, the next retreat is short again.
+        let later = start + millis(6000);
+        retreat.observe(later, millis(20), millis(1));
+        retreat.observe(later, millis(20), millis(19));
+        assert!(retreat.lasts(later + millis(199)) && !retreat.lasts(later + millis(200)));
     }
 
     #[test]
