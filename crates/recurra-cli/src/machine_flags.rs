@@ -1,7 +1,7 @@
 //! The flags that say what computes; no result depends on the number of threads.
 
 use clap::{Args, ValueEnum};
-use recurra::kernels::{Cpu, Isa, IsaError};
+use recurra::kernels::{self, Cpu, Isa, IsaError};
 
 use crate::failure::Failure;
 use crate::values;
@@ -42,22 +42,23 @@ impl MachineFlags {
         self.threads.unwrap_or_else(n_cores)
     }
 
-    /// What computes.
-    pub fn cpu(&self) -> Result<Cpu, Failure> {
-        self.check()?;
-        Cpu::new(self.threads()).map_err(isa_failure)
+    /// The precision that was asked for.
+    pub fn precision(&self) -> Option<kernels::Precision> {
+        match self.precision {
+            Precision::Auto => None,
+            Precision::F32 => Some(kernels::Precision::F32),
+            Precision::Bf16 => Some(kernels::Precision::Bf16),
+        }
     }
 
-    /// Refuses what this version, or this machine, cannot compute with.
+    /// What computes.
+    pub fn cpu(&self) -> Result<Cpu, Failure> {
+        Cpu::with_precision(self.precision(), self.threads()).map_err(isa_failure)
+    }
+
+    /// Refuses what this machine cannot compute with.
     pub fn check(&self) -> Result<(), Failure> {
-        Isa::chosen().map_err(isa_failure)?;
-        match self.precision {
-            Precision::Auto | Precision::F32 => Ok(()),
-            Precision::Bf16 => Err(Failure::of_arguments(
-                "`--precision bf16`: this version computes in f32 only",
-                "give `--precision f32`, or leave it out",
-            )),
-        }
+        Isa::chosen(self.precision()).map(drop).map_err(isa_failure)
     }
 }
 
@@ -68,8 +69,9 @@ pub fn n_cores() -> usize {
 
 /// `RECURRA_ISA` is set by whoever runs the program, so it counts as an argument.
 pub fn isa_failure(error: IsaError) -> Failure {
-    Failure::of_arguments(
-        error.to_string(),
-        "unset RECURRA_ISA, or set it to an instruction set that `recurra doctor` lists",
-    )
+    let hint = match error {
+        IsaError::NoPrecision { .. } => "leave `--precision` out: the fastest that is here is used",
+        _ => "unset RECURRA_ISA, or set it to an instruction set that `recurra doctor` lists",
+    };
+    Failure::of_arguments(error.to_string(), hint)
 }

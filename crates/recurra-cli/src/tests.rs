@@ -1,6 +1,7 @@
 //! Arguments: what is read, what is refused, and what is advised.
 
 use super::*;
+use recurra::kernels::{Isa, Precision};
 
 fn parse(line: &str) -> Result<Program, Failure> {
     let words = std::iter::once("recurra").chain(line.split_whitespace());
@@ -157,7 +158,9 @@ fn flags_are_checked_together() {
         "leave `--forget-bias` out",
     );
     refused_together("train --momentum 0.9", "`--optimizer sgd`", "add `--optimizer sgd`");
-    refused_together("train --precision bf16", "f32 only", "`--precision f32`");
+    if Isa::best(Some(Precision::Bf16)).is_none() {
+        refused_together("train --precision bf16", "`bf16` needs `amx`", "leave `--precision` out");
+    }
     refused_together(
         "train --recipe word_language_model_20",
         "unknown recipe",

@@ -3,7 +3,7 @@
 use recurra_checkpoint::{SavedModel, weights_sha256};
 use recurra_data::{Text, Tokenizer, TokenizerSpec};
 use recurra_models::{CellKind, LanguageModel, LanguageModelConfig};
-use recurra_tensor::{Cpu, Parameters};
+use recurra_tensor::{Cpu, Parameters, Precision};
 
 use crate::ModelRef;
 
@@ -31,7 +31,7 @@ impl Fixture {
         let weights_sha256 = weights_sha256(&parameters);
         let saved =
             SavedModel { config, model, parameters, tokenizer, weights_sha256, notes: None };
-        Self { cpu: Cpu::new(1).unwrap(), saved }
+        Self { cpu: Cpu::with_precision(Some(Precision::F32), 1).unwrap(), saved }
     }
 
     /// An LSTM of two layers.

@@ -104,7 +104,7 @@ fn signature(model: ModelRef<'_>, tokens: &TokenFile) -> Signature {
         context: Context::Unbounded,
         state: StateCarry::Carried,
         data: data[..data.len().min(16)].to_owned(),
-        precision: "f32".to_owned(),
+        precision: model.cpu.isa().precision().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! What computes: an instruction set and a team of threads.
 
-use crate::{Isa, IsaError, Pool};
+use crate::{Isa, IsaError, Pool, Precision};
 
 /// The processor as every kernel sees it: which instructions it may use and which threads share the work.
 #[derive(Debug)]
@@ -15,7 +15,15 @@ impl Cpu {
     /// # Errors
     /// When `RECURRA_ISA` names an instruction set that does not exist or that this machine lacks.
     pub fn new(threads: usize) -> Result<Self, IsaError> {
-        Ok(Self::with_isa(Isa::chosen()?, threads))
+        Self::with_precision(None, threads)
+    }
+
+    /// As [`new`](Self::new), of the instruction sets that multiply in `precision`, if one is given.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when this machine has no such set.
+    pub fn with_precision(precision: Option<Precision>, threads: usize) -> Result<Self, IsaError> {
+        Ok(Self::with_isa(Isa::chosen(precision)?, threads))
     }
 
     /// A given instruction set on `threads` threads (at least one).

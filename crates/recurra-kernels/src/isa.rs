@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::amx;
+
 /// An instruction set that kernels are compiled for. Ordered: a later one is faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
@@ -13,6 +15,33 @@ pub enum Isa {
     Avx2,
     /// Sixteen lanes of `f32` with masks on x86-64.
     Avx512,
+    /// The matrix unit of newer Xeons: products of operands rounded to `bf16`, summed in `f32`; AVX-512 for the rest.
+    Amx,
+}
+
+/// How numbers go into a product; sums, states, losses and weights are `f32` always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// As they are: 24 bits of mantissa.
+    F32,
+    /// Rounded to the nearest of 8 bits of mantissa, with the range of `f32`.
+    Bf16,
+}
+
+impl Precision {
+    /// Its name in flags, scores and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// Why an instruction set cannot be used.
@@ -31,6 +60,20 @@ pub enum IsaError {
         /// The instruction set asked for.
         asked: Isa,
     },
+    /// No instruction set of this machine multiplies in the precision asked for.
+    #[error("`{asked}` needs {}, which this machine lacks; it has {}", names(&Isa::of(*asked)), names(&Isa::available()))]
+    NoPrecision {
+        /// The precision asked for.
+        asked: Precision,
+    },
+    /// `RECURRA_ISA` names an instruction set that multiplies in another precision than the one asked for.
+    #[error("`RECURRA_ISA` asks for `{isa}`, which multiplies in `{}`; `{asked}` was asked for as well", isa.precision())]
+    OtherPrecision {
+        /// The instruction set asked for.
+        isa: Isa,
+        /// The precision asked for.
+        asked: Precision,
+    },
 }
 
 fn names(sets: &[Isa]) -> String {
@@ -39,7 +82,20 @@ fn names(sets: &[Isa]) -> String {
 
 impl Isa {
     /// Every instruction set, slowest first.
-    pub const ALL: [Isa; 4] = [Isa::Plain, Isa::Neon, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 5] = [Isa::Plain, Isa::Neon, Isa::Avx2, Isa::Avx512, Isa::Amx];
+
+    /// In which precision it multiplies.
+    pub fn precision(self) -> Precision {
+        match self {
+            Isa::Amx => Precision::Bf16,
+            Isa::Plain | Isa::Neon | Isa::Avx2 | Isa::Avx512 => Precision::F32,
+        }
+    }
+
+    /// Every instruction set of that precision, slowest first.
+    fn of(precision: Precision) -> Vec<Isa> {
+        Isa::ALL.into_iter().filter(|isa| isa.precision() == precision).collect()
+    }
 
     /// Whether this machine can run it.
     pub fn is_available(self) -> bool {
@@ -56,6 +112,7 @@ impl Isa {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
             }
+            Isa::Amx => Isa::Avx512.is_available() && amx::is_available(),
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx2 | Isa::Avx512 => false,
         }
@@ -66,19 +123,27 @@ impl Isa {
         Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
     }
 
-    /// The fastest this machine can run.
-    pub fn best() -> Isa {
-        Isa::ALL.into_iter().rev().find(|isa| isa.is_available()).unwrap_or(Isa::Plain)
+    /// The fastest this machine can run, of one precision or of any.
+    pub fn best(precision: Option<Precision>) -> Option<Isa> {
+        let fits = |isa: &Isa| precision.is_none_or(|asked| isa.precision() == asked);
+        Isa::available().into_iter().rfind(fits)
     }
 
-    /// The one `RECURRA_ISA` names, or the best.
+    /// The one `RECURRA_ISA` names, or the best; of one precision, or of the one that is fastest here.
     ///
     /// # Errors
-    /// When the variable holds an unknown word or a set that this machine lacks.
-    pub fn chosen() -> Result<Isa, IsaError> {
-        match std::env::var("RECURRA_ISA") {
-            Ok(word) if !word.is_empty() => Isa::parse(&word),
-            _ => Ok(Isa::best()),
+    /// When the variable holds an unknown word or a set that this machine lacks, or when the precision cannot be had.
+    pub fn chosen(precision: Option<Precision>) -> Result<Isa, IsaError> {
+        let isa = match std::env::var("RECURRA_ISA") {
+            Ok(word) if !word.is_empty() => Some(Isa::parse(&word)?),
+            _ => Isa::best(precision),
+        };
+        match (isa, precision) {
+            (Some(isa), Some(asked)) if isa.precision() != asked => {
+                Err(IsaError::OtherPrecision { isa, asked })
+            }
+            (None, Some(asked)) => Err(IsaError::NoPrecision { asked }),
+            (isa, _) => Ok(isa.unwrap_or(Isa::Plain)),
         }
     }
 
@@ -101,6 +166,7 @@ impl Isa {
             Isa::Neon => "neon",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Amx => "amx",
         }
     }
 }
@@ -118,7 +184,8 @@ mod tests {
     #[test]
     fn every_machine_has_plain_and_the_best_is_available() {
         assert!(Isa::available().contains(&Isa::Plain));
-        assert!(Isa::best().is_available());
+        assert!(Isa::best(None).is_some_and(Isa::is_available));
+        assert_eq!(Isa::best(Some(Precision::F32)).map(Isa::precision), Some(Precision::F32));
     }
 
     #[test]

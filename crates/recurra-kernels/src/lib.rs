@@ -8,6 +8,7 @@
 //! element is summed by one thread in one order.
 #![warn(missing_docs)]
 
+mod amx;
 pub mod column_sum;
 mod cpu;
 pub mod cross_entropy;
@@ -27,5 +28,5 @@ pub mod update;
 
 pub use cpu::Cpu;
 pub use element::Element;
-pub use isa::{Isa, IsaError};
+pub use isa::{Isa, IsaError, Precision};
 pub use pool::{Pool, SharedSlice, Worker};

@@ -352,7 +352,7 @@ impl Run<'_> {
                 .map(|(limit, bits)| bits - limit),
             kept_dependencies,
             parameters: self.parameters.n_values() as u64,
-            precision: "f32".to_owned(),
+            precision: self.cpu.isa().precision().to_string(),
             isa: self.cpu.isa().to_string(),
             threads: self.cpu.threads(),
             seed: self.recipe.seed,

@@ -30,7 +30,7 @@ impl<'a> Run<'a> {
         let threads = settings
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let cpu = Cpu::new(threads)?;
+        let cpu = Cpu::with_precision(settings.precision, threads)?;
         let cache = settings.cache.clone().unwrap_or_else(cache_dir);
         let (folder, checkpoint) = open_folder(&settings, observer)?;
 

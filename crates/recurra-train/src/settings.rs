@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use recurra_data::Text;
 use recurra_data::storybook::Language;
+use recurra_tensor::Precision;
 
 use crate::recipe::RecipeOptions;
 
@@ -22,9 +23,9 @@ pub enum Corpus {
 }
 
 impl Corpus {
-    /// Two megabytes of stories.
+    /// Ten megabytes of stories: more than a first run can read twice.
     pub fn storybook(language: Language) -> Corpus {
-        Corpus::Storybook { language, bytes: 2_000_000 }
+        Corpus::Storybook { language, bytes: 10_000_000 }
     }
 }
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub recipe: RecipeOptions,
     /// Threads; the result does not depend on them. All processors if not given.
     pub threads: Option<usize>,
+    /// How numbers go into products; what is fastest here when not given.
+    pub precision: Option<Precision>,
     /// Where token files are kept; the user's cache folder if not given.
     pub cache: Option<PathBuf>,
     /// Seconds between two checkpoints, about. The result does not depend on them.
@@ -64,6 +67,7 @@ impl Settings {
             resume: false,
             recipe: RecipeOptions::default(),
             threads: None,
+            precision: None,
             cache: None,
             save_every_seconds: 30.0,
             sample_tokens: 120,

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use recurra::models::{CellKind, LanguageModel, LanguageModelConfig};
-use recurra::tensor::{Cpu, Isa, Optimizer, Parameters, Random, Tape, Window, Workspace};
+use recurra::tensor::{Cpu, Optimizer, Parameters, Random, Tape, Window, Workspace};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::machine_flags::{MachineFlags, isa_failure};
+use crate::machine_flags::MachineFlags;
 use crate::recipe_flags::Model;
 use crate::values::{self, Parsed, ValueError, nearest};
 use crate::{memory, output, peaks, quantity};
@@ -164,9 +164,8 @@ impl Bench {
         settings.machine.check()?;
         let is_training = mode == "train";
         let task = settings.task(is_training)?;
-        let isa = Isa::chosen().map_err(isa_failure)?;
-        let threads = settings.machine.threads();
-        let cpu = Cpu::with_isa(isa, threads);
+        let cpu = settings.machine.cpu()?;
+        let (isa, threads) = (cpu.isa(), cpu.threads());
         tell_line!("{task}, {mode}, {isa}, {threads} threads");
 
         let peak_gflops = peaks::matmul_gflops(&cpu, PEAK_REPEATS);
@@ -185,7 +184,7 @@ impl Bench {
             utilisation: gflops / peak_gflops,
             peak_rss_mib: memory::peak_rss_bytes().map(|bytes| bytes >> 20),
             isa: isa.name(),
-            precision: "f32",
+            precision: isa.precision().name(),
             threads,
         };
         tell_line!("{timing}");

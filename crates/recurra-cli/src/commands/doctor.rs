@@ -44,7 +44,7 @@ struct Findings {
 impl Doctor {
     /// Looks and measures; changes nothing.
     pub fn run(self) -> Result<(), Failure> {
-        let isa = Isa::chosen().map_err(crate::machine_flags::isa_failure)?;
+        let isa = Isa::chosen(None).map_err(crate::machine_flags::isa_failure)?;
         let cores = n_cores();
         let threads = self.threads.unwrap_or(cores);
         let findings = Findings {
@@ -57,7 +57,7 @@ impl Doctor {
             memory_bytes: memory::memory_bytes(),
             instruction_sets: Isa::available().into_iter().map(Isa::name).collect(),
             isa: isa.name(),
-            precision: "f32",
+            precision: isa.precision().name(),
             gflops_one_thread: peaks::matmul_gflops(&Cpu::with_isa(isa, 1), REPEATS),
             gflops: peaks::matmul_gflops(&Cpu::with_isa(isa, threads), REPEATS),
             memory_gbytes_per_second: peaks::memory_gbytes_per_second(threads, REPEATS),
@@ -98,7 +98,7 @@ impl Findings {
     }
 
     fn forced(&self) -> &'static str {
-        match self.instruction_sets.last() == Some(&self.isa) {
+        match Isa::best(None).is_some_and(|best| best.name() == self.isa) {
             true => "",
             false => " (forced by RECURRA_ISA)",
         }

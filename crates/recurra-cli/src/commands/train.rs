@@ -109,6 +109,7 @@ impl Train {
             resume: self.resume,
             recipe,
             threads: self.machine.threads,
+            precision: self.machine.precision(),
             ..Settings::new(corpus, out)
         })
     }

@@ -75,6 +75,18 @@ fn a_forced_instruction_set_must_exist() {
 }
 
 #[test]
+fn a_precision_that_the_forced_instruction_set_lacks_is_refused() {
+    let place = Workplace::new();
+    let mut command = place.command("bench train --precision bf16");
+    let output = command.env("RECURRA_ISA", "plain").output().unwrap();
+    super::outcome::Outcome::new("bench", output).fails(
+        2,
+        "`plain`, which multiplies in `f32`; `bf16` was asked for",
+        "unset RECURRA_ISA",
+    );
+}
+
+#[test]
 fn help_and_version_are_no_errors() {
     let place = Workplace::new();
     let version = place.run("--version").succeeds();

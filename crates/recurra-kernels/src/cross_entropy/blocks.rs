@@ -63,6 +63,10 @@ pub(super) fn run(
     nats: &mut [f64],
     mut gradients: Option<Gradients<f32>>,
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if cpu.isa() == Isa::Amx && super::amx::pays(shape) {
+        return super::amx::run(cpu, shape, arguments, nats, gradients);
+    }
     let Shape { n, h, v } = shape;
     let (n_rows, n_tokens) = block(shape, gradients.is_some());
     let one_pass = n_tokens >= v;
@@ -71,7 +75,7 @@ pub(super) fn run(
         for first in (0..n).step_by(n_rows.max(1)) {
             let rows = first..n.min(first + n_rows);
             statistics.clear();
-            statistics.resize(rows.len(), Statistics { max: f32::NEG_INFINITY, sum: 0.0 });
+            statistics.resize(rows.len(), Statistics::NONE);
             let mut pass = Pass {
                 cpu,
                 kernel,
@@ -135,11 +139,7 @@ impl Pass<'_> {
             for stretch in logits.chunks(STRETCH) {
                 // SAFETY: `Cpu` has found the instruction set.
                 let new = unsafe { (self.kernel.statistics)(stretch) };
-                let max = all.max.max(new.max);
-                let to = |old: &Statistics| old.sum * (f64::from(old.max) - f64::from(max)).exp();
-                // The first time `all` holds nothing, and 0 · exp(−∞ − max) need not be 0.
-                let sum = to(&new) + if all.sum == 0.0 { 0.0 } else { to(all) };
-                *all = Statistics { max, sum };
+                all.merge(new);
             }
             let target = targets[row] as usize;
             if tokens.contains(&target) {
@@ -200,7 +200,7 @@ fn each_row(cpu: &Cpu, n_rows: usize, len: usize, work: impl Fn(usize) + Sync) {
 fn kernel(isa: Isa) -> &'static Kernel {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &super::avx512::KERNEL,
+        Isa::Avx512 | Isa::Amx => &super::avx512::KERNEL,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => &super::avx2::KERNEL,
         #[cfg(target_arch = "aarch64")]

@@ -10,6 +10,20 @@ pub(super) struct Statistics {
     pub sum: f64,
 }
 
+impl Statistics {
+    /// Those of no logits.
+    pub const NONE: Self = Self { max: f32::NEG_INFINITY, sum: 0.0 };
+
+    /// Takes those of other logits of the same row in.
+    pub fn merge(&mut self, new: Self) {
+        let max = self.max.max(new.max);
+        let to = |old: &Self| old.sum * (f64::from(old.max) - f64::from(max)).exp();
+        // The first time there is nothing, and 0 · exp(−∞ − max) need not be 0.
+        let sum = to(&new) + if self.sum == 0.0 { 0.0 } else { to(self) };
+        *self = Self { max, sum };
+    }
+}
+
 /// The row loops of one instruction set.
 pub(super) struct Kernel {
     pub statistics: unsafe fn(&[f32]) -> Statistics,

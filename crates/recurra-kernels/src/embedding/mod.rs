@@ -91,7 +91,7 @@ unsafe fn add_rows(
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512::backward(ids, d_out, width, columns, d_table),
+            Isa::Avx512 | Isa::Amx => avx512::backward(ids, d_out, width, columns, d_table),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2::backward(ids, d_out, width, columns, d_table),
             #[cfg(target_arch = "aarch64")]

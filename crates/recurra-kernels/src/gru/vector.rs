@@ -1,7 +1,7 @@
 //! The pointwise part of the GRU on vectors.
 
 use super::{GATES, Shape};
-use crate::recurrent::{Left, Panels, Sweep, load, run, store};
+use crate::recurrent::{Left, MOST_KEPT, Panels, Sweep, load, run, store};
 use crate::simd::{Vector, math};
 use crate::{Cpu, SharedSlice};
 
@@ -57,6 +57,9 @@ impl Sweep for Forward<'_> {
         let values = self.h.ptr(step * self.shape.state());
         [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
     }
+    fn n_kept(&self) -> usize {
+        1
+    }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
@@ -65,7 +68,7 @@ impl Sweep for Forward<'_> {
         unit: usize,
         n_units: usize,
         sums: *const f32,
-    ) {
+    ) -> [V; MOST_KEPT] {
         let hidden = self.shape.hidden;
         let row = step * self.shape.batch + row;
         let before = row * hidden + unit;
@@ -87,6 +90,8 @@ impl Sweep for Forward<'_> {
             store(n, gate_n, n_units);
             store(q, self.hn.ptr(before), n_units);
             store(h, self.h.ptr(now), n_units);
+            let none = V::splat(0.0);
+            [h, none, none, none]
         }
     }
 }
@@ -126,6 +131,9 @@ impl Sweep for Backward<'_> {
             Left { values: hn, row_stride: hidden, depth: hidden },
         ]
     }
+    fn n_kept(&self) -> usize {
+        GATES
+    }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
@@ -134,7 +142,7 @@ impl Sweep for Backward<'_> {
         unit: usize,
         n_units: usize,
         sums: *const f32,
-    ) {
+    ) -> [V; MOST_KEPT] {
         let Shape { time, batch, hidden } = self.shape;
         // SAFETY: unit + n_units ≤ H, so that all places lie in this row, whose sizes `backward` has checked; they are
         // this member's by the contract of `Sweep`.
@@ -142,7 +150,8 @@ impl Sweep for Backward<'_> {
             let carried = self.d_h_last.ptr(row * hidden + unit);
             let d_h = V::load(sums).add(load(carried, n_units));
             if step == time {
-                return store(d_h, carried, n_units);
+                store(d_h, carried, n_units);
+                return [V::splat(0.0); MOST_KEPT];
             }
             let row = (time - 1 - step) * batch + row;
             let before = row * hidden + unit;
@@ -156,11 +165,15 @@ impl Sweep for Backward<'_> {
 
             let one = V::splat(1.0);
             let d_a_n = d_h.mul(one.sub(z)).mul(one.sub(n.mul(n)));
-            store(d_a_n.mul(q).mul(r).mul(one.sub(r)), gate_r, n_units);
-            store(d_h.mul(h_before.sub(n)).mul(z).mul(one.sub(z)), gate_z, n_units);
+            let d_a_r = d_a_n.mul(q).mul(r).mul(one.sub(r));
+            let d_a_z = d_h.mul(h_before.sub(n)).mul(z).mul(one.sub(z));
+            let d_q = d_a_n.mul(r);
+            store(d_a_r, gate_r, n_units);
+            store(d_a_z, gate_z, n_units);
             store(d_a_n, gate_n, n_units);
-            store(d_a_n.mul(r), self.hn.ptr(before), n_units);
+            store(d_q, self.hn.ptr(before), n_units);
             store(d_h.mul(z), carried, n_units);
+            [d_a_r, d_a_z, d_q, V::splat(0.0)]
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The pointwise part of the LSTM on vectors.
 
 use super::{GATES, Shape};
-use crate::recurrent::{Left, Panels, Sweep, load, run, store};
+use crate::recurrent::{Left, MOST_KEPT, Panels, Sweep, load, run, store};
 use crate::simd::{Vector, math};
 use crate::{Cpu, SharedSlice};
 
@@ -55,6 +55,9 @@ impl Sweep for Forward<'_> {
         let values = self.h.ptr(step * self.shape.state());
         [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
     }
+    fn n_kept(&self) -> usize {
+        1
+    }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
@@ -63,7 +66,7 @@ impl Sweep for Forward<'_> {
         unit: usize,
         n: usize,
         sums: *const f32,
-    ) {
+    ) -> [V; MOST_KEPT] {
         let hidden = self.shape.hidden;
         let row = step * self.shape.batch + row;
         let before = row * hidden + unit;
@@ -86,6 +89,8 @@ impl Sweep for Forward<'_> {
             store(o, gate_o, n);
             store(c, self.c.ptr(now), n);
             store(h, self.h.ptr(now), n);
+            let none = V::splat(0.0);
+            [h, none, none, none]
         }
     }
 }
@@ -119,6 +124,9 @@ impl Sweep for Backward<'_> {
         let values = self.gates.ptr((self.shape.time - step) * self.shape.batch * width);
         [Left { values, row_stride: width, depth: width }, Left::NONE]
     }
+    fn n_kept(&self) -> usize {
+        GATES
+    }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
@@ -127,7 +135,7 @@ impl Sweep for Backward<'_> {
         unit: usize,
         n: usize,
         sums: *const f32,
-    ) {
+    ) -> [V; MOST_KEPT] {
         let Shape { time, batch, hidden } = self.shape;
         let last = row * hidden + unit;
         // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `backward` has checked; they are this
@@ -135,7 +143,8 @@ impl Sweep for Backward<'_> {
         unsafe {
             let mut d_h = V::load(sums);
             if step == time {
-                return store(d_h, self.d_h_last.ptr(last), n);
+                store(d_h, self.d_h_last.ptr(last), n);
+                return [V::splat(0.0); MOST_KEPT];
             }
             if step == 0 {
                 d_h = load(self.d_h_last.ptr(last), n);
@@ -154,11 +163,16 @@ impl Sweep for Backward<'_> {
             let one = V::splat(1.0);
             let slope = one.sub(tanh_c.mul(tanh_c));
             let d_c = d_h.mul(o).mul_add(slope, load(self.d_c_last.ptr(last), n));
-            store(d_c.mul(g).mul(i).mul(one.sub(i)), gate_i, n);
-            store(d_c.mul(c_before).mul(f).mul(one.sub(f)), gate_f, n);
-            store(d_c.mul(i).mul(one.sub(g.mul(g))), gate_g, n);
-            store(d_h.mul(tanh_c).mul(o).mul(one.sub(o)), gate_o, n);
+            let d_i = d_c.mul(g).mul(i).mul(one.sub(i));
+            let d_f = d_c.mul(c_before).mul(f).mul(one.sub(f));
+            let d_g = d_c.mul(i).mul(one.sub(g.mul(g)));
+            let d_o = d_h.mul(tanh_c).mul(o).mul(one.sub(o));
+            store(d_i, gate_i, n);
+            store(d_f, gate_f, n);
+            store(d_g, gate_g, n);
+            store(d_o, gate_o, n);
             store(d_c.mul(f), self.d_c_last.ptr(last), n);
+            [d_i, d_f, d_g, d_o]
         }
     }
 }

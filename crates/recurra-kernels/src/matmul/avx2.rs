@@ -1,6 +1,6 @@
 //! AVX2 with FMA: tiles of 6 × 16 (12 accumulators, two vectors of B, one of A), transposition in registers.
 
-use super::blocks::Kernels;
+use super::blocks::{self, Kernels};
 use super::vector::{self, Corner, Lanes, Strip, Tile};
 use crate::simd::{Avx2, Vector};
 use std::arch::x86_64::*;
@@ -8,6 +8,12 @@ use std::arch::x86_64::*;
 pub(super) static KERNELS: Kernels = Kernels {
     rows: 6,
     cols: 16,
+    row_step: 6,
+    col_step: 16,
+    depth_unit: 1,
+    block_depth: 160,
+    most_depth: 1024,
+    tile_rows: 1,
     lanes: Avx2::LANES,
     tiles: &[
         &[tile::<1, 1>, tile::<1, 2>],
@@ -18,7 +24,10 @@ pub(super) static KERNELS: Kernels = Kernels {
         &[tile::<6, 1>, tile::<6, 2>],
     ],
     wide: &[(4, tile::<1, 8>), (2, tile::<2, 4>)],
-    pack,
+    pack_rows: pack,
+    pack_cols: pack,
+    enter: blocks::nothing,
+    leave: blocks::nothing,
 };
 
 #[target_feature(enable = "avx2,fma")]

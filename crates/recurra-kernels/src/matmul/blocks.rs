@@ -14,31 +14,66 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The loops of one instruction set.
-pub(super) struct Kernels {
+/// The loops of one instruction set, and how it lays out panels: in units of the size of an `f32`, whatever they hold.
+pub(crate) struct Kernels {
     /// Rows of a tile, the width of a panel of A.
     pub rows: usize,
     /// Columns of a tile, the width of a panel of B.
     pub cols: usize,
-    /// How many columns a vector holds.
+    /// Units of memory a k takes in a panel of A and of B.
+    pub row_step: usize,
+    pub col_step: usize,
+    /// Panels hold whole multiples of so many k, zero past the last.
+    pub depth_unit: usize,
+    /// Steps of k that a panel of B is used for at a time, so that it stays in the first cache.
+    pub block_depth: usize,
+    /// Steps of k that are laid out at a time, so that a task has rows enough for its depth.
+    pub most_depth: usize,
+    /// How many rows and columns an entry of `tiles` stands for.
+    pub tile_rows: usize,
     pub lanes: usize,
-    /// `tiles[r - 1][v - 1]` multiplies `r` rows by the first `v` vectors of a panel of B.
+    /// `tiles[r][v]` multiplies up to `(r + 1) · tile_rows` rows by up to `(v + 1) · lanes` columns of a panel of B.
     pub tiles: &'static [&'static [TileLoop]],
-    /// `wide[r - 1]` multiplies `r` rows by so many panels of B at once: one panel alone has too few chains to hide the
+    /// `wide[r]` multiplies so few rows by several panels of B at once: one panel alone has too few chains to hide the
     /// latency of an addition.
     pub wide: &'static [(usize, TileLoop)],
-    pub pack: PackLoop,
+    pub pack_rows: PackLoop,
+    pub pack_cols: PackLoop,
+    /// What a thread does before and after its tiles.
+    pub enter: unsafe fn(),
+    pub leave: unsafe fn(),
 }
+
+impl Kernels {
+    /// Steps of k that a panel of `depth` holds.
+    pub fn padded(&self, depth: usize) -> usize {
+        depth.next_multiple_of(self.depth_unit)
+    }
+
+    /// Units of memory in a panel of B.
+    pub fn col_panel(&self, depth: usize) -> usize {
+        self.col_step * self.padded(depth)
+    }
+
+    /// Units of memory in a panel of A.
+    pub fn row_panel(&self, depth: usize) -> usize {
+        self.row_step * self.padded(depth)
+    }
+
+    /// Units of memory in all panels of a matrix of `depth` rows and `cols` columns.
+    pub fn all_panels(&self, depth: usize, cols: usize) -> usize {
+        cols.div_ceil(self.cols) * self.col_panel(depth)
+    }
+}
+
+/// `enter` and `leave` of instruction sets that keep nothing between tiles.
+pub(super) unsafe fn nothing() {}
 
 type TileLoop = unsafe fn(&Tile);
 type PackLoop = unsafe fn(&Strip, *mut f32);
 
-/// Steps of k that a panel of B is used for at a time: 48 columns of them fill 30 KiB of the first cache.
-const DEPTH: usize = 160;
 /// Values of A and columns of B and C in a task: a MiB and half a MiB of the second cache at a depth of 650. A stays there while tasks go along the columns.
 const TASK_VALUES: usize = 1 << 18;
-/// Steps of k that are laid out at a time, so that a task has rows enough for its depth.
-const MOST_DEPTH: usize = 1024;
 const TASK_COLS: usize = 192;
 /// Rows, columns and values of an operand that are laid out at a time (8 MiB an operand).
 const MOST_ACROSS: usize = 4096;
@@ -69,20 +104,20 @@ pub(super) enum Right<'a> {
 
 /// Lays out all of `b` in panels.
 pub(super) fn pack_all(cpu: &Cpu, kernels: &Kernels, b: Matrix<f32>, panels: &mut [f32]) {
-    let size = kernels.cols * b.rows();
+    let size = kernels.col_panel(b.rows());
     let n_panels = b.cols().div_ceil(kernels.cols);
     assert_eq!(panels.len(), n_panels * size, "room for the panels");
     let shared = SharedSlice::new(panels);
     cpu.pool().for_each(n_panels, |idx| {
         // SAFETY: one panel a task, inside `panels`.
-        unsafe { (kernels.pack)(&columns(kernels, b, idx), shared.ptr(idx * size)) };
+        unsafe { (kernels.pack_cols)(&columns(kernels, b, idx), shared.ptr(idx * size)) };
     });
 }
 
 /// C ← start + A·B.
 pub(super) fn product(
     cpu: &Cpu,
-    kernels: &Kernels,
+    kernels: &'static Kernels,
     a: Matrix<f32>,
     b: Right,
     start: Start<f32>,
@@ -100,7 +135,8 @@ pub(super) fn product(
     // Whole panels of B at a time, and equal pieces.
     let across = MOST_ACROSS.min(rows.max(cols));
     let row_pieces = pieces(rows, kernels.rows, MOST_ACROSS);
-    let depth_pieces = pieces(depth, 1, (MOST_VALUES / across).clamp(DEPTH, MOST_DEPTH));
+    let most_depth = (MOST_VALUES / across).clamp(kernels.block_depth, kernels.most_depth);
+    let depth_pieces = pieces(depth, kernels.depth_unit, most_depth);
     for col_piece in pieces(cols, kernels.cols, MOST_ACROSS) {
         for row_piece in row_pieces.clone() {
             for depth_piece in depth_pieces.clone() {
@@ -168,7 +204,7 @@ fn rows(kernels: &Kernels, a: Matrix<f32>, idx: usize) -> Strip {
 
 /// A part of the product whose operands are laid out at once.
 struct Job<'a> {
-    kernels: &'a Kernels,
+    kernels: &'static Kernels,
     a: Matrix<'a, f32>,
     /// The columns of this part, or all panels.
     b: Right<'a>,
@@ -182,12 +218,15 @@ struct Job<'a> {
 
 /// Panels that are ready: where the first begins, how far apart they are.
 #[derive(Clone, Copy)]
-struct Panels {
-    first: *const f32,
-    apart: usize,
+pub(crate) struct Panels {
+    pub first: *const f32,
+    pub apart: usize,
     /// From one k to the next.
-    step: usize,
+    pub step: usize,
 }
+
+// SAFETY: a block is used by the threads of one call, each at its own panels, while its matrices live.
+unsafe impl Sync for Block<'_> {}
 
 // SAFETY: the pointer stands for a slice that outlives the threads' work and that is written only before it is read, with a
 // barrier between, or at disjoint places.
@@ -206,34 +245,58 @@ impl Panels {
 }
 
 impl Job<'_> {
+    /// The part of C that is computed.
+    fn block(&self) -> Block<'_> {
+        let (rows, cols) = (self.a.rows(), self.cols.len());
+        let first = self.first_row * self.c_stride + self.cols.start;
+        // Inside, because the last of `rows` rows begins there and `cols` values follow.
+        assert!(first + (rows - 1) * self.c_stride + cols <= self.c.len(), "a block outside of C");
+        Block {
+            kernels: self.kernels,
+            rows,
+            depth: self.a.cols(),
+            cols,
+            start: match self.start {
+                Start::Bias(bias) => Start::Bias(&bias[self.cols.clone()]),
+                start => start,
+            },
+            c: self.c.ptr(first),
+            c_stride: self.c_stride,
+        }
+    }
+
     fn run(&self, cpu: &Cpu) {
-        let Kernels { rows: height, cols: width, .. } = *self.kernels;
+        let Kernels { rows: height, cols: width, row_step, col_step, .. } = *self.kernels;
         let (depth, n_rows, n_cols) = (self.a.cols(), self.a.rows(), self.cols.len());
         let (a_panels, b_panels) = (n_rows.div_ceil(height), n_cols.div_ceil(width));
         let alone = n_rows * n_cols * depth <= ALONE || cpu.threads() == 1;
         // For few rows each task lays out its own columns: they are used once or twice, best while still in the cache.
         let fresh = matches!(self.b, Right::Matrix(_)) && a_panels <= 2;
         SHARED.with_borrow_mut(|[a_buffer, b_buffer]| {
-            // A single row with its values side by side is a panel as it stands.
-            let a_ready = n_rows == 1;
-            let a_buffer = a_buffer.take(if a_ready { 0 } else { a_panels * height * depth });
-            let b_size = width * depth;
+            // A single row of `f32` is a panel as it stands.
+            let a_ready = n_rows == 1 && self.kernels.depth_unit == 1;
+            let a_size = self.kernels.row_panel(depth);
+            let a_buffer = a_buffer.take(if a_ready { 0 } else { a_panels * a_size });
+            let b_size = self.kernels.col_panel(depth);
             let pack_b = matches!(self.b, Right::Matrix(_)) && !fresh;
             let b_buffer = b_buffer.take(if pack_b { b_panels * b_size } else { 0 });
             let (a_shared, b_shared) = (SharedSlice::new(a_buffer), SharedSlice::new(b_buffer));
             let a = if a_ready {
                 Panels { first: self.a.values().as_ptr(), apart: 0, step: self.a.col_stride() }
             } else {
-                Panels { first: a_shared.ptr(0), apart: height * depth, step: height }
+                Panels { first: a_shared.ptr(0), apart: a_size, step: row_step }
             };
             let b = match self.b {
-                Right::Matrix(_) => Panels { first: b_shared.ptr(0), apart: b_size, step: width },
+                Right::Matrix(_) => {
+                    Panels { first: b_shared.ptr(0), apart: b_size, step: col_step }
+                }
                 Right::Panels { panels, depth, .. } => {
-                    let start = self.cols.start / width * width * depth + self.first_k * width;
+                    let apart = self.kernels.col_panel(depth);
+                    let start = self.cols.start / width * apart + self.first_k * col_step;
                     Panels {
                         first: panels[start.min(panels.len())..].as_ptr(),
-                        apart: width * depth,
-                        step: width,
+                        apart,
+                        step: col_step,
                     }
                 }
             };
@@ -242,13 +305,13 @@ impl Job<'_> {
                 // SAFETY: one panel a call, inside its buffer; nobody reads before all are done.
                 unsafe {
                     if idx < a_count {
-                        (self.kernels.pack)(
+                        (self.kernels.pack_rows)(
                             &rows(self.kernels, self.a, idx),
-                            a_shared.ptr(idx * height * depth),
+                            a_shared.ptr(idx * a_size),
                         );
                     } else if let Right::Matrix(b) = self.b {
                         let idx = idx - a_count;
-                        (self.kernels.pack)(
+                        (self.kernels.pack_cols)(
                             &columns(self.kernels, b, idx),
                             b_shared.ptr(idx * b_size),
                         );
@@ -256,6 +319,7 @@ impl Job<'_> {
                 }
             };
             let n_packs = a_count + if pack_b { b_panels } else { 0 };
+            let block = self.block();
             let grid = Grid::new(self, a_panels, b_panels, fresh, cpu.threads());
             let task = |idx: usize| {
                 let (i, j) = grid.task(idx);
@@ -265,21 +329,19 @@ impl Job<'_> {
                         for (place, panel) in j.clone().enumerate() {
                             // SAFETY: inside the buffer just taken.
                             unsafe {
-                                (self.kernels.pack)(
+                                (self.kernels.pack_cols)(
                                     &columns(self.kernels, matrix, panel),
                                     panels.add(place * b_size),
                                 );
                             }
                         }
-                        self.multiply(
-                            a,
-                            Panels { first: panels, apart: b_size, step: width },
-                            i,
-                            j,
-                        );
+                        let b = Panels { first: panels, apart: b_size, step: col_step };
+                        // SAFETY: panels are laid out, and each task has its own part of C.
+                        unsafe { block.multiply(a, b, i, j) };
                     });
                 } else {
-                    self.multiply(a, b.from(j.start), i, j);
+                    // SAFETY: panels are laid out, and each task has its own part of C.
+                    unsafe { block.multiply(a, b.from(j.start), i, j) };
                 }
             };
             let pack_first = alone || !pack_b && n_rows * depth <= PACK_ALONE;
@@ -299,36 +361,57 @@ impl Job<'_> {
             });
         });
     }
+}
 
-    /// The tiles of row panels `i` and column panels `j`; `b` begins with the first of `j`.
-    fn multiply(&self, a: Panels, b: Panels, i: Range<usize>, j: Range<usize>) {
-        let Kernels { rows: height, cols: width, lanes, tiles, wide, .. } = *self.kernels;
-        let (depth, n_rows) = (self.a.cols(), self.a.rows());
+/// A matrix C whose operands are laid out.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a> {
+    pub kernels: &'static Kernels,
+    pub rows: usize,
+    pub depth: usize,
+    pub cols: usize,
+    /// A bias has one value for each of `cols`.
+    pub start: Start<'a, f32>,
+    pub c: *mut f32,
+    /// Values from one row of C to the next.
+    pub c_stride: usize,
+}
+
+impl Block<'_> {
+    /// C ← start + A·B for row panels `i` and column panels `j`; `b` begins with the first of `j`.
+    ///
+    /// # Safety
+    /// The panels hold what they should, C is writable there and nobody else has it, and the machine has the instruction
+    /// set of the kernels.
+    pub unsafe fn multiply(&self, a: Panels, b: Panels, i: Range<usize>, j: Range<usize>) {
+        let Kernels { rows: height, cols: width, tile_rows, lanes, tiles, wide, .. } =
+            *self.kernels;
+        let depth = self.kernels.padded(self.depth);
         // Few rows use a panel of B once: nothing to keep, and one long run is easiest to fetch ahead.
-        let step =
-            if i.len() == 1 { depth } else { depth.div_ceil(depth.div_ceil(DEPTH).max(1)) }.max(1);
+        let n_steps =
+            if i.len() == 1 { 1 } else { depth.div_ceil(self.kernels.block_depth).max(1) };
+        let step = self.kernels.padded(depth.div_ceil(n_steps).max(1));
+        // SAFETY: by this function's contract.
+        unsafe { (self.kernels.enter)() };
         let mut k = 0;
         loop {
             let mut panel = j.start;
             while panel < j.end {
-                let height_of = |i: usize| (n_rows - i * height).min(height);
-                let (n_panels, wide_loop) = match wide.get(height_of(i.start) - 1) {
-                    Some(&(n, wide)) if i.len() == 1 && panel + n <= j.end => (n, Some(wide)),
+                let height_of = |i: usize| (self.rows - i * height).min(height);
+                let col = panel * width;
+                let left = self.cols - col;
+                let (n_panels, wide_loop) = match wide.get((height_of(i.start) - 1) / tile_rows) {
+                    Some(&(n, wide)) if i.len() == 1 && panel + n <= j.end && left >= n * width => {
+                        (n, Some(wide))
+                    }
                     _ => (1, None),
                 };
-                let col = panel * width;
-                let cols = (self.cols.len() - col).min(n_panels * width);
+                let cols = left.min(n_panels * width);
                 for i in i.clone() {
                     let rows = height_of(i);
-                    let place =
-                        (self.first_row + i * height) * self.c_stride + self.cols.start + col;
-                    // Inside, because the last of `rows` rows begins there and `cols` values follow.
-                    assert!(
-                        place + (rows - 1) * self.c_stride + cols <= self.c.len(),
-                        "a tile outside of C"
-                    );
-                    let c = self.c.ptr(place);
+                    let c = self.c.wrapping_add(i * height * self.c_stride + col);
                     let tile = Tile {
+                        rows,
                         depth: (depth - k).min(step),
                         a: a.at(i, k),
                         a_step: a.step,
@@ -337,9 +420,7 @@ impl Job<'_> {
                         start: match self.start {
                             _ if k > 0 => TileStart::Sum,
                             Start::Zero => TileStart::Zero,
-                            Start::Bias(bias) => {
-                                TileStart::Bias(bias[self.cols.start + col..][..cols].as_ptr())
-                            }
+                            Start::Bias(bias) => TileStart::Bias(bias[col..][..cols].as_ptr()),
                             Start::Sum => TileStart::Sum,
                         },
                         c,
@@ -348,13 +429,13 @@ impl Job<'_> {
                         next_a: a.at(i + 1, k),
                         next_c: c.wrapping_add(height * self.c_stride),
                     };
-                    // SAFETY: panels hold `depth` steps; the tile is inside C and no other task has it; the kernels are
-                    // those of an instruction set that `Cpu` has found on this machine.
+                    // SAFETY: by this function's contract.
                     unsafe {
-                        wide_loop.unwrap_or(tiles[rows - 1][cols.min(width).div_ceil(lanes) - 1])(
+                        wide_loop
+                            .unwrap_or_else(|| tiles[(rows - 1) / tile_rows][(cols - 1) / lanes])(
                             &tile,
-                        )
-                    };
+                        );
+                    }
                 }
                 panel += n_panels;
             }
@@ -363,11 +444,13 @@ impl Job<'_> {
                 break;
             }
         }
+        // SAFETY: as above.
+        unsafe { (self.kernels.leave)() };
     }
 }
 
 /// Runs what is left of 0..n, each once, as long as there is any.
-fn each(next: &AtomicUsize, n: usize, run: &impl Fn(usize)) {
+pub(crate) fn each(next: &AtomicUsize, n: usize, run: &impl Fn(usize)) {
     loop {
         let idx = next.fetch_add(1, Ordering::Relaxed);
         if idx >= n {

@@ -13,6 +13,8 @@ mod reference;
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -20,11 +22,17 @@ mod avx512;
 mod neon;
 mod plain;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use amx::KERNELS as AMX;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use blocks::{Block, Panels, each};
 pub use matrix::Matrix;
 pub use packed_matrix::PackedMatrix;
 
 use crate::{Cpu, Element, Isa};
 use blocks::{Kernels, Right};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use vector::Strip;
 
 /// What the sums begin with.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +124,8 @@ impl<'a, E: Element> Start<'a, E> {
 
 fn kernels(isa: Isa) -> &'static Kernels {
     match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Amx => &amx::KERNELS,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => &avx512::KERNELS,
         #[cfg(target_arch = "x86_64")]

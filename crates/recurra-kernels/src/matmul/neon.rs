@@ -1,12 +1,18 @@
 //! NEON: tiles of 8 × 12 (24 accumulators, three vectors of B).
 
-use super::blocks::Kernels;
+use super::blocks::{self, Kernels};
 use super::vector::{self, Lanes, Strip, Tile};
 use crate::simd::{Neon, Vector};
 
 pub(super) static KERNELS: Kernels = Kernels {
     rows: 8,
     cols: 12,
+    row_step: 8,
+    col_step: 12,
+    depth_unit: 1,
+    block_depth: 160,
+    most_depth: 1024,
+    tile_rows: 1,
     lanes: Neon::LANES,
     tiles: &[
         &[tile::<1, 1>, tile::<1, 2>, tile::<1, 3>],
@@ -19,7 +25,10 @@ pub(super) static KERNELS: Kernels = Kernels {
         &[tile::<8, 1>, tile::<8, 2>, tile::<8, 3>],
     ],
     wide: &[(3, tile::<1, 9>), (2, tile::<2, 6>)],
-    pack,
+    pack_rows: pack,
+    pack_cols: pack,
+    enter: blocks::nothing,
+    leave: blocks::nothing,
 };
 
 impl Lanes for Neon {}

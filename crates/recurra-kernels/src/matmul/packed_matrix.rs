@@ -58,7 +58,9 @@ impl<E: Element> PackedMatrix<E> {
     }
 
     fn len(&self) -> usize {
-        let width = if E::as_f32(&[]).is_some() { kernels(self.isa).cols } else { 1 };
-        self.rows * self.cols.next_multiple_of(width)
+        match E::as_f32(&[]) {
+            Some(_) => kernels(self.isa).all_panels(self.rows, self.cols),
+            None => self.rows * self.cols,
+        }
     }
 }

@@ -1,16 +1,25 @@
 //! Any machine: tiles of 4 × 8, which fit the sixteen small registers of the oldest 64-bit x86.
 
-use super::blocks::Kernels;
+use super::blocks::{self, Kernels};
 use super::vector::{self, Lanes, Strip, Tile};
 use crate::simd::{Plain, Vector};
 
 pub(super) static KERNELS: Kernels = Kernels {
     rows: 4,
     cols: 8,
+    row_step: 4,
+    col_step: 8,
+    depth_unit: 1,
+    block_depth: 160,
+    most_depth: 1024,
+    tile_rows: 1,
     lanes: Plain::LANES,
     tiles: &[&[tile::<1, 1>], &[tile::<2, 1>], &[tile::<3, 1>], &[tile::<4, 1>]],
     wide: &[(2, tile::<1, 2>)],
-    pack,
+    pack_rows: pack,
+    pack_cols: pack,
+    enter: blocks::nothing,
+    leave: blocks::nothing,
 };
 
 impl Lanes for Plain {}

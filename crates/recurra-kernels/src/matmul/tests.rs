@@ -1,6 +1,7 @@
 //! Against the reference in f64 at every shape class, every instruction set, any number of threads.
 
 use super::*;
+use crate::Precision;
 
 /// Numbers in −1..1: SplitMix64 (Steele, Lea and Flood 2014) of `seed` and the place.
 fn numbers(n: usize, seed: u64) -> Vec<f32> {
@@ -61,21 +62,33 @@ struct Case {
     b: Vec<f32>,
     bias: Vec<f32>,
     before: Vec<f32>,
-    expected: Vec<f64>,
+    /// With operands as they are, and rounded to `bf16`.
+    expected: [Vec<f64>; 2],
+}
+
+/// The nearest number of 8 bits of mantissa, ties to even.
+fn to_bf16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
 }
 
 impl Case {
     fn new((m, k, n): (usize, usize, usize), transposed: [bool; 2], start_idx: usize) -> Self {
         let (a, b, bias, before) =
             (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3), numbers(m * n, 4));
-        let wide = |values: &[f32]| values.iter().map(|&x| x.into()).collect::<Vec<f64>>();
-        let (a64, b64, bias64, mut expected) = (wide(&a), wide(&b), wide(&bias), wide(&before));
-        reference::matmul(
-            view(&a, m, k, transposed[0]).with_values(&a64),
-            view(&b, k, n, transposed[1]).with_values(&b64),
-            [Start::Zero, Start::Bias(&bias64[..]), Start::Sum][start_idx],
-            &mut expected,
-        );
+        let expected = [|x: f32| x, to_bf16].map(|round| {
+            let wide = |values: &[f32]| values.iter().map(|&x| x.into()).collect::<Vec<f64>>();
+            let rounded = |values: &[f32]| values.iter().map(|&x| round(x).into()).collect();
+            let (a64, b64): (Vec<f64>, Vec<f64>) = (rounded(&a), rounded(&b));
+            let (bias64, mut expected) = (wide(&bias), wide(&before));
+            reference::matmul(
+                view(&a, m, k, transposed[0]).with_values(&a64),
+                view(&b, k, n, transposed[1]).with_values(&b64),
+                [Start::Zero, Start::Bias(&bias64[..]), Start::Sum][start_idx],
+                &mut expected,
+            );
+            expected
+        });
         Self { shape: (m, k, n), transposed, start_idx, a, b, bias, before, expected }
     }
 
@@ -92,7 +105,8 @@ impl Case {
         matmul_packed(cpu, a, &PackedMatrix::pack(cpu, b), start, &mut packed);
         // Rounding may add up over k; one product forgotten or doubled is a million times that.
         let bound = f64::from(f32::EPSILON) * (k as f64 + 2.0);
-        for (idx, (&got, expected)) in c.iter().zip(&self.expected).enumerate() {
+        let expected = &self.expected[usize::from(cpu.isa().precision() == Precision::Bf16)];
+        for (idx, (&got, expected)) in c.iter().zip(expected).enumerate() {
             let error = (f64::from(got) - expected).abs();
             assert!(error < bound, "{what} at {idx}: {got} for {expected}");
         }
@@ -114,7 +128,7 @@ fn every_shape_agrees_with_the_reference_and_with_any_number_of_threads() {
             for cpus in &cpus {
                 let [first, others @ ..] = cpus.each_ref().map(|cpu| case.check(cpu));
                 assert!(others.iter().all(|bits| *bits == first), "{} {shape:?}", cpus[0].isa());
-                if cpus[0].isa() != Isa::Plain {
+                if !matches!(cpus[0].isa(), Isa::Plain | Isa::Amx) {
                     assert!(
                         *fused.get_or_insert(first.clone()) == first,
                         "{shape:?}: instruction sets differ"
@@ -139,7 +153,7 @@ fn the_recipes_own_shapes_agree() {
 
 #[test]
 fn operands_larger_than_a_layout_are_done_in_parts() {
-    let cpu = Cpu::with_isa(Isa::best(), 2);
+    let cpu = Cpu::with_isa(Isa::best(None).unwrap(), 2);
     for (shape, transposed, start_idx) in [
         ((9, 33, 4500), [false, true], 1),
         ((4500, 20, 9), [true, false], 2),
@@ -179,7 +193,7 @@ fn a_row_has_the_same_bits_alone_and_among_others() {
 #[test]
 fn repacking_replaces_what_was_there() {
     let (a, b) = (numbers(3 * 50, 1), numbers(50 * 70, 2));
-    let cpu = Cpu::with_isa(Isa::best(), 2);
+    let cpu = Cpu::with_isa(Isa::best(None).unwrap(), 2);
     let mut packed = PackedMatrix::pack(&cpu, Matrix::new(&numbers(60 * 80, 7), 60, 80));
     packed.repack(&cpu, Matrix::new(&b, 50, 70));
     let [mut got, mut expected] = [vec![0.0; 210], vec![0.0; 210]];
@@ -190,7 +204,7 @@ fn repacking_replaces_what_was_there() {
 
 #[test]
 fn doubles_take_the_reference() {
-    let cpu = Cpu::with_isa(Isa::best(), 2);
+    let cpu = Cpu::with_isa(Isa::best(None).unwrap(), 2);
     let (a, b): (Vec<f64>, Vec<f64>) =
         ((1..=6).map(f64::from).collect(), (1..=6).map(f64::from).collect());
     let (a, b) = (Matrix::new(&a, 2, 3), Matrix::new(&b, 3, 2));
@@ -240,13 +254,13 @@ fn shapes_that_do_not_fit_are_said() {
 #[should_panic(expected = "laid out for `plain`")]
 fn a_layout_for_another_instruction_set_is_refused() {
     assert!(
-        Isa::best() != Isa::Plain,
+        Isa::best(None).unwrap() != Isa::Plain,
         "laid out for `plain` only: nothing to refuse on this machine"
     );
     let packed =
         PackedMatrix::pack(&Cpu::with_isa(Isa::Plain, 1), Matrix::new(&[0.0_f32; 20], 4, 5));
     matmul_packed(
-        &Cpu::with_isa(Isa::best(), 1),
+        &Cpu::with_isa(Isa::best(None).unwrap(), 1),
         Matrix::new(&[0.0; 4], 1, 4),
         &packed,
         Start::Zero,

@@ -46,7 +46,7 @@ pub(super) struct Corner<P> {
 
 /// Rows of A or columns of B that become a panel.
 #[derive(Clone, Copy)]
-pub(super) struct Strip {
+pub(crate) struct Strip {
     pub first: *const f32,
     /// From one row of A (column of B) to the next, and from one k to the next; one of the two is 1.
     pub across: usize,
@@ -99,7 +99,7 @@ pub(super) unsafe fn pack<V: Lanes>(strip: &Strip, to: *mut f32) {
 
 /// What a tile of C starts from.
 #[derive(Clone, Copy)]
-pub(super) enum TileStart {
+pub(crate) enum TileStart {
     Zero,
     /// One value a column.
     Bias(*const f32),
@@ -109,7 +109,11 @@ pub(super) enum TileStart {
 
 /// One tile of C: a panel of A times one or a few panels of B.
 #[derive(Clone, Copy)]
-pub(super) struct Tile {
+pub(crate) struct Tile {
+    /// Rows of C that exist.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    // loops over vectors know it by their name
+    pub rows: usize,
     pub depth: usize,
     pub a: *const f32,
     /// From one k to the next in the panel of A.

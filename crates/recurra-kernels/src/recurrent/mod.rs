@@ -17,6 +17,8 @@ mod sweep;
 mod weight;
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -27,7 +29,7 @@ pub(crate) mod reference;
 
 pub(crate) use panels::Panels;
 pub(crate) use product::Left;
-pub(crate) use sweep::{Sweep, load, run, store};
+pub(crate) use sweep::{MOST_KEPT, Sweep, load, run, store};
 pub use weight::RecurrentWeight;
 
 #[cfg(test)]

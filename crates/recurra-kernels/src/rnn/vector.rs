@@ -1,7 +1,7 @@
 //! The pointwise part of the simple recurrent network on vectors.
 
 use super::{Activation, Shape};
-use crate::recurrent::{Left, Panels, Sweep, load, run, store};
+use crate::recurrent::{Left, MOST_KEPT, Panels, Sweep, load, run, store};
 use crate::simd::{Vector, math};
 use crate::{Cpu, SharedSlice};
 
@@ -50,6 +50,9 @@ impl Sweep for Forward<'_> {
         let values = self.h.ptr(step * self.shape.state());
         [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
     }
+    fn n_kept(&self) -> usize {
+        1
+    }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
@@ -58,7 +61,7 @@ impl Sweep for Forward<'_> {
         unit: usize,
         n: usize,
         sums: *const f32,
-    ) {
+    ) -> [V; MOST_KEPT] {
         let Shape { batch, hidden, .. } = self.shape;
         let place = self.h.ptr(((step + 1) * batch + row) * hidden + unit);
         // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `forward` has checked; they are this
@@ -70,6 +73,8 @@ impl Sweep for Forward<'_> {
                 Activation::Relu => a.max(V::splat(0.0)),
             };
             store(h, place, n);
+            let none = V::splat(0.0);
+            [h, none, none, none]
         }
     }
 }
@@ -102,6 +107,9 @@ impl Sweep for Backward<'_> {
         let values = self.d_h.ptr((self.shape.time - step) * self.shape.state());
         [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
     }
+    fn n_kept(&self) -> usize {
+        1
+    }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
@@ -110,7 +118,7 @@ impl Sweep for Backward<'_> {
         unit: usize,
         n: usize,
         sums: *const f32,
-    ) {
+    ) -> [V; MOST_KEPT] {
         let Shape { time, batch, hidden } = self.shape;
         let last = self.d_h_last.ptr(row * hidden + unit);
         // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `backward` has checked; they are this
@@ -118,7 +126,8 @@ impl Sweep for Backward<'_> {
         unsafe {
             let mut d_h = V::load(sums);
             if step == time {
-                return store(d_h, last, n);
+                store(d_h, last, n);
+                return [V::splat(0.0); MOST_KEPT];
             }
             if step == 0 {
                 d_h = load(last, n);
@@ -133,6 +142,7 @@ impl Sweep for Backward<'_> {
                 Activation::Relu => zero.select_less(h, d_h, zero),
             };
             store(d_a, place, n);
+            [d_a, zero, zero, zero]
         }
     }
 }

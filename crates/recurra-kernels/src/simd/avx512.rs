@@ -13,6 +13,21 @@ fn first(n: usize) -> __mmask16 {
     ((1_u32 << n) - 1) as __mmask16
 }
 
+impl Avx512 {
+    /// The first `n ≤ 16` lanes, rounded to `bf16`, to `to`.
+    ///
+    /// # Safety
+    /// As for [`Vector`], and the machine has AVX-512 with `bf16`.
+    #[inline(always)]
+    pub(crate) unsafe fn store_bf16(self, to: *mut u16, n: usize) {
+        // SAFETY: by this function's contract; masked lanes are not written.
+        unsafe {
+            let rounded = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(self.0));
+            _mm256_mask_storeu_epi16(to.cast(), first(n), rounded);
+        }
+    }
+}
+
 // SAFETY of every block below: AVX-512, and readable or writable places, by the contract of `Vector`.
 impl Vector for Avx512 {
     const LANES: usize = 16;

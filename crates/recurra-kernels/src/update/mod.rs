@@ -139,7 +139,7 @@ fn squared_norm_f32(isa: Isa, block: &[f32]) -> f64 {
     match isa {
         // SAFETY: `Cpu` has checked that the machine has the instruction set.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { avx512::squared_norm(block) },
+        Isa::Avx512 | Isa::Amx => unsafe { avx512::squared_norm(block) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { avx2::squared_norm(block) },
@@ -208,7 +208,7 @@ fn sgd_f32(
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512::sgd(step, value, gradient, momentum),
+            Isa::Avx512 | Isa::Amx => avx512::sgd(step, value, gradient, momentum),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2::sgd(step, value, gradient, momentum),
             #[cfg(target_arch = "aarch64")]
@@ -275,7 +275,7 @@ fn adamw_f32(
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512::adamw(step, value, gradient, m, v),
+            Isa::Avx512 | Isa::Amx => avx512::adamw(step, value, gradient, m, v),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2::adamw(step, value, gradient, m, v),
             #[cfg(target_arch = "aarch64")]
