@@ -33,16 +33,33 @@ type Pairs = [__m512i; ROWS];
 /// The machine has AVX-512 with `bf16`; the source is readable; `to` has room for a tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 pub(crate) unsafe fn tile(side: Side, source: &Source, to: *mut f32) {
-    let &Source { first, across, along, n, depth } = source;
+    // SAFETY: by this function's contract.
+    unsafe {
+        match (source.n, source.depth) {
+            (ROWS, DEPTH) => tile_of::<true>(side, source, to),
+            _ => tile_of::<false>(side, source, to),
+        }
+    }
+}
+
+/// [`tile`], with all counts known beforehand where the tile is `WHOLE`: then it never leaves the registers.
+///
+/// # Safety
+/// As [`tile`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn tile_of<const WHOLE: bool>(side: Side, source: &Source, to: *mut f32) {
+    let &Source { first, across, along, .. } = source;
+    let (n, depth) = if WHOLE { (ROWS, DEPTH) } else { (source.n, source.depth) };
     debug_assert!(across == 1 || along == 1, "strides {across} and {along}");
     // SAFETY: by this function's contract.
     unsafe {
         // A matrix of one row (or column) has both strides 1: then each is right.
         let is_along = along == 1;
         let mut pairs = if is_along {
-            pairs_along(first, across, n, depth)
+            pairs_along::<WHOLE>(first, across, n, depth)
         } else {
-            pairs_across(first, along, n, depth)
+            pairs_across::<WHOLE>(first, along, n, depth)
         };
         if is_along == (side == Side::Right) {
             pairs = transposed(pairs);
@@ -59,7 +76,13 @@ pub(crate) unsafe fn tile(side: Side, source: &Source, to: *mut f32) {
 /// As [`tile`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn pairs_along(first: *const f32, stride: usize, lanes: usize, n_k: usize) -> Pairs {
+unsafe fn pairs_along<const WHOLE: bool>(
+    first: *const f32,
+    stride: usize,
+    lanes: usize,
+    n_k: usize,
+) -> Pairs {
+    let (lanes, n_k) = if WHOLE { (ROWS, DEPTH) } else { (lanes, n_k) };
     let low = mask(n_k.min(ROWS));
     let high = mask(n_k.saturating_sub(ROWS));
     let mut pairs = [_mm512_setzero_si512(); ROWS];
@@ -84,7 +107,13 @@ unsafe fn pairs_along(first: *const f32, stride: usize, lanes: usize, n_k: usize
 /// As [`tile`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn pairs_across(first: *const f32, stride: usize, lanes: usize, n_k: usize) -> Pairs {
+unsafe fn pairs_across<const WHOLE: bool>(
+    first: *const f32,
+    stride: usize,
+    lanes: usize,
+    n_k: usize,
+) -> Pairs {
+    let (lanes, n_k) = if WHOLE { (ROWS, DEPTH) } else { (lanes, n_k) };
     let lanes = mask(lanes);
     // Value i of the first half of a register beside value i of the second.
     let order = _mm512_set_epi16(

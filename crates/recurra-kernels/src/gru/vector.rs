@@ -1,7 +1,7 @@
 //! The pointwise part of the GRU on vectors.
 
 use super::{GATES, Shape};
-use crate::recurrent::{Left, MOST_KEPT, Panels, Sweep, load, run, store};
+use crate::recurrent::{Left, MOST_KEPT, Panels, Sweep, fetch_ahead, load, run, store};
 use crate::simd::{Vector, math};
 use crate::{Cpu, SharedSlice};
 
@@ -78,6 +78,9 @@ impl Sweep for Forward<'_> {
         unsafe {
             let gate_r = self.gates.ptr(row * GATES * hidden + unit);
             let (gate_z, gate_n) = (gate_r.add(hidden), gate_r.add(2 * hidden));
+            for gate in [gate_r, gate_z, gate_n] {
+                fetch_ahead::<V>(gate, GATES * hidden);
+            }
             let r = math::sigmoid(load::<V>(gate_r, n_units).add(V::load(sums)));
             let z = math::sigmoid(load::<V>(gate_z, n_units).add(V::load(sums.add(V::LANES))));
             let bias: V = load(self.bias_hn.as_ptr().add(unit), n_units);
@@ -157,6 +160,13 @@ impl Sweep for Backward<'_> {
             let before = row * hidden + unit;
             let gate_r = self.gates.ptr(row * GATES * hidden + unit);
             let (gate_z, gate_n) = (gate_r.add(hidden), gate_r.add(2 * hidden));
+            for gate in [gate_r, gate_z, gate_n] {
+                fetch_ahead::<V>(gate, GATES * hidden);
+            }
+            for states in [&self.h[before..], &self.d_h[before..]] {
+                fetch_ahead::<V>(states.as_ptr(), hidden);
+            }
+            fetch_ahead::<V>(self.hn.ptr(before), hidden);
             let (r, z, n): (V, V, V) =
                 (load(gate_r, n_units), load(gate_z, n_units), load(gate_n, n_units));
             let q: V = load(self.hn.ptr(before), n_units);

@@ -1,7 +1,7 @@
 //! The pointwise part of the LSTM on vectors.
 
 use super::{GATES, Shape};
-use crate::recurrent::{Left, MOST_KEPT, Panels, Sweep, load, run, store};
+use crate::recurrent::{Left, MOST_KEPT, Panels, Sweep, fetch_ahead, load, run, store};
 use crate::simd::{Vector, math};
 use crate::{Cpu, SharedSlice};
 
@@ -77,6 +77,10 @@ impl Sweep for Forward<'_> {
             let gate_i = self.gates.ptr(row * GATES * hidden + unit);
             let (gate_f, gate_g, gate_o) =
                 (gate_i.add(hidden), gate_i.add(2 * hidden), gate_i.add(3 * hidden));
+            for gate in [gate_i, gate_f, gate_g, gate_o] {
+                fetch_ahead::<V>(gate, GATES * hidden);
+            }
+            fetch_ahead::<V>(self.c.ptr(before), hidden);
             let i = math::sigmoid(load::<V>(gate_i, n).add(V::load(sums)));
             let f = math::sigmoid(load::<V>(gate_f, n).add(V::load(sums.add(V::LANES))));
             let g = math::tanh(load::<V>(gate_g, n).add(V::load(sums.add(2 * V::LANES))));
@@ -154,6 +158,14 @@ impl Sweep for Backward<'_> {
             let gate_i = self.gates.ptr(row * GATES * hidden + unit);
             let (gate_f, gate_g, gate_o) =
                 (gate_i.add(hidden), gate_i.add(2 * hidden), gate_i.add(3 * hidden));
+            for gate in [gate_i, gate_f, gate_g, gate_o] {
+                fetch_ahead::<V>(gate, GATES * hidden);
+            }
+            for states in
+                [&self.c[before..], &self.c[before + batch * hidden..], &self.d_h[before..]]
+            {
+                fetch_ahead::<V>(states.as_ptr(), hidden);
+            }
             let (i, f): (V, V) = (load(gate_i, n), load(gate_f, n));
             let (g, o): (V, V) = (load(gate_g, n), load(gate_o, n));
             let c_before: V = load(self.c.as_ptr().add(before), n);

@@ -113,7 +113,7 @@ unsafe fn fetch_next(tile: &Tile) {
         let line = tile.next_c.wrapping_add(row * tile.c_stride);
         // SAFETY: a hint, which every machine with AVX-512 takes.
         unsafe {
-            asm!("prefetchw [{0}]", "prefetchw [{0} + 64]", in(reg) line, options(nostack, readonly, preserves_flags));
+            asm!("prefetcht1 [{0}]", "prefetcht1 [{0} + 64]", in(reg) line, options(nostack, readonly, preserves_flags));
         }
     }
 }

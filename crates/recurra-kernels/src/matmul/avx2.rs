@@ -106,10 +106,4 @@ impl Lanes for Avx2 {
             }
         }
     }
-
-    #[inline(always)]
-    unsafe fn prefetch(from: *const f32) {
-        // SAFETY: a hint; the address need not exist.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
-    }
 }

@@ -31,10 +31,6 @@ pub(super) trait Lanes: Vector {
             }
         }
     }
-
-    /// Asks for the line that holds `from`, which need not exist.
-    #[inline(always)]
-    unsafe fn prefetch(_from: *const f32) {}
 }
 
 /// The first value of a block, and how far apart its rows are.

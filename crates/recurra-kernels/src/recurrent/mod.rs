@@ -29,7 +29,7 @@ pub(crate) mod reference;
 
 pub(crate) use panels::Panels;
 pub(crate) use product::Left;
-pub(crate) use sweep::{MOST_KEPT, Sweep, load, run, store};
+pub(crate) use sweep::{MOST_KEPT, Sweep, fetch_ahead, load, run, store};
 pub use weight::RecurrentWeight;
 
 #[cfg(test)]

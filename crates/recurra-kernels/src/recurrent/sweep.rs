@@ -223,6 +223,20 @@ impl Grid {
     }
 }
 
+/// Rows of a sequence that are asked for before they are needed: a step goes down the rows of one block of units, whose
+/// values lie too far apart for the hardware to see them coming.
+const ROWS_AHEAD: usize = 6;
+
+/// Asks for the values that `from` has so many rows of `row_len` further on.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+pub(crate) unsafe fn fetch_ahead<V: Vector>(from: *const f32, row_len: usize) {
+    // SAFETY: a hint; the address need not exist.
+    unsafe { V::prefetch(from.wrapping_add(ROWS_AHEAD * row_len)) }
+}
+
 /// The first `n` values from `from`.
 ///
 /// # Safety

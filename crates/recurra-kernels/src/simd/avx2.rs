@@ -22,6 +22,11 @@ impl Vector for Avx2 {
     const LANES: usize = 8;
 
     #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        // SAFETY: a hint; the address need not exist.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: as above.
         Self(unsafe { _mm256_set1_ps(x) })

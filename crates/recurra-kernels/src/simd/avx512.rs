@@ -33,6 +33,11 @@ impl Vector for Avx512 {
     const LANES: usize = 16;
 
     #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        // SAFETY: a hint; the address need not exist.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: as above.
         Self(unsafe { _mm512_set1_ps(x) })
@@ -76,6 +81,16 @@ impl Vector for Avx512 {
     unsafe fn div(self, b: Self) -> Self {
         // SAFETY: as above.
         Self(unsafe { _mm512_div_ps(self.0, b.0) })
+    }
+    /// y ← y + y·(1 − x·y), one step of Newton from 14 bits: a division keeps its unit busy four times as long.
+    #[inline(always)]
+    unsafe fn reciprocal(self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let y = _mm512_rcp14_ps(self.0);
+            let rest = _mm512_fnmadd_ps(self.0, y, _mm512_set1_ps(1.0));
+            Self(_mm512_fmadd_ps(y, rest, y))
+        }
     }
     #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {

@@ -46,7 +46,7 @@ pub unsafe fn sigmoid<V: Vector>(x: V) -> V {
     // SAFETY: by the contract of `Vector`.
     unsafe {
         let one = V::splat(1.0);
-        one.div(one.add(exp(V::splat(0.0).sub(x))))
+        one.add(exp(V::splat(0.0).sub(x))).reciprocal()
     }
 }
 
@@ -62,7 +62,7 @@ pub unsafe fn tanh<V: Vector>(x: V) -> V {
         let near = x.mul(z).mul_add(polynomial(z, P), x);
         let e = exp(magnitude.mul(V::splat(-2.0)));
         let one = V::splat(1.0);
-        let far = one.sub(e).div(one.add(e)).with_sign_of(x);
+        let far = one.sub(e).mul(one.add(e).reciprocal()).with_sign_of(x);
         magnitude.select_less(V::splat(NEAR), near, far)
     }
 }

@@ -70,6 +70,9 @@ unsafe fn arithmetic<V: Vector>(name: &str) {
         each(a.sub(b), &|a, b| a - b, "sub");
         each(a.mul(b), &|a, b| a * b, "mul");
         each(a.div(b), &|a, b| a / b, "div");
+        let far = lanes(b.reciprocal()).into_iter().zip(lanes(b));
+        let far = far.map(|(y, x)| (y * x - 1.0).abs());
+        assert!(far.fold(0.0, f32::max) < 3e-7, "{name} reciprocal");
         each(a.mul_add(b, a), &|a, b| a * b + a, "mul_add");
         each(a.max(b), &f32::max, "max");
         each(a.min(b), &f32::min, "min");

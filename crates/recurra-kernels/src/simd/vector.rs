@@ -10,6 +10,9 @@ pub trait Vector: Copy {
     /// How many values it holds.
     const LANES: usize;
 
+    /// Asks for the line that holds `from`, which need not exist: `wrapping_add` makes such a pointer.
+    #[inline(always)]
+    unsafe fn prefetch(_from: *const f32) {}
     /// `x` in every lane.
     unsafe fn splat(x: f32) -> Self;
     /// `LANES` values from `from`.
@@ -28,6 +31,12 @@ pub trait Vector: Copy {
     unsafe fn mul(self, b: Self) -> Self;
     /// Lane by lane `self / b`.
     unsafe fn div(self, b: Self) -> Self;
+    /// Lane by lane 1 / self, within two units in the last place; 0 where that is too small for a normal number.
+    #[inline(always)]
+    unsafe fn reciprocal(self) -> Self {
+        // SAFETY: by the contract of this trait.
+        unsafe { Self::splat(1.0).div(self) }
+    }
     /// Lane by lane `self · b + c`, rounded once where the machine can.
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     /// Lane by lane the larger (`b` when `self` is not a number).
