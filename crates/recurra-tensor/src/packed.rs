@@ -11,7 +11,8 @@ use crate::parameters::{ParameterId, Values};
 /// Packed copies of weights, each with the version of the weights it was made from.
 #[derive(Debug)]
 pub(crate) struct PackedWeights<E> {
-    matrices: HashMap<ParameterId, (u64, PackedMatrix<E>)>,
+    /// Each weight transposed (for x·Wᵀ) or as it is (for d·W).
+    matrices: HashMap<(ParameterId, bool), (u64, PackedMatrix<E>)>,
     recurrent: HashMap<ParameterId, (u64, RecurrentWeight<E>)>,
 }
 
@@ -20,22 +21,24 @@ impl<E: Element> PackedWeights<E> {
         Self { matrices: HashMap::new(), recurrent: HashMap::new() }
     }
 
-    /// `weight` (out, in) transposed and packed as the right side of a product: x·Wᵀ.
+    /// `weight` (out, in) packed as the right side of a product: transposed for x·Wᵀ, or as it is for d·W.
     pub(crate) fn matrix(
         &mut self,
         cpu: &Cpu,
         values: &Values<E>,
         weight: ParameterId,
+        is_transposed: bool,
     ) -> &PackedMatrix<E> {
         let (rows, cols) = values.matrix_shape(weight);
-        let transposed = Matrix::new(values.of(weight), rows, cols).transposed();
+        let matrix = Matrix::new(values.of(weight), rows, cols);
+        let matrix = if is_transposed { matrix.transposed() } else { matrix };
         let version = values.version();
         let (packed_from, packed) = self
             .matrices
-            .entry(weight)
-            .or_insert_with(|| (version, PackedMatrix::pack(cpu, transposed)));
+            .entry((weight, is_transposed))
+            .or_insert_with(|| (version, PackedMatrix::pack(cpu, matrix)));
         if *packed_from != version {
-            packed.repack(cpu, transposed);
+            packed.repack(cpu, matrix);
             *packed_from = version;
         }
         packed

@@ -1,11 +1,11 @@
 //! A GRU layer over a whole sequence.
 
 use recurra_kernels::Element;
-use recurra_kernels::gru::{self, Shape};
+use recurra_kernels::gru;
 use recurra_kernels::matmul::Matrix;
 
 use super::Op;
-use super::sweep::{RecurrentWeights, carry};
+use super::sweep::{Piece, RecurrentWeights, carry};
 use crate::arena::Arena;
 use crate::tape::{Tape, Var, Window};
 
@@ -42,15 +42,20 @@ impl<E: Element> Tape<'_, E> {
         state: [&mut [E]; 1],
     ) -> Var {
         let hidden = self.checked_hidden(x, &weights, N_GATES, window, &state);
-        let shape = Shape { time: window.time, batch: window.batch, hidden };
         let bias = self.joint_bias(&weights, 2 * hidden);
         let mut gates = self.workspace.arena.take(window.len() * N_GATES * hidden); // (T, B, 3H)
-        self.input_products(x, &weights, bias, &mut gates);
         let mut hn = self.workspace.arena.take(window.len() * hidden); // (T, B, H)
         let mut h = self.states_from(window, state[0]); // (T + 1, B, H)
         let bias_hn = &self.values.of(weights.bias_hh)[2 * hidden..];
-        let weight_hh = self.workspace.packed.recurrent(self.cpu, self.values, weights.weight_hh);
-        gru::forward(self.cpu, shape, weight_hh, bias_hn, &mut gates, &mut hn, &mut h);
+        for piece in Piece::forward(window) {
+            let gates = &mut gates[piece.values(N_GATES * hidden)];
+            self.input_products(x, &piece, &weights, &bias, gates);
+            let weight_hh =
+                self.workspace.packed.recurrent(self.cpu, self.values, weights.weight_hh);
+            let (hn, h) = (&mut hn[piece.values(hidden)], &mut h[piece.states(hidden)]);
+            gru::forward(self.cpu, piece.shape(hidden), weight_hh, bias_hn, gates, hn, h);
+        }
+        self.workspace.arena.give(bias);
         let [h_carried] = state;
         carry(&h, h_carried);
         let op = if self.is_training() {
@@ -65,33 +70,33 @@ impl<E: Element> Tape<'_, E> {
 
 impl<E: Element> Gru<E> {
     pub(crate) fn backward(mut self, tape: &mut Tape<'_, E>, out: Var) {
-        let (positions, hidden) = tape.shape(out);
-        let Window { time, batch } = self.window;
+        let (_, hidden) = tape.shape(out);
         let d_h = tape.take_gradient(out);
-        let mut d_h_last = tape.workspace.arena.take_zeros(batch * hidden);
+        let mut d_h_last = tape.workspace.arena.take_zeros(self.window.batch * hidden);
         let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh } = self.weights;
-        let packed = tape.workspace.packed.recurrent(tape.cpu, tape.values, weight_hh);
-        let h = &tape.workspace.nodes[out.0].buffer;
-        gru::backward(
-            tape.cpu,
-            Shape { time, batch, hidden },
-            packed,
-            &mut self.gates,
-            &mut self.hn,
-            h,
-            &d_h,
-            &mut d_h_last,
-        );
-        let d_gates = Matrix::new(&self.gates, positions, N_GATES * hidden);
-        let d_reset_update =
-            Matrix::with_strides(&self.gates, positions, 2 * hidden, N_GATES * hidden);
-        let d_hn = Matrix::new(&self.hn, positions, hidden);
-        tape.product_backward(self.x, weight_ih, &self.gates);
-        tape.recurrent_weight_backward(out, weight_hh, 0, d_reset_update);
-        tape.recurrent_weight_backward(out, weight_hh, 2, d_hn);
-        tape.bias_backward(&[(bias_ih, 0)], d_gates);
-        tape.bias_backward(&[(bias_hh, 0)], d_reset_update);
-        tape.bias_backward(&[(bias_hh, 2 * hidden)], d_hn);
+        let mut d_x = tape.input_gradient_of(self.x);
+        for piece in Piece::backward(self.window) {
+            let gates = &mut self.gates[piece.values(N_GATES * hidden)];
+            let hn = &mut self.hn[piece.values(hidden)];
+            let packed = tape.workspace.packed.recurrent(tape.cpu, tape.values, weight_hh);
+            let h = &tape.workspace.nodes[out.0].buffer[piece.states(hidden)];
+            let d_h = &d_h[piece.values(hidden)];
+            let shape = piece.shape(hidden);
+            gru::backward(tape.cpu, shape, packed, gates, hn, h, d_h, &mut d_h_last);
+            let rows = piece.rows().len();
+            let d_gates = Matrix::new(gates, rows, N_GATES * hidden);
+            let d_reset_update = Matrix::with_strides(gates, rows, 2 * hidden, N_GATES * hidden);
+            let d_hn = Matrix::new(hn, rows, hidden);
+            tape.input_products_backward(self.x, &piece, weight_ih, gates, &mut d_x);
+            tape.recurrent_weight_backward(out, &piece, weight_hh, 0, d_reset_update);
+            tape.recurrent_weight_backward(out, &piece, weight_hh, 2, d_hn);
+            tape.bias_backward(&[(bias_ih, 0)], d_gates);
+            tape.bias_backward(&[(bias_hh, 0)], d_reset_update);
+            tape.bias_backward(&[(bias_hh, 2 * hidden)], d_hn);
+        }
+        if let Some(d_x) = d_x {
+            tape.put_gradient(self.x, d_x.values);
+        }
         tape.give_all([d_h, d_h_last, self.gates, self.hn]);
     }
 

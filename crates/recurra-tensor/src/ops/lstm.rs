@@ -1,11 +1,11 @@
 //! An LSTM layer over a whole sequence.
 
 use recurra_kernels::Element;
-use recurra_kernels::lstm::{self, Shape};
+use recurra_kernels::lstm;
 use recurra_kernels::matmul::Matrix;
 
 use super::Op;
-use super::sweep::{RecurrentWeights, carry};
+use super::sweep::{Piece, RecurrentWeights, carry};
 use crate::arena::Arena;
 use crate::tape::{Tape, Var, Window};
 
@@ -41,14 +41,19 @@ impl<E: Element> Tape<'_, E> {
         state: [&mut [E]; 2],
     ) -> Var {
         let hidden = self.checked_hidden(x, &weights, N_GATES, window, &state);
-        let shape = Shape { time: window.time, batch: window.batch, hidden };
         let bias = self.joint_bias(&weights, N_GATES * hidden);
         let mut gates = self.workspace.arena.take(window.len() * N_GATES * hidden); // (T, B, 4H)
-        self.input_products(x, &weights, bias, &mut gates);
         let mut h = self.states_from(window, state[0]); // (T + 1, B, H)
         let mut c = self.states_from(window, state[1]);
-        let weight_hh = self.workspace.packed.recurrent(self.cpu, self.values, weights.weight_hh);
-        lstm::forward(self.cpu, shape, weight_hh, &mut gates, &mut h, &mut c);
+        for piece in Piece::forward(window) {
+            let gates = &mut gates[piece.values(N_GATES * hidden)];
+            self.input_products(x, &piece, &weights, &bias, gates);
+            let weight_hh =
+                self.workspace.packed.recurrent(self.cpu, self.values, weights.weight_hh);
+            let (h, c) = (&mut h[piece.states(hidden)], &mut c[piece.states(hidden)]);
+            lstm::forward(self.cpu, piece.shape(hidden), weight_hh, gates, h, c);
+        }
+        self.workspace.arena.give(bias);
         let [h_carried, c_carried] = state;
         carry(&h, h_carried);
         carry(&c, c_carried);
@@ -64,27 +69,34 @@ impl<E: Element> Tape<'_, E> {
 
 impl<E: Element> Lstm<E> {
     pub(crate) fn backward(mut self, tape: &mut Tape<'_, E>, out: Var) {
-        let (positions, hidden) = tape.shape(out);
-        let Window { time, batch } = self.window;
+        let (_, hidden) = tape.shape(out);
+        let batch = self.window.batch;
+        let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh } = self.weights;
         let d_h = tape.take_gradient(out);
         let mut d_h_last = tape.workspace.arena.take_zeros(batch * hidden);
         let mut d_c_last = tape.workspace.arena.take_zeros(batch * hidden);
-        let weight_hh =
-            tape.workspace.packed.recurrent(tape.cpu, tape.values, self.weights.weight_hh);
-        lstm::backward(
-            tape.cpu,
-            Shape { time, batch, hidden },
-            weight_hh,
-            &mut self.gates,
-            &self.c,
-            &d_h,
-            &mut d_h_last,
-            &mut d_c_last,
-        );
-        let d_gates = Matrix::new(&self.gates, positions, N_GATES * hidden);
-        tape.product_backward(self.x, self.weights.weight_ih, &self.gates);
-        tape.recurrent_weight_backward(out, self.weights.weight_hh, 0, d_gates);
-        tape.bias_backward(&[(self.weights.bias_ih, 0), (self.weights.bias_hh, 0)], d_gates);
+        let mut d_x = tape.input_gradient_of(self.x);
+        for piece in Piece::backward(self.window) {
+            let gates = &mut self.gates[piece.values(N_GATES * hidden)];
+            let packed = tape.workspace.packed.recurrent(tape.cpu, tape.values, weight_hh);
+            lstm::backward(
+                tape.cpu,
+                piece.shape(hidden),
+                packed,
+                gates,
+                &self.c[piece.states(hidden)],
+                &d_h[piece.values(hidden)],
+                &mut d_h_last,
+                &mut d_c_last,
+            );
+            let d_gates = Matrix::new(gates, piece.rows().len(), N_GATES * hidden);
+            tape.input_products_backward(self.x, &piece, weight_ih, gates, &mut d_x);
+            tape.recurrent_weight_backward(out, &piece, weight_hh, 0, d_gates);
+            tape.bias_backward(&[(bias_ih, 0), (bias_hh, 0)], d_gates);
+        }
+        if let Some(d_x) = d_x {
+            tape.put_gradient(self.x, d_x.values);
+        }
         tape.give_all([d_h, d_h_last, d_c_last, self.gates, self.c]);
     }
 

@@ -2,11 +2,11 @@
 
 use recurra_kernels::Element;
 use recurra_kernels::matmul::Matrix;
+use recurra_kernels::rnn;
 pub use recurra_kernels::rnn::Activation;
-use recurra_kernels::rnn::{self, Shape};
 
 use super::Op;
-use super::sweep::{RecurrentWeights, carry};
+use super::sweep::{Piece, RecurrentWeights, carry};
 use crate::tape::{Tape, Var, Window};
 
 const N_GATES: usize = 1;
@@ -36,12 +36,16 @@ impl<E: Element> Tape<'_, E> {
         state: [&mut [E]; 1],
     ) -> Var {
         let hidden = self.checked_hidden(x, &weights, N_GATES, window, &state);
-        let shape = Shape { time: window.time, batch: window.batch, hidden };
         let bias = self.joint_bias(&weights, hidden);
         let mut h = self.states_from(window, state[0]); // (T + 1, B, H)
-        self.input_products(x, &weights, bias, &mut h[window.batch * hidden..]);
-        let weight_hh = self.workspace.packed.recurrent(self.cpu, self.values, weights.weight_hh);
-        rnn::forward(self.cpu, shape, activation, weight_hh, &mut h);
+        for piece in Piece::forward(window) {
+            let h = &mut h[piece.states(hidden)];
+            self.input_products(x, &piece, &weights, &bias, &mut h[window.batch * hidden..]);
+            let weight_hh =
+                self.workspace.packed.recurrent(self.cpu, self.values, weights.weight_hh);
+            rnn::forward(self.cpu, piece.shape(hidden), activation, weight_hh, h);
+        }
+        self.workspace.arena.give(bias);
         let [h_carried] = state;
         carry(&h, h_carried);
         self.push(
@@ -56,19 +60,25 @@ impl<E: Element> Tape<'_, E> {
 
 impl Rnn {
     pub(crate) fn backward<E: Element>(self, tape: &mut Tape<'_, E>, out: Var) {
-        let (positions, hidden) = tape.shape(out);
-        let Window { time, batch } = self.window;
+        let (_, hidden) = tape.shape(out);
         let mut d_h = tape.take_gradient(out);
-        let mut d_h_last = tape.workspace.arena.take_zeros(batch * hidden);
-        let weight_hh =
-            tape.workspace.packed.recurrent(tape.cpu, tape.values, self.weights.weight_hh);
-        let h = &tape.workspace.nodes[out.0].buffer;
-        let shape = Shape { time, batch, hidden };
-        rnn::backward(tape.cpu, shape, self.activation, weight_hh, h, &mut d_h, &mut d_h_last);
-        let d_gates = Matrix::new(&d_h, positions, hidden);
-        tape.product_backward(self.x, self.weights.weight_ih, &d_h);
-        tape.recurrent_weight_backward(out, self.weights.weight_hh, 0, d_gates);
-        tape.bias_backward(&[(self.weights.bias_ih, 0), (self.weights.bias_hh, 0)], d_gates);
+        let mut d_h_last = tape.workspace.arena.take_zeros(self.window.batch * hidden);
+        let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh } = self.weights;
+        let mut d_x = tape.input_gradient_of(self.x);
+        for piece in Piece::backward(self.window) {
+            let packed = tape.workspace.packed.recurrent(tape.cpu, tape.values, weight_hh);
+            let h = &tape.workspace.nodes[out.0].buffer[piece.states(hidden)];
+            let d_h = &mut d_h[piece.values(hidden)];
+            let shape = piece.shape(hidden);
+            rnn::backward(tape.cpu, shape, self.activation, packed, h, d_h, &mut d_h_last);
+            let d_gates = Matrix::new(d_h, piece.rows().len(), N_GATES * hidden);
+            tape.input_products_backward(self.x, &piece, weight_ih, d_h, &mut d_x);
+            tape.recurrent_weight_backward(out, &piece, weight_hh, 0, d_gates);
+            tape.bias_backward(&[(bias_ih, 0), (bias_hh, 0)], d_gates);
+        }
+        if let Some(d_x) = d_x {
+            tape.put_gradient(self.x, d_x.values);
+        }
         tape.give_all([d_h, d_h_last]);
     }
 }

@@ -1,8 +1,13 @@
 //! What the recurrent operations share: the input products before a sweep over time and the weight gradients after it.
 
+use std::ops::Range;
+
 use recurra_kernels::Element;
 use recurra_kernels::column_sum::column_sums;
 use recurra_kernels::matmul::{Matrix, Start, matmul};
+use recurra_kernels::recurrent::Shape;
+
+use super::linear::InputGradient;
 
 use crate::parameters::ParameterId;
 use crate::tape::{Tape, Var, Window};
@@ -66,30 +71,46 @@ impl<E: Element> Tape<'_, E> {
         states
     }
 
-    /// x·W_ihᵀ + bias for all positions at once, into `out` (T·B, G·H).
+    /// x·W_ihᵀ + bias for some steps of a window, into `out` (steps·B, G·H).
     pub(crate) fn input_products(
         &mut self,
         x: Var,
+        piece: &Piece,
         weights: &RecurrentWeights,
-        bias: Vec<E>,
+        bias: &[E],
         out: &mut [E],
     ) {
-        self.product(x, weights.weight_ih, Start::Bias(&bias), out);
-        self.workspace.arena.give(bias);
+        self.product(x, piece.rows(), weights.weight_ih, Start::Bias(bias), out);
     }
 
-    /// After a backward sweep: adds d_gatesᵀ·h_{t−1} to the rows of W_hh that start at gate `first_gate`.
+    /// After the backward sweep over a piece: adds what `d_gates` (steps·B, G·H) brings to W_ih and to the input.
+    pub(crate) fn input_products_backward(
+        &mut self,
+        x: Var,
+        piece: &Piece,
+        weight_ih: ParameterId,
+        d_gates: &[E],
+        d_x: &mut Option<InputGradient<E>>,
+    ) {
+        self.weight_gradient(x, piece.rows(), weight_ih, d_gates);
+        if let Some(d_x) = d_x {
+            self.input_gradient(piece.rows(), weight_ih, d_gates, d_x);
+        }
+    }
+
+    /// After the backward sweep over a piece: adds d_gatesᵀ·h_{t−1} to the rows of W_hh that start at gate `first_gate`.
     pub(crate) fn recurrent_weight_backward(
         &mut self,
         out: Var,
+        piece: &Piece,
         weight_hh: ParameterId,
         first_gate: usize,
         d_gates: Matrix<'_, E>,
     ) {
         let (_, hidden) = self.values.matrix_shape(weight_hh);
-        let node = &self.workspace.nodes[out.0];
-        let positions = (node.buffer.len() - node.start) / hidden; // T·B
-        let h_before = Matrix::new(&node.buffer[..positions * hidden], positions, hidden);
+        let rows = piece.rows();
+        let before = &self.workspace.nodes[out.0].buffer[rows.start * hidden..rows.end * hidden];
+        let h_before = Matrix::new(before, rows.len(), hidden);
         let gradients = self.gradients.as_mut().expect("a training tape");
         let first = first_gate * hidden * hidden;
         let rows = &mut gradients.of(weight_hh)[first..first + d_gates.cols() * hidden];
@@ -117,7 +138,88 @@ impl<E: Element> Tape<'_, E> {
     }
 }
 
+/// Some steps of a window that are computed from input to state, or from state to gradients, before the next: what one
+/// product writes is still in a cache when the sweep reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    first: usize,
+    time: usize,
+    batch: usize,
+}
+
+impl Piece {
+    /// Rows of a piece on the way forward: their gates stay in the second cache.
+    const ROWS_FORWARD: usize = 256;
+    /// Rows of a piece on the way back: each piece reads and writes all gradients of the weights, so they are few.
+    const ROWS_BACKWARD: usize = 1024;
+
+    /// The pieces of a window, the first first.
+    pub(crate) fn forward(window: Window) -> impl DoubleEndedIterator<Item = Piece> {
+        Self::pieces(window, Self::ROWS_FORWARD)
+    }
+
+    /// The pieces of a window, the last first.
+    pub(crate) fn backward(window: Window) -> impl Iterator<Item = Piece> {
+        Self::pieces(window, Self::ROWS_BACKWARD).rev()
+    }
+
+    /// As equal as can be: how a window is cut depends on nothing else.
+    fn pieces(window: Window, rows: usize) -> impl DoubleEndedIterator<Item = Piece> {
+        let Window { time, batch } = window;
+        let count = time.div_ceil((rows / batch).max(1));
+        (0..count).map(move |idx| {
+            let first = time * idx / count;
+            Piece { first, time: time * (idx + 1) / count - first, batch }
+        })
+    }
+
+    /// Its sizes, as kernels want them.
+    pub(crate) fn shape(&self, hidden: usize) -> Shape {
+        Shape { time: self.time, batch: self.batch, hidden }
+    }
+
+    /// Its rows in a sequence (T·B, ·).
+    pub(crate) fn rows(&self) -> Range<usize> {
+        self.first * self.batch..(self.first + self.time) * self.batch
+    }
+
+    /// Where its values are in a sequence (T·B, `width`).
+    pub(crate) fn values(&self, width: usize) -> Range<usize> {
+        self.rows().start * width..self.rows().end * width
+    }
+
+    /// Where its states are among all states (T + 1, B, H), the one before it included.
+    pub(crate) fn states(&self, hidden: usize) -> Range<usize> {
+        self.rows().start * hidden..(self.rows().end + self.batch) * hidden
+    }
+}
+
 /// Replaces a carried state by the last of `states` (T + 1, B, H): its value goes on, its history does not.
 pub(crate) fn carry<E: Element>(states: &[E], state: &mut [E]) {
     state.copy_from_slice(&states[states.len() - state.len()..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_a_window_in_order_and_are_not_too_long() {
+        for (time, batch) in [(1, 1), (35, 20), (128, 64), (7, 5000), (1000, 1), (33, 255)] {
+            let window = Window { time, batch };
+            let pieces: Vec<Piece> = Piece::forward(window).collect();
+            let mut next = 0;
+            for piece in &pieces {
+                assert_eq!(piece.rows().start, next, "{window:?}");
+                assert!(!piece.rows().is_empty() && piece.rows().len() <= batch.max(256));
+                next = piece.rows().end;
+            }
+            assert_eq!(next, window.len());
+            let back: Vec<Piece> = Piece::backward(window).collect();
+            assert_eq!(back.last().unwrap().rows().start, 0);
+            assert_eq!(back[0].rows().end, window.len());
+        }
+        let piece = Piece { first: 3, time: 2, batch: 5 };
+        assert_eq!((piece.values(4), piece.states(4)), (60..100, 60..120));
+    }
 }
