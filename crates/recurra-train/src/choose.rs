@@ -1,19 +1,25 @@
 //! Settings that nobody gave, decided from the size of the corpus and the length of the run.
 //!
-//! Plain rules, each in one place with its reason. They look at the text and at what was asked for, and never at the
-//! machine: the same command gives the same model everywhere. Their one guess about machines is
-//! [`ASSUMED_FLOPS`].
+//! Plain rules, each in one place with its reason. They look at the text and at what was asked for, and of the machine at
+//! the precision of its products only, which decides how much a budget buys: [`assumed_flops`].
 
 use recurra_data::TokenizerSpec;
 use recurra_models::CellKind;
+use recurra_tensor::Precision;
 
 use crate::error::Error;
 use crate::optimizer::OptimizerSettings;
 use crate::recipe::{Length, Recipe, RecipeOptions};
 use crate::schedule::{Decay, Schedule};
 
-/// Arithmetic a second that training is assumed to reach, to turn a budget into a number of tokens.
-pub const ASSUMED_FLOPS: f64 = 60e9;
+/// Arithmetic a second that training is assumed to reach, to turn a budget into a number of tokens: what small models were
+/// measured to reach on two cores, less a reserve.
+pub fn assumed_flops(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 60e9,
+        Precision::Bf16 => 240e9,
+    }
+}
 
 /// What the rules know of the training text.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,6 +73,7 @@ const UPDATES: f64 = 2500.0;
 pub fn choose(
     options: &RecipeOptions,
     facts: &CorpusFacts,
+    precision: Precision,
 ) -> Result<(Recipe, Vec<Choice>), Error> {
     check_options(options)?;
     let mut choices = Choices(Vec::new());
@@ -75,13 +82,14 @@ pub fn choose(
     let tokenizer = options.tokenizer.clone().unwrap_or_else(|| choices.tokenizer(facts));
     let text = TokenEstimate::new(&tokenizer, facts);
     let accumulate = options.accumulate.unwrap_or(1);
-    let (batch, bptt) = choices.batch_and_bptt(options, &text, expected_tokens(length, &text));
+    let (batch, bptt) =
+        choices.batch_and_bptt(options, &text, expected_tokens(length, &text, precision));
     let tokens_seen = match length {
         Length::Epochs(epochs) => TokensSeen::Known(epochs as f64 * text.tokens),
         Length::Steps(steps) => {
             TokensSeen::Known(steps as f64 * (batch * bptt * accumulate) as f64)
         }
-        Length::Budget(seconds) => TokensSeen::Affordable { flop: 0.9 * seconds * ASSUMED_FLOPS },
+        Length::Budget(seconds) => TokensSeen::Affordable { flop: affordable(seconds, precision) },
     };
 
     let hidden = choices.hidden(options, cell, &text, tokens_seen);
@@ -172,15 +180,20 @@ impl TokensSeen {
     }
 }
 
+/// Operations that a budget buys; a tenth of it goes into validation and saving.
+fn affordable(seconds: f64, precision: Precision) -> f64 {
+    0.9 * seconds * assumed_flops(precision)
+}
+
 /// Tokens that a run will see, before the sizes of its model are known.
-fn expected_tokens(length: Length, text: &TokenEstimate) -> f64 {
+fn expected_tokens(length: Length, text: &TokenEstimate, precision: Precision) -> f64 {
     match length {
         Length::Epochs(epochs) => epochs as f64 * text.tokens,
         // A number of updates is what was asked for: each of them of the size below the middle one.
         Length::Steps(_) => 1.5 * UPDATES * 1024.0,
         // The model will be so large that it sees k tokens a parameter, so F = 6 P N with N = k P.
         Length::Budget(seconds) => {
-            (TOKENS_PER_PARAMETER * 0.9 * seconds * ASSUMED_FLOPS / 6.0).sqrt()
+            (TOKENS_PER_PARAMETER * affordable(seconds, precision) / 6.0).sqrt()
         }
     }
 }

@@ -54,7 +54,7 @@ mod schedule;
 mod settings;
 mod validation;
 
-pub use choose::{ASSUMED_FLOPS, Choice, CorpusFacts, choose};
+pub use choose::{Choice, CorpusFacts, assumed_flops, choose};
 pub use error::Error;
 pub use observer::{Event, Observer, Progress, StopReason};
 pub use optimizer::OptimizerSettings;

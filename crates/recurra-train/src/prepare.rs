@@ -40,7 +40,7 @@ impl<'a> Run<'a> {
             Some((_, position)) => {
                 (position.recipe.resumed_with(&settings.recipe, &settings.out)?, vec![])
             }
-            None => choose(&settings.recipe, &texts.facts)?,
+            None => choose(&settings.recipe, &texts.facts, cpu.isa().precision())?,
         };
         observer.observe(&Event::Chosen { choices: &choices, recipe: &recipe });
 

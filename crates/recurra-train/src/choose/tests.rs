@@ -12,7 +12,7 @@ const SHAKESPEARE: CorpusFacts = CorpusFacts {
 
 #[track_caller]
 fn chosen(options: RecipeOptions, facts: CorpusFacts) -> Recipe {
-    let (recipe, choices) = choose(&options, &facts).unwrap();
+    let (recipe, choices) = choose(&options, &facts, Precision::F32).unwrap();
     assert!(choices.iter().all(|choice| !choice.value.is_empty() && !choice.reason.is_empty()));
     assert!(!recipe.tied || recipe.embed == *recipe.hidden.last().unwrap());
     recipe
@@ -20,7 +20,7 @@ fn chosen(options: RecipeOptions, facts: CorpusFacts) -> Recipe {
 
 #[track_caller]
 fn refused(options: RecipeOptions, message: &str) {
-    assert_eq!(choose(&options, &SHAKESPEARE).unwrap_err().to_string(), message);
+    assert_eq!(choose(&options, &SHAKESPEARE, Precision::F32).unwrap_err().to_string(), message);
 }
 
 fn budget(seconds: f64) -> RecipeOptions {
@@ -45,7 +45,7 @@ fn what_was_given_is_kept_and_not_explained() {
         length: Some(Length::Epochs(6)),
         ..RecipeOptions::default()
     };
-    let (recipe, choices) = choose(&options, &SHAKESPEARE).unwrap();
+    let (recipe, choices) = choose(&options, &SHAKESPEARE, Precision::F32).unwrap();
     // The published word_language_model recipe is complete with these flags; only its schedule is ours to name.
     assert_eq!(recipe.schedule, "plateau:4".parse().unwrap());
     assert_eq!((recipe.hidden.as_slice(), recipe.embed, recipe.clip), (&[200, 200][..], 200, 0.25));

@@ -82,7 +82,7 @@ fn run(budget: f64, work: Work, load: fn(f64) -> f64) -> Ended {
     };
     let options =
         RecipeOptions { length: Some(Length::Budget(budget)), ..RecipeOptions::default() };
-    let (recipe, _) = choose(&options, &facts).unwrap();
+    let (recipe, _) = choose(&options, &facts, recurra_tensor::Precision::F32).unwrap();
     let now = Rc::new(Cell::new(0.0));
     let machine = Machine { now: now.clone(), budget, load };
     let mut position = Position::start(recipe.clone(), TextNames::default());

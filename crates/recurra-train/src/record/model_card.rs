@@ -254,7 +254,7 @@ mod tests {
     fn recipe() -> Recipe {
         let facts =
             CorpusFacts { bytes: 1000, chars: 1000, lines: 10, words: 100, is_storybook: false };
-        choose(&RecipeOptions::default(), &facts).unwrap().0
+        choose(&RecipeOptions::default(), &facts, recurra_tensor::Precision::F32).unwrap().0
     }
 
     #[test]
