@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use recurra_checkpoint::ModelFolder;
 use recurra_data::storybook::Language;
 use recurra_data::{Text, TokenizerSpec};
+use recurra_tensor::{Isa, Precision};
 use recurra_train::{
     Corpus, Error, Event, Length, Measurement, OptimizerSettings, RecipeOptions, Report, Settings,
     StopReason, read_measurements, train,
@@ -384,6 +385,24 @@ fn a_budget_is_kept() {
     assert!((report.seconds - 4.0).abs() < 4.0 * tolerance, "{} seconds", report.seconds);
     assert!(last_rate < 0.1 * 0.01, "the schedule ends as the budget ends, not at {last_rate}");
     assert_eq!(report.stop_reason, StopReason::Finished);
+}
+
+#[test]
+fn a_budget_is_scored_in_the_precision_of_the_run() {
+    let place = Place::new();
+    for precision in [Precision::F32, Precision::Bf16] {
+        if Isa::best(Some(precision)).is_none() {
+            println!("this machine has no `{precision}`: not tested");
+            continue;
+        }
+        let mut settings = place.settings(precision.name());
+        settings.precision = Some(precision);
+        settings.recipe.length = Some(Length::Budget(2.0));
+        let report = run(settings);
+        let score = report.valid_score.unwrap();
+        assert_eq!(score.signature.precision, precision.name());
+        assert_eq!(report.precision, precision.name());
+    }
 }
 
 #[test]
