@@ -88,7 +88,7 @@ pub(super) fn run(
             let rows = n * block / n_blocks..n * (block + 1) / n_blocks;
             let n_rows = rows.len();
             let hidden = Matrix::new(&arguments.hidden[rows.start * h..rows.end * h], n_rows, h);
-            let hidden_rows = shared.hidden_rows.take(n_rows.div_ceil(32) * AMX.row_panel(h));
+            let hidden_rows = shared.hidden_rows.take(n_rows.div_ceil(AMX.rows) * AMX.row_panel(h));
             let backward = gradients.is_some();
             let hidden_cols =
                 shared.hidden_cols.take(if backward { AMX.all_panels(n_rows, h) } else { 0 });
@@ -97,7 +97,7 @@ pub(super) fn run(
             shared.statistics.clear();
             shared.statistics.resize(n_rows * n_tasks, Statistics::NONE);
             let nats = &mut nats[rows.clone()];
-            let mut pass = Pass {
+            let pass = Pass {
                 arguments: Arguments { targets: &arguments.targets[rows.clone()], ..arguments },
                 h,
                 v,
@@ -222,22 +222,21 @@ impl Pass<'_> {
     }
 
     /// The statistics of each row for every task (tasks, R), and −l of its target as its loss.
-    fn take_statistics(&mut self, cpu: &Cpu, statistics: &mut [Statistics], nats: &mut [f64]) {
+    fn take_statistics(&self, cpu: &Cpu, statistics: &mut [Statistics], nats: &mut [f64]) {
         let (n_rows, n_tasks) = (self.n_rows, self.v.div_ceil(TASK));
         let (statistics, nats) = (SharedSlice::new(statistics), SharedSlice::new(nats));
-        let this = &*self;
         cpu.pool().for_each(n_tasks, |task| {
             // SAFETY: each task has its own statistics.
             let all = unsafe { statistics.slice(task * n_rows..(task + 1) * n_rows) };
             PRIVATE.with_borrow_mut(|Private { weight, logits, .. }| {
                 let logits = logits.take(n_rows * STRIDE);
-                for tokens in stretches(task * TASK..this.v.min((task + 1) * TASK)) {
-                    this.compute_logits(&tokens, weight, logits);
+                for tokens in stretches(task * TASK..self.v.min((task + 1) * TASK)) {
+                    self.compute_logits(&tokens, weight, logits);
                     for (row, all) in all.iter_mut().enumerate() {
                         let logits = &logits[row * STRIDE..][..tokens.len()];
                         // SAFETY: `Cpu` has found the instruction set.
                         all.merge(unsafe { (KERNEL.statistics)(logits) });
-                        let target = this.arguments.targets[row] as usize;
+                        let target = self.arguments.targets[row] as usize;
                         if tokens.contains(&target) {
                             // SAFETY: one stretch holds the target of a row.
                             let nats = unsafe { nats.slice(row..row + 1) };
