@@ -70,12 +70,7 @@ impl Optimizer {
         let (values, gradients, moments) = parameters.for_update();
         let written: Vec<Vec<Range<usize>>> =
             (0..n_parameters).map(|idx| gradients.written_ranges(idx)).collect();
-        let slab = gradients.slab();
-        let square: f64 = written
-            .iter()
-            .flatten()
-            .map(|range| update::squared_norm(cpu, &slab[range.clone()]))
-            .sum();
+        let square: f64 = (0..n_parameters).map(|idx| gradients.squared_norm(cpu, idx)).sum();
         let norm = square.sqrt();
         if !norm.is_finite() {
             return norm;

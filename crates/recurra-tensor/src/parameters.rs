@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use recurra_kernels::Element;
+use recurra_kernels::{Cpu, Element, update};
 
 /// Each parameter starts at a multiple of this many values (64 bytes of `f32`).
 const ALIGNMENT: usize = 16;
@@ -44,6 +44,19 @@ pub(crate) struct Gradients<E> {
     slab: Vec<E>,
     ranges: Vec<Range<usize>>,
     written: Vec<Written>,
+    /// Σ g² of each row of a parameter, where whoever wrote its gradient said so; else empty.
+    squares: Vec<Vec<f64>>,
+}
+
+/// The gradients of an output layer.
+#[derive(Debug)]
+pub(crate) struct LayerGradients<'a, E> {
+    pub d_weight: &'a mut [E],
+    pub d_bias: &'a mut [E],
+    /// Whether they hold something; else they are zero.
+    pub hold: bool,
+    /// Σ g² of each row of `d_weight`, which whoever writes it is to say.
+    pub squares: &'a mut [f64],
 }
 
 /// Where a gradient may differ from zero.
@@ -83,6 +96,7 @@ impl<E: Element> Parameters<E> {
         self.values.slab.resize(range.end.next_multiple_of(ALIGNMENT), E::ZERO);
         self.gradients.ranges.push(range.clone());
         self.gradients.written.push(Written::Nothing);
+        self.gradients.squares.push(Vec::new());
         self.values.entries.push(Entry { name: name.to_string(), shape: shape.to_vec(), range });
         for moments in &mut self.moments {
             moments.resize(self.values.slab.len(), E::ZERO);
@@ -225,21 +239,41 @@ impl<E: Element> Gradients<E> {
     /// The whole gradient of a parameter, to be added to.
     pub(crate) fn of(&mut self, id: ParameterId) -> &mut [E] {
         self.written[id.0] = Written::Everything;
+        self.squares[id.0].clear();
         &mut self.slab[self.ranges[id.0].clone()]
     }
 
-    /// The whole gradients of two parameters.
+    /// The whole gradients of a weight and a bias, written by one who knows the squares of the weight's `n_rows` rows.
     #[track_caller]
-    pub(crate) fn of_two(&mut self, first: ParameterId, second: ParameterId) -> [&mut [E]; 2] {
-        self.written[first.0] = Written::Everything;
-        self.written[second.0] = Written::Everything;
-        self.slab
-            .get_disjoint_mut([self.ranges[first.0].clone(), self.ranges[second.0].clone()])
-            .expect("two different parameters")
+    pub(crate) fn of_layer(
+        &mut self,
+        weight: ParameterId,
+        bias: ParameterId,
+        n_rows: usize,
+    ) -> LayerGradients<'_, E> {
+        let mut write = |id: ParameterId| {
+            std::mem::replace(&mut self.written[id.0], Written::Everything) != Written::Nothing
+        };
+        let hold = write(weight) | write(bias);
+        self.squares[bias.0].clear();
+        let squares = &mut self.squares[weight.0];
+        squares.resize(n_rows, 0.0);
+        let [d_weight, d_bias] = self
+            .slab
+            .get_disjoint_mut([self.ranges[weight.0].clone(), self.ranges[bias.0].clone()])
+            .expect("two different parameters");
+        LayerGradients { d_weight, d_bias, hold, squares }
     }
 
-    /// The gradient of an embedding of which the rows `ids` (in any order) are to be added to.
-    pub(crate) fn of_rows(&mut self, id: ParameterId, ids: &[u32], width: usize) -> &mut [E] {
+    /// Lets `add` add to the rows `ids` (in any order) of the gradient of an embedding.
+    pub(crate) fn add_to_rows(
+        &mut self,
+        cpu: &Cpu,
+        id: ParameterId,
+        ids: &[u32],
+        width: usize,
+        add: impl FnOnce(&mut [E]),
+    ) {
         let written = &mut self.written[id.0];
         if *written == Written::Nothing {
             *written = Written::Rows { rows: Vec::new(), width };
@@ -249,11 +283,26 @@ impl<E: Element> Gradients<E> {
             rows.sort_unstable();
             rows.dedup();
         }
-        &mut self.slab[self.ranges[id.0].clone()]
+        let gradient = &mut self.slab[self.ranges[id.0].clone()];
+        add(gradient);
+        let squares = &mut self.squares[id.0];
+        if !squares.is_empty() {
+            let mut rows = ids.to_vec();
+            rows.sort_unstable();
+            rows.dedup();
+            update::squared_norms_at(cpu, gradient, &rows, squares);
+        }
     }
 
-    pub(crate) fn slab(&self) -> &[E] {
-        &self.slab
+    /// Σ g² of all of parameter `idx`.
+    pub(crate) fn squared_norm(&self, cpu: &Cpu, idx: usize) -> f64 {
+        let squares = &self.squares[idx];
+        if squares.is_empty() {
+            let norm = |range| update::squared_norm(cpu, &self.slab[range]);
+            self.written_ranges(idx).into_iter().map(norm).sum()
+        } else {
+            squares.iter().sum()
+        }
     }
 
     pub(crate) fn slab_mut(&mut self) -> &mut [E] {
@@ -284,6 +333,7 @@ impl<E: Element> Gradients<E> {
     /// Says that the gradient of a parameter is zero again.
     pub(crate) fn forget(&mut self, id: ParameterId) {
         self.written[id.0] = Written::Nothing;
+        self.squares[id.0].clear();
     }
 }
 
@@ -297,6 +347,7 @@ fn fresh_version() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use recurra_kernels::Isa;
 
     #[test]
     fn parameters_are_aligned_named_and_found() {
@@ -319,14 +370,39 @@ mod tests {
         let mut parameters = Parameters::<f32>::new();
         let table = parameters.declare("table", &[10, 2]);
         let (_, gradients) = parameters.for_training();
-        gradients.of_rows(table, &[7, 3, 4, 7], 2);
-        gradients.of_rows(table, &[0], 2);
+        let cpu = Cpu::with_isa(Isa::Plain, 1);
+        gradients.add_to_rows(&cpu, table, &[7, 3, 4, 7], 2, |table| table[14] = 2.0);
+        gradients.add_to_rows(&cpu, table, &[0], 2, |_| {});
+        assert_eq!(gradients.squared_norm(&cpu, 0), 4.0);
         assert_eq!(gradients.written_ranges(0), [0..2, 6..10, 14..16]);
         gradients.of(table)[5] = 1.0;
         assert_eq!(gradients.written_ranges(0).first(), Some(&(0..20)));
         parameters.clear_gradients();
         assert_eq!(parameters.gradient(table).unwrap(), [0.0; 20]);
         assert!(parameters.gradients.written_ranges(0).is_empty());
+    }
+
+    #[test]
+    fn squares_follow_what_is_added_and_are_forgotten_by_who_does_not_say_them() {
+        let mut parameters = Parameters::<f64>::new();
+        let (weight, bias) = (parameters.declare("w", &[5, 2]), parameters.declare("b", &[5]));
+        let (_, gradients) = parameters.for_training();
+        let cpu = Cpu::with_isa(Isa::Plain, 1);
+        let layer = gradients.of_layer(weight, bias, 5);
+        assert!(!layer.hold);
+        layer.d_weight.fill(3.0);
+        layer.squares.fill(18.0);
+        assert_eq!(gradients.squared_norm(&cpu, 0), 90.0);
+        gradients.add_to_rows(&cpu, weight, &[4, 1, 4], 2, |d_weight| {
+            d_weight[2..4].fill(1.0);
+            d_weight[8..10].fill(0.0);
+        });
+        assert_eq!(gradients.squared_norm(&cpu, 0), 56.0);
+        assert!(gradients.of_layer(weight, bias, 5).hold);
+        gradients.of(weight)[0] = 0.0;
+        assert_eq!(gradients.squared_norm(&cpu, 0), 47.0);
+        parameters.clear_gradients();
+        assert_eq!(parameters.gradients.squared_norm(&cpu, 0), 0.0);
     }
 
     #[test]

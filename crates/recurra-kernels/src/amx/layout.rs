@@ -25,7 +25,7 @@ pub(crate) struct Source {
 }
 
 /// Sixteen registers of pairs.
-type Pairs = [__m512i; ROWS];
+pub(crate) type Pairs = [__m512i; ROWS];
 
 /// Rounds `source` to `bf16` and lays it out as a tile at `to`.
 ///
@@ -143,7 +143,7 @@ unsafe fn pairs_across<const WHOLE: bool>(
 /// Rows and columns exchanged.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn transposed(rows: Pairs) -> Pairs {
+pub(crate) fn transposed(rows: Pairs) -> Pairs {
     let mut quads = [_mm512_setzero_si512(); ROWS];
     // In each quarter of a register, 4 × 4 blocks of four rows.
     for g in 0..4 {

@@ -1,35 +1,50 @@
-//! The loss with AMX, for large vocabularies: a stretch of the vocabulary at a time, on one thread each.
+//! The loss with AMX, for large vocabularies: a stretch of tokens at a time, on one thread each.
 //!
-//! The logits of a stretch for all rows stay in the second cache of the thread that computes them: first only to be summed
-//! up in the statistics of each row, then again to become d_logits, which are multiplied while they are there. Computing
-//! them twice costs less than carrying them through memory: at H = 650 a logit takes a third of a nanosecond, and
-//! to write and read one as much. d_hidden sums over the vocabulary, in the order of the vocabulary: d_logits of a chunk
-//! of it are kept as `bf16` for one large product.
+//! The logits of a stretch for all positions stay in the second cache of the thread that computes them, tokens down and
+//! positions across, until they are exponentials e = exp(l). Those are multiplied with W at once, which is d_hidden up to a
+//! factor a position; and they are kept as `bf16`, at most [`MOST_KEPT`] bytes of them, until the sums over the vocabulary
+//! are known and they can be multiplied with h, which is d_weight. With r_n = Σ_{v ≠ t_n} e_nv, e_n of the target, and
+//! f_n = scale / (r_n + e_n):
+//!
+//! - nats_n = log(r_n + e_n) − log e_n;
+//! - d_hidden_n = f_n·(Σ_{v ≠ t_n} e_nv·W_v − r_n·W_tₙ);
+//! - d_weight_v = Σ_n (e_nv, or −r_n where v = t_n)·f_n·h_n, and d_bias_v the same without h.
+//!
+//! So nothing is subtracted from a number that is nearly the same. W is read once for the first pass and d_weight written once
+//! by the second. To compute the logits a second time instead of keeping anything costs a third more arithmetic.
 
-use super::avx512::KERNEL;
 use super::blocks::Shape;
-use super::vector::Statistics;
+use super::exponentials::{
+    self as loops, Kept, Logits, NEVER, PAIR, PAIR_UNITS, Rows, Turned, in_halves, rounded_to_bf16,
+};
+use super::tiles::{Product, steps};
 use super::{Arguments, Gradients};
-use crate::column_sum::column_sums;
 use crate::matmul::buffer::Buffer;
-use crate::matmul::{AMX, Block, Matrix, Panels, Start, Strip, each};
+use crate::matmul::{AMX, Matrix, Strip};
 use crate::{Cpu, SharedSlice};
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::atomic::AtomicUsize;
 
-/// Tokens whose logits a thread holds: 360 KiB for 700 rows.
-const STRETCH: usize = 128;
-/// From one row of logits to the next: rows whose distance is a power of two would push each other out of the cache.
-const STRIDE: usize = STRETCH + 16;
-/// Tokens of a task of the first pass, whose statistics become one.
-const TASK: usize = 8 * STRETCH;
-/// Tokens whose d_logits are kept for a product.
-const CHUNK: usize = 32 * STRETCH;
+/// Tokens whose exponentials are multiplied with W at a time: each time all of d_hidden is read and written.
+const TASK: usize = 512;
+/// Panels of tokens in a task of the second pass.
+const SECOND_TASK: usize = 8;
+/// Parts of the vocabulary whose sums are made apart, in whichever order, and then added: what threads share.
+const MOST_GROUPS: usize = 12;
+/// Bytes of exponentials that are kept.
+const MOST_KEPT: usize = 64 << 20;
+/// Values of h at a time: with the logits they stay in the second cache.
+const MOST_HIDDEN: usize = 1 << 19;
 /// Rows at a time.
-const MOST_ROWS: usize = 1024;
+const MOST_ROWS: usize = 2048;
 /// Tokens from which a stretch for each task is enough to share.
 const LEAST_TOKENS: usize = 2048;
+/// Bytes from which what is written is gone from every cache before it is read again.
+const FAR: usize = 32 << 20;
+/// The largest logit of a position lies between ± this, or is taken off all of them.
+const PLAIN: f32 = 40.0;
+/// Values between two rows beyond their length: rows whose distance is a power of two would push each other out of the cache.
+const GAP: usize = 16;
 
 /// Whether this way is the better one.
 pub(super) fn pays(Shape { h, v, .. }: Shape) -> bool {
@@ -37,42 +52,38 @@ pub(super) fn pays(Shape { h, v, .. }: Shape) -> bool {
 }
 
 thread_local! {
-    static SHARED: RefCell<Shared> = const { RefCell::new(Shared::new()) };
-    static PRIVATE: RefCell<Private> = const { RefCell::new(Private::new()) };
+    static SHARED: RefCell<Shared> = RefCell::default();
+    static PRIVATE: RefCell<Private> = RefCell::default();
 }
 
-/// What all threads read, laid out by the one that called.
+/// What all threads read and write, of the one that called.
+#[derive(Default)]
 struct Shared {
-    hidden_rows: Buffer<f32>,
-    hidden_cols: Buffer<f32>,
-    d_logits: Buffer<f32>,
-    weight_cols: Buffer<f32>,
-    statistics: Vec<Statistics>,
-}
-
-impl Shared {
-    const fn new() -> Self {
-        Self {
-            hidden_rows: Buffer::new(),
-            hidden_cols: Buffer::new(),
-            d_logits: Buffer::new(),
-            weight_cols: Buffer::new(),
-            statistics: Vec::new(),
-        }
-    }
+    /// h laid out, first for the logits, then for d_weight.
+    hidden: Buffer<f32>,
+    kept: Buffer<f32>,
+    d_hidden: Buffer<f32>,
+    scaled: Vec<f32>,
+    /// Of each group of tokens, for each position.
+    sums: Vec<f64>,
+    largest: Vec<f32>,
+    logits_of_targets: Vec<f32>,
 }
 
 /// What a thread has for itself.
+#[derive(Default)]
 struct Private {
     weight: Buffer<f32>,
     logits: Buffer<f32>,
-    d_logits: Buffer<f32>,
+    /// W and e of a task, laid out for d_hidden.
+    weight_across: Buffer<f32>,
+    kept_down: Buffer<f32>,
 }
 
-impl Private {
-    const fn new() -> Self {
-        Self { weight: Buffer::new(), logits: Buffer::new(), d_logits: Buffer::new() }
-    }
+/// Rows whose h and exponentials are not too many, and a multiple of whole tiles.
+fn most_rows(h: usize, v: usize) -> usize {
+    let rows = (MOST_HIDDEN / h).min(MOST_KEPT / (2 * v)).min(MOST_ROWS);
+    (rows / PAIR * PAIR).max(PAIR)
 }
 
 pub(super) fn run(
@@ -83,352 +94,490 @@ pub(super) fn run(
     mut gradients: Option<Gradients<f32>>,
 ) {
     SHARED.with_borrow_mut(|shared| {
-        let n_blocks = n.div_ceil(MOST_ROWS);
+        let n_blocks = n.div_ceil(most_rows(h, v));
         for block in 0..n_blocks {
             let rows = n * block / n_blocks..n * (block + 1) / n_blocks;
-            let n_rows = rows.len();
-            let hidden = Matrix::new(&arguments.hidden[rows.start * h..rows.end * h], n_rows, h);
-            let hidden_rows = shared.hidden_rows.take(n_rows.div_ceil(AMX.rows) * AMX.row_panel(h));
-            let backward = gradients.is_some();
-            let hidden_cols =
-                shared.hidden_cols.take(if backward { AMX.all_panels(n_rows, h) } else { 0 });
-            lay_out_hidden(cpu, hidden, hidden_rows, hidden_cols);
-            let n_tasks = v.div_ceil(TASK);
-            shared.statistics.clear();
-            shared.statistics.resize(n_rows * n_tasks, Statistics::NONE);
-            let nats = &mut nats[rows.clone()];
-            let pass = Pass {
-                arguments: Arguments { targets: &arguments.targets[rows.clone()], ..arguments },
-                h,
-                v,
-                n_rows,
-                hidden_rows: panels(hidden_rows, AMX.row_panel(h)),
-                hidden_cols: panels(hidden_cols, AMX.col_panel(n_rows)),
-            };
-            pass.take_statistics(cpu, &mut shared.statistics, nats);
-            // The statistics of all tasks become one, in their order.
-            let (all, others) = shared.statistics.split_at_mut(n_rows);
-            for part in others.chunks_exact(n_rows) {
-                all.iter_mut().zip(part).for_each(|(all, part)| all.merge(*part));
+            let of_rows = rows.start * h..rows.end * h;
+            let pass = Pass::new(
+                cpu,
+                Arguments {
+                    hidden: &arguments.hidden[of_rows.clone()],
+                    targets: &arguments.targets[rows.clone()],
+                    ..arguments
+                },
+            );
+            let gradients = gradients.as_mut().map(|all| Gradients {
+                scale: all.scale,
+                d_hidden: &mut all.d_hidden[of_rows],
+                d_weight: all.d_weight,
+                d_bias: all.d_bias,
+                squares: all.squares,
+                adds: all.adds || block > 0,
+            });
+            let sums = pass.sum_up(shared, gradients.is_some());
+            for (nats, sum) in nats[rows].iter_mut().zip(&sums) {
+                *nats = sum.nats();
             }
-            for (nats, Statistics { max, sum }) in nats.iter_mut().zip(all.iter()) {
-                *nats += f64::from(*max) + sum.ln();
-            }
-            if let Some(Gradients { scale, d_hidden, d_weight, d_bias }) = &mut gradients {
-                let d_hidden = &mut d_hidden[rows.start * h..rows.end * h];
-                let gradients = Gradients { scale: *scale, d_hidden, d_weight, d_bias };
-                let buffers = [&mut shared.d_logits, &mut shared.weight_cols];
-                pass.differentiate(cpu, all, gradients, buffers);
+            if let Some(gradients) = gradients {
+                pass.differentiate(shared, &sums, gradients);
             }
         }
     });
 }
 
-fn panels(values: &[f32], apart: usize) -> Panels {
-    Panels { first: values.as_ptr(), apart, step: AMX.col_step }
+/// What is known of a position, in units of exp(reference); not a number when a logit is not finite.
+#[derive(Clone, Copy)]
+struct Sum {
+    /// Σ e over all tokens but the target.
+    others: f64,
+    target: f64,
+    /// log e of the target.
+    log_target: f64,
+    /// The largest logit of the others.
+    largest: f32,
 }
 
-/// h as the left side of the logits, and as the right side of d_weight if there is room for it.
-fn lay_out_hidden(cpu: &Cpu, hidden: Matrix<f32>, rows: &mut [f32], cols: &mut [f32]) {
-    let (n, h) = (hidden.rows(), hidden.cols());
-    let n_row_panels = n.div_ceil(AMX.rows);
-    let n_col_panels = if cols.is_empty() { 0 } else { h.div_ceil(AMX.cols) };
-    let (rows, cols) = (SharedSlice::new(rows), SharedSlice::new(cols));
-    cpu.pool().for_each(n_row_panels + n_col_panels, |idx| {
-        // SAFETY: a panel each, inside of what was taken; `Cpu` has found AMX.
-        unsafe {
-            if let Some(idx) = idx.checked_sub(n_row_panels) {
-                let first = idx * AMX.cols;
-                let strip = Strip {
-                    first: hidden.values().as_ptr().add(first),
-                    across: 1,
-                    along: h,
-                    n: AMX.cols.min(h - first),
-                    depth: n,
-                    width: AMX.cols,
-                };
-                (AMX.pack_cols)(&strip, cols.ptr(idx * AMX.col_panel(n)));
-            } else {
-                let first = idx * AMX.rows;
-                let strip = Strip {
-                    first: hidden.values().as_ptr().add(first * h),
-                    across: h,
-                    along: 1,
-                    n: AMX.rows.min(n - first),
-                    depth: h,
-                    width: AMX.rows,
-                };
-                (AMX.pack_rows)(&strip, rows.ptr(idx * AMX.row_panel(h)));
-            }
+impl Sum {
+    /// log(r + e) − log e.
+    fn nats(&self) -> f64 {
+        let &Self { others, target, log_target, .. } = self;
+        if others < target {
+            (others / target).ln_1p()
+        } else {
+            (others + target).ln() - log_target
         }
-    });
+    }
 }
 
 /// Some rows on their way over the vocabulary.
 struct Pass<'a> {
+    cpu: &'a Cpu,
     arguments: Arguments<'a, f32>,
     h: usize,
     v: usize,
     n_rows: usize,
-    hidden_rows: Panels,
-    hidden_cols: Panels,
+    /// Rows in the order of their targets.
+    by_target: Vec<usize>,
 }
 
-/// The stretches of some tokens.
-fn stretches(tokens: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    tokens.clone().step_by(STRETCH).map(move |first| first..tokens.end.min(first + STRETCH))
+/// What the first pass leaves for the gradients.
+struct Backward<'a> {
+    kept: SharedSlice<'a, f32>,
+    d_hidden: SharedSlice<'a, f32>,
 }
 
-impl Pass<'_> {
-    fn n_row_panels(&self) -> usize {
-        self.n_rows.div_ceil(AMX.rows)
+impl<'a> Pass<'a> {
+    fn new(cpu: &'a Cpu, arguments: Arguments<'a, f32>) -> Self {
+        let (n_rows, v) = (arguments.targets.len(), arguments.bias.len());
+        let mut by_target: Vec<usize> = (0..n_rows).collect();
+        by_target.sort_by_key(|&row| arguments.targets[row]);
+        Self { cpu, arguments, h: arguments.weight.len() / v, v, n_rows, by_target }
     }
 
-    /// The logits of a stretch for all rows, `STRIDE` apart.
-    fn compute_logits(&self, tokens: &Range<usize>, weight: &mut Buffer<f32>, logits: &mut [f32]) {
-        let n_panels = tokens.len().div_ceil(AMX.cols);
-        let size = AMX.col_panel(self.h);
-        let weight = weight.take(n_panels * size);
-        // SAFETY: `Cpu` has found AMX; panels and logits have room for the stretch, and are this thread's.
-        unsafe {
-            for (idx, to) in weight.chunks_exact_mut(size).enumerate() {
-                let first = tokens.start + idx * AMX.cols;
-                let strip = Strip {
-                    first: self.arguments.weight[first * self.h..].as_ptr(),
-                    across: self.h,
-                    along: 1,
-                    n: AMX.cols.min(tokens.end - first),
-                    depth: self.h,
-                    width: AMX.cols,
+    /// Rows, and what makes them up to whole tiles.
+    fn n_positions(&self) -> usize {
+        self.n_rows.next_multiple_of(PAIR)
+    }
+
+    /// From one row of logits, and of a part of d_hidden, to the next.
+    fn stride(&self) -> usize {
+        self.n_positions() + GAP
+    }
+
+    /// Values of a part of d_hidden.
+    fn part_len(&self) -> usize {
+        self.h.next_multiple_of(PAIR) * self.stride()
+    }
+
+    /// The tokens of each group.
+    fn groups(&self) -> Vec<Range<usize>> {
+        let n_panels = self.v.div_ceil(PAIR);
+        let n_groups = MOST_GROUPS.min(self.v.div_ceil(TASK));
+        (0..n_groups)
+            .map(|idx| n_panels * idx / n_groups * PAIR..n_panels * (idx + 1) / n_groups * PAIR)
+            .map(|tokens| tokens.start..tokens.end.min(self.v))
+            .collect()
+    }
+
+    /// The first pass.
+    fn sum_up(&self, shared: &mut Shared, keep: bool) -> Vec<Sum> {
+        let (n, n_positions) = (self.n_rows, self.n_positions());
+        let groups = self.groups();
+        let hidden = shared.hidden.take(AMX.all_panels(self.h, n_positions));
+        let matrix = Matrix::new(self.arguments.hidden, n, self.h);
+        lay_out(self.cpu, matrix.transposed(), n_positions, hidden);
+        let hidden = &*hidden;
+        let kept_len = self.v.div_ceil(PAIR) * AMX.row_panel(n_positions);
+        let backward = keep.then(|| Backward {
+            kept: SharedSlice::new(shared.kept.take(kept_len)),
+            d_hidden: SharedSlice::new(shared.d_hidden.take(groups.len() * self.part_len())),
+        });
+        // Where no row is, e shall be zero.
+        let mut references = vec![0.0; n];
+        references.resize(n_positions, -NEVER);
+        shared.logits_of_targets.resize(n, 0.0);
+        loop {
+            shared.sums.clear();
+            shared.sums.resize(groups.len() * n_positions, 0.0);
+            shared.largest.clear();
+            shared.largest.resize(groups.len() * n_positions, f32::NEG_INFINITY);
+            let all_sums = SharedSlice::new(&mut shared.sums);
+            let all_largest = SharedSlice::new(&mut shared.largest);
+            let logits_of_targets = SharedSlice::new(&mut shared.logits_of_targets);
+            self.cpu.pool().for_each(groups.len(), |idx| {
+                let mine = idx * n_positions..(idx + 1) * n_positions;
+                // SAFETY: each group has its own places.
+                let (sums, largest) =
+                    unsafe { (all_sums.slice(mine.clone()), all_largest.slice(mine)) };
+                let group = Group {
+                    pass: self,
+                    hidden,
+                    references: &references,
+                    logits_of_targets: &logits_of_targets,
+                    backward: backward.as_ref(),
+                    idx,
                 };
-                (AMX.pack_cols)(&strip, to.as_mut_ptr());
+                group.run(groups[idx].clone(), sums, largest);
+            });
+            let sums: Vec<Sum> = (0..n)
+                .map(|row| {
+                    let at = (row..).step_by(n_positions).take(groups.len());
+                    let largest =
+                        at.clone().map(|at| shared.largest[at]).fold(f32::NEG_INFINITY, f32::max);
+                    let others: f64 = at.map(|at| shared.sums[at]).sum();
+                    let log_target = shared.logits_of_targets[row] - references[row];
+                    Sum {
+                        others: if largest == f32::INFINITY { f64::NAN } else { others },
+                        target: f64::from(log_target).exp() + 0.0 * f64::from(log_target),
+                        log_target: log_target.into(),
+                        largest,
+                    }
+                })
+                .collect();
+            let mut again = false;
+            for (reference, sum) in references.iter_mut().zip(&sums) {
+                if *reference == 0.0 && sum.largest.abs() > PLAIN && sum.largest.is_finite() {
+                    (*reference, again) = (sum.largest, true);
+                }
             }
-            let block = Block {
-                kernels: &AMX,
-                rows: self.n_rows,
-                depth: self.h,
-                cols: tokens.len(),
-                start: Start::Bias(&self.arguments.bias[tokens.clone()]),
-                c: logits.as_mut_ptr(),
-                c_stride: STRIDE,
-            };
-            block.multiply(
-                self.hidden_rows,
-                panels(weight, size),
-                0..self.n_row_panels(),
-                0..n_panels,
-            );
+            if !again {
+                return sums;
+            }
         }
     }
 
-    /// The statistics of each row for every task (tasks, R), and −l of its target as its loss.
-    fn take_statistics(&self, cpu: &Cpu, statistics: &mut [Statistics], nats: &mut [f64]) {
-        let (n_rows, n_tasks) = (self.n_rows, self.v.div_ceil(TASK));
-        let (statistics, nats) = (SharedSlice::new(statistics), SharedSlice::new(nats));
-        cpu.pool().for_each(n_tasks, |task| {
-            // SAFETY: each task has its own statistics.
-            let all = unsafe { statistics.slice(task * n_rows..(task + 1) * n_rows) };
-            PRIVATE.with_borrow_mut(|Private { weight, logits, .. }| {
-                let logits = logits.take(n_rows * STRIDE);
-                for tokens in stretches(task * TASK..self.v.min((task + 1) * TASK)) {
-                    self.compute_logits(&tokens, weight, logits);
-                    for (row, all) in all.iter_mut().enumerate() {
-                        let logits = &logits[row * STRIDE..][..tokens.len()];
-                        // SAFETY: `Cpu` has found the instruction set.
-                        all.merge(unsafe { (KERNEL.statistics)(logits) });
-                        let target = self.arguments.targets[row] as usize;
-                        if tokens.contains(&target) {
-                            // SAFETY: one stretch holds the target of a row.
-                            let nats = unsafe { nats.slice(row..row + 1) };
-                            nats[0] = -f64::from(logits[target - tokens.start]);
-                        }
-                    }
-                }
+    /// The second pass, and the end of d_hidden.
+    fn differentiate(&self, shared: &mut Shared, sums: &[Sum], gradients: Gradients<f32>) {
+        let (n, n_positions, h) = (self.n_rows, self.n_positions(), self.h);
+        let Arguments { hidden, weight, targets, .. } = self.arguments;
+        let scale = f64::from(gradients.scale);
+        let factors: Vec<f32> =
+            sums.iter().map(|sum| (scale / (sum.others + sum.target)) as f32).collect();
+        let target_factors: Vec<f32> = sums
+            .iter()
+            .map(|sum| (-scale * sum.others / (sum.others + sum.target)) as f32)
+            .collect();
+
+        let turned = Turned {
+            parts: shared.d_hidden.first(self.groups().len() * self.part_len()),
+            part_len: self.part_len(),
+            stride: self.stride(),
+            h,
+            factors: &factors,
+            target_factors: &target_factors,
+            weight,
+            targets,
+        };
+        let d_hidden = SharedSlice::new(gradients.d_hidden);
+        self.cpu.pool().for_each(h.div_ceil(16), |idx| {
+            PRIVATE.with_borrow_mut(|private| {
+                let sums = private.logits.take(16 * self.stride());
+                // SAFETY: `Cpu` has found AVX-512; each task has its own columns.
+                unsafe { turned.put(16 * idx, sums, &d_hidden) };
             });
         });
-    }
 
-    /// Adds to the gradients what these rows bring; d_hidden is theirs alone.
-    fn differentiate(
-        &self,
-        cpu: &Cpu,
-        statistics: &[Statistics],
-        gradients: Gradients<f32>,
-        [d_logits, weight_cols]: [&mut Buffer<f32>; 2],
-    ) {
-        let chunk = CHUNK.min(self.v.next_multiple_of(STRETCH));
-        let d_logits = d_logits.take(self.n_row_panels() * AMX.row_panel(chunk));
-        let weight_cols = weight_cols.take(AMX.all_panels(chunk, self.h));
-        let shared = Backward {
+        shared.scaled.clear();
+        for (row, factor) in hidden.chunks_exact(h).zip(&factors) {
+            shared.scaled.extend(row.iter().map(|x| x * factor));
+        }
+        let scaled = shared.hidden.take(AMX.all_panels(n_positions, h));
+        lay_out(self.cpu, Matrix::new(&shared.scaled, n, h), h, scaled);
+        let mut in_order = vec![0.0; n_positions];
+        for (row, factor) in factors.iter().enumerate() {
+            in_order[in_halves(row)] = *factor;
+        }
+        let kept_len = self.v.div_ceil(PAIR) * AMX.row_panel(n_positions);
+        let kept = shared.kept.first_mut(kept_len);
+        for (row, sum) in sums.iter().enumerate() {
+            self.put_kept(kept, targets[row] as usize, row, -sum.others as f32);
+        }
+        let second = Second {
             pass: self,
-            scale: gradients.scale,
-            statistics,
-            chunk,
-            d_logits: SharedSlice::new(d_logits),
-            weight_cols: SharedSlice::new(weight_cols),
-            d_hidden: SharedSlice::new(gradients.d_hidden),
+            kept,
+            scaled,
+            factors: &in_order,
+            adds: gradients.adds,
+            is_far: !gradients.adds && size_of_val(gradients.d_weight) >= FAR,
             d_weight: SharedSlice::new(gradients.d_weight),
             d_bias: SharedSlice::new(gradients.d_bias),
+            squares: SharedSlice::new(gradients.squares),
         };
-        let n_chunks = self.v.div_ceil(chunk);
-        let counters: Vec<_> = (0..n_chunks).map(|_| [const { AtomicUsize::new(0) }; 2]).collect();
-        cpu.pool().run(|worker| {
-            for (idx, [stretches_done, parts_done]) in counters.iter().enumerate() {
-                let tokens = idx * chunk..self.v.min((idx + 1) * chunk);
-                let n_stretches = tokens.len().div_ceil(STRETCH);
-                each(stretches_done, n_stretches, &|idx| {
-                    let first = tokens.start + idx * STRETCH;
-                    shared.stretch(cpu, &tokens, first..tokens.end.min(first + STRETCH));
-                });
-                worker.barrier();
-                let n_parts = worker.count();
-                each(parts_done, n_parts, &|part| shared.d_hidden(&tokens, part, n_parts));
-                if idx + 1 < n_chunks {
-                    worker.barrier();
-                }
-            }
+        let n_panels = self.v.div_ceil(PAIR);
+        self.cpu.pool().for_each(n_panels.div_ceil(SECOND_TASK), |idx| {
+            let first = idx * SECOND_TASK;
+            (first..n_panels.min(first + SECOND_TASK)).for_each(|panel| second.panel(panel));
+        });
+    }
+
+    /// Replaces the exponential of a token at a position.
+    fn put_kept(&self, kept: &mut [f32], token: usize, position: usize, value: f32) {
+        let panel = token / PAIR * AMX.row_panel(self.n_positions());
+        let tile = panel + position / PAIR * PAIR_UNITS;
+        let unit = &mut kept[tile + token % PAIR * 16 + position % PAIR / 2];
+        let (bits, half) = (unit.to_bits(), u32::from(rounded_to_bf16(value)));
+        *unit = f32::from_bits(if position.is_multiple_of(2) {
+            bits & 0xffff_0000 | half
+        } else {
+            bits & 0xffff | half << 16
         });
     }
 }
 
-/// What the second pass reads and writes.
-struct Backward<'a> {
+/// All panels of the right side `b`, and as many more of zeros as make up `cols` columns.
+fn lay_out(cpu: &Cpu, b: Matrix<f32>, cols: usize, to: &mut [f32]) {
+    let size = AMX.col_panel(b.rows());
+    let to = SharedSlice::new(to);
+    cpu.pool().for_each(cols.div_ceil(AMX.cols), |idx| {
+        let first = idx * AMX.cols;
+        let block = b.block(0..b.rows(), first..b.cols().min(first + AMX.cols));
+        let strip = Strip {
+            first: block.values().as_ptr(),
+            across: block.col_stride(),
+            along: block.row_stride(),
+            n: block.cols(),
+            depth: block.rows(),
+            width: AMX.cols,
+        };
+        // SAFETY: a panel each, inside of what was taken; `Cpu` has found AMX.
+        unsafe { (AMX.pack_cols)(&strip, to.ptr(idx * size)) };
+    });
+}
+
+/// A group of tokens in the first pass.
+struct Group<'a> {
     pass: &'a Pass<'a>,
-    scale: f32,
-    statistics: &'a [Statistics],
-    /// Tokens that the panels below have room for.
-    chunk: usize,
-    /// d_logits of a chunk (R, chunk) as the left side, and its weights (chunk, H) as the right side of d_hidden.
-    d_logits: SharedSlice<'a, f32>,
-    weight_cols: SharedSlice<'a, f32>,
-    d_hidden: SharedSlice<'a, f32>,
+    /// h as the right side.
+    hidden: &'a [f32],
+    references: &'a [f32],
+    logits_of_targets: &'a SharedSlice<'a, f32>,
+    backward: Option<&'a Backward<'a>>,
+    idx: usize,
+}
+
+impl Group<'_> {
+    fn run(&self, tokens: Range<usize>, sums: &mut [f64], largest: &mut [f32]) {
+        let Pass { h, .. } = *self.pass;
+        let n_positions = self.pass.n_positions();
+        let n_tasks = tokens.len().div_ceil(TASK);
+        let n_panels = tokens.len().div_ceil(PAIR);
+        PRIVATE.with_borrow_mut(|private| {
+            let weight_across =
+                private.weight_across.take(h.div_ceil(AMX.rows) * AMX.row_panel(TASK + PAIR));
+            let kept_down = private.kept_down.take(n_positions / PAIR * AMX.col_panel(TASK + PAIR));
+            let weight = private.weight.take(AMX.row_panel(h));
+            let logits = private.logits.take(PAIR * self.pass.stride());
+            for task in 0..n_tasks {
+                let place = |task: usize| tokens.start + n_panels * task / n_tasks * PAIR;
+                let task = place(task)..place(task + 1).min(tokens.end);
+                for first in task.clone().step_by(PAIR) {
+                    let panel = first..task.end.min(first + PAIR);
+                    let place = (first - task.start) * AMX.col_step;
+                    self.compute_logits(&panel, weight, logits);
+                    let kept = self.backward.map(|backward| Kept {
+                        left: backward.kept.ptr(first / PAIR * AMX.row_panel(n_positions)),
+                        is_far: size_of::<f32>() * backward.kept.len() >= FAR,
+                        right: kept_down[place..].as_mut_ptr(),
+                        right_panel: AMX.col_panel(TASK + PAIR),
+                    });
+                    self.take_exponentials(&panel, logits, kept, sums, largest);
+                    if kept.is_some() {
+                        let to = weight_across[place..].as_mut_ptr();
+                        let apart = AMX.row_panel(TASK + PAIR);
+                        // SAFETY: `Cpu` has found AVX-512; panels of a task have room for it.
+                        unsafe { loops::turn(weight.as_ptr(), h.div_ceil(PAIR), to, apart) };
+                    }
+                }
+                if let Some(backward) = self.backward {
+                    let is_first = task.start == tokens.start;
+                    self.d_hidden(task, weight_across, kept_down, backward, is_first);
+                }
+            }
+        });
+    }
+
+    /// The logits of a panel of tokens for all positions, without the bias; `weight` becomes W of these tokens as a left side.
+    fn compute_logits(&self, tokens: &Range<usize>, weight: &mut [f32], logits: &mut [f32]) {
+        let Pass { h, ref arguments, .. } = *self.pass;
+        let strip = Strip {
+            first: arguments.weight[tokens.start * h..].as_ptr(),
+            across: h,
+            along: 1,
+            n: tokens.len(),
+            depth: h,
+            width: PAIR,
+        };
+        // SAFETY: `Cpu` has found AMX; panel and logits have room for 32 tokens, and are this thread's.
+        unsafe {
+            (AMX.pack_rows)(&strip, weight.as_mut_ptr());
+            let product = Product {
+                a: weight.as_ptr(),
+                a_apart: 0,
+                rows: 1,
+                b: self.hidden.as_ptr(),
+                b_apart: AMX.col_panel(h),
+                cols: self.pass.n_positions() / PAIR,
+                steps: steps(h),
+                c: logits.as_mut_ptr(),
+                c_stride: self.pass.stride(),
+                adds: false,
+            };
+            product.run();
+        }
+    }
+
+    /// Takes the logits of targets out, and turns the others into exponentials.
+    fn take_exponentials(
+        &self,
+        tokens: &Range<usize>,
+        logits: &mut [f32],
+        kept: Option<Kept>,
+        sums: &mut [f64],
+        largest: &mut [f32],
+    ) {
+        let Pass { h, ref by_target, ref arguments, .. } = *self.pass;
+        let stride = self.pass.stride();
+        let target = |row: usize| arguments.targets[row] as usize;
+        let first = by_target.partition_point(|&row| target(row) < tokens.start);
+        for &row in by_target[first..].iter().take_while(|&&row| target(row) < tokens.end) {
+            let logit = &mut logits[(target(row) - tokens.start) * stride + row];
+            // SAFETY: a row has one target, which is in one panel.
+            let kept = unsafe { &mut self.logits_of_targets.slice(row..row + 1)[0] };
+            *kept = *logit + arguments.bias[target(row)];
+            *logit = NEVER;
+        }
+        let mut bias = [NEVER; PAIR];
+        bias[..tokens.len()].copy_from_slice(&arguments.bias[tokens.clone()]);
+        let mut block = Logits {
+            logits,
+            stride,
+            n_positions: self.pass.n_positions(),
+            bias: &bias,
+            references: self.references,
+            sums,
+            largest,
+            kept,
+            next: &arguments.weight[tokens.end * h..self.pass.v.min(tokens.end + PAIR) * h],
+        };
+        // SAFETY: `Cpu` has found AMX; the panels have room for these tokens, which are this thread's.
+        unsafe { loops::exponentials(&mut block) };
+    }
+
+    /// Adds Σ e·W over a task to the part of d_hidden of this group.
+    fn d_hidden(
+        &self,
+        tokens: Range<usize>,
+        weight: &[f32],
+        kept: &[f32],
+        backward: &Backward<'_>,
+        is_first: bool,
+    ) {
+        let stride = self.pass.stride();
+        let c = backward.d_hidden.ptr(self.idx * self.pass.part_len());
+        let b_apart = AMX.col_panel(TASK + PAIR);
+        // One panel of positions at a time, for all tokens: so that its sums are fetched once.
+        for (idx, right) in kept.chunks_exact(b_apart).enumerate() {
+            let product = Product {
+                a: weight.as_ptr(),
+                a_apart: AMX.row_panel(TASK + PAIR),
+                rows: self.pass.h.div_ceil(PAIR),
+                b: right.as_ptr(),
+                b_apart,
+                cols: 1,
+                steps: steps(tokens.len()),
+                c: c.wrapping_add(idx * PAIR),
+                c_stride: stride,
+                adds: !is_first,
+            };
+            // SAFETY: panels are laid out; this part is this thread's; `Cpu` has found AMX.
+            unsafe { product.run() };
+        }
+    }
+}
+
+/// The second pass.
+struct Second<'a> {
+    pass: &'a Pass<'a>,
+    /// e as the left side, a panel after the other, and f·h as the right side.
+    kept: &'a [f32],
+    scaled: &'a [f32],
+    factors: &'a [f32],
+    adds: bool,
+    is_far: bool,
     d_weight: SharedSlice<'a, f32>,
     d_bias: SharedSlice<'a, f32>,
+    squares: SharedSlice<'a, f64>,
 }
 
-impl Backward<'_> {
-    /// d_logits of a stretch of the tokens of `chunk`: into d_weight and d_bias, and laid out for d_hidden.
-    fn stretch(&self, cpu: &Cpu, chunk: &Range<usize>, tokens: Range<usize>) {
-        let Pass { h, n_rows, ref arguments, .. } = *self.pass;
-        PRIVATE.with_borrow_mut(|Private { weight, logits, d_logits }| {
-            let logits = logits.take(n_rows * STRIDE);
-            self.pass.compute_logits(&tokens, weight, logits);
-            for (row, logits) in logits.chunks_exact_mut(STRIDE).enumerate() {
-                let logits = &mut logits[..tokens.len()];
-                let Statistics { max, sum } = self.statistics[row];
-                // A sum that is not a number makes all of the row so.
-                let factor = (f64::from(self.scale) / sum) as f32;
-                // SAFETY: `Cpu` has found the instruction set.
-                unsafe { (KERNEL.gradient)(logits, max, factor) };
-                let target = arguments.targets[row] as usize;
-                if tokens.contains(&target) {
-                    logits[target - tokens.start] -= self.scale;
-                }
-            }
-            for first in (0..tokens.len()).step_by(AMX.cols) {
-                let n = AMX.cols.min(tokens.len() - first);
-                let part = Matrix::with_strides(&logits[first..], n_rows, n, STRIDE);
-                let place = tokens.start + first;
-                // SAFETY: these tokens are this task's. So few values are summed on this thread.
-                column_sums(cpu, part, unsafe { self.d_bias.slice(place..place + n) });
-            }
-            let n_panels = tokens.len().div_ceil(AMX.rows);
-            let size = AMX.row_panel(n_rows);
-            let d_logits = d_logits.take(n_panels * size);
-            // SAFETY: `Cpu` has found AMX; all panels have room for the tokens, which are this task's.
+impl Second<'_> {
+    /// d_weight and d_bias of a panel of tokens.
+    fn panel(&self, idx: usize) {
+        let Pass { h, v, .. } = *self.pass;
+        let tokens = idx * PAIR..v.min((idx + 1) * PAIR);
+        let size = AMX.row_panel(self.pass.n_positions());
+        let panel = &self.kept[idx * size..][..size];
+        // SAFETY: these tokens are this task's.
+        let (d_weight, d_bias, squares) = unsafe {
+            (
+                self.d_weight.slice(tokens.start * h..tokens.end * h),
+                self.d_bias.slice(tokens.clone()),
+                self.squares.slice(tokens.clone()),
+            )
+        };
+        // SAFETY: `Cpu` has found AVX-512; the panel was laid out for all factors.
+        let sums = unsafe { loops::weighted_sums(panel.as_ptr(), self.factors) };
+        for (d_bias, sum) in d_bias.iter_mut().zip(sums) {
+            *d_bias = if self.adds { *d_bias + sum } else { sum };
+        }
+        PRIVATE.with_borrow_mut(|private| {
+            let stride = h.next_multiple_of(PAIR) + GAP;
+            let sums = private.logits.take(PAIR * stride);
+            let product = Product {
+                a: panel.as_ptr(),
+                a_apart: 0,
+                rows: 1,
+                b: self.scaled.as_ptr(),
+                b_apart: size,
+                cols: h.div_ceil(PAIR),
+                steps: self.pass.n_positions() / PAIR,
+                c: sums.as_mut_ptr(),
+                c_stride: stride,
+                adds: false,
+            };
+            // SAFETY: panels are laid out; the sums are this thread's; `Cpu` has found AMX.
             unsafe {
-                for (idx, to) in d_logits.chunks_exact_mut(size).enumerate() {
-                    let first = idx * AMX.rows;
-                    let strip = Strip {
-                        first: logits.as_ptr().add(first),
-                        across: 1,
-                        along: STRIDE,
-                        n: AMX.rows.min(tokens.len() - first),
-                        depth: n_rows,
-                        width: AMX.rows,
-                    };
-                    (AMX.pack_rows)(&strip, to.as_mut_ptr());
-                }
-                let block = Block {
-                    kernels: &AMX,
-                    rows: tokens.len(),
-                    depth: n_rows,
-                    cols: h,
-                    start: Start::Sum,
-                    c: self.d_weight.ptr(tokens.start * h),
-                    c_stride: h,
-                };
-                let cols = 0..h.div_ceil(AMX.cols);
-                block.multiply(panels(d_logits, size), self.pass.hidden_cols, 0..n_panels, cols);
-                self.lay_out(chunk, &tokens, logits);
+                product.run();
+                loops::put_rows(Rows {
+                    from: sums,
+                    stride,
+                    to: d_weight,
+                    h,
+                    adds: self.adds,
+                    is_far: self.is_far,
+                    squares,
+                    next: self.kept.get((idx + 1) * size..(idx + 2) * size).unwrap_or_default(),
+                });
             }
         });
-    }
-
-    /// d_logits and weights of a stretch at their place among the panels of the chunk.
-    ///
-    /// # Safety
-    /// The stretch is the calling thread's.
-    unsafe fn lay_out(&self, chunk: &Range<usize>, tokens: &Range<usize>, logits: &[f32]) {
-        let Pass { h, n_rows, ref arguments, .. } = *self.pass;
-        let place = tokens.start - chunk.start;
-        // SAFETY: inside the panels, by the sizes they were taken with.
-        unsafe {
-            for idx in 0..self.pass.n_row_panels() {
-                let first = idx * AMX.rows;
-                let strip = Strip {
-                    first: logits.as_ptr().add(first * STRIDE),
-                    across: STRIDE,
-                    along: 1,
-                    n: AMX.rows.min(n_rows - first),
-                    depth: tokens.len(),
-                    width: AMX.rows,
-                };
-                let to = self.d_logits.ptr(idx * AMX.row_panel(self.chunk) + place * AMX.row_step);
-                (AMX.pack_rows)(&strip, to);
-            }
-            for idx in 0..h.div_ceil(AMX.cols) {
-                let first = idx * AMX.cols;
-                let strip = Strip {
-                    first: arguments.weight.as_ptr().add(tokens.start * h + first),
-                    across: 1,
-                    along: h,
-                    n: AMX.cols.min(h - first),
-                    depth: tokens.len(),
-                    width: AMX.cols,
-                };
-                let to =
-                    self.weight_cols.ptr(idx * AMX.col_panel(self.chunk) + place * AMX.col_step);
-                (AMX.pack_cols)(&strip, to);
-            }
-        }
-    }
-
-    /// Adds the product of a chunk to some columns of d_hidden.
-    fn d_hidden(&self, chunk: &Range<usize>, part: usize, n_parts: usize) {
-        let Pass { h, n_rows, .. } = *self.pass;
-        let n_panels = h.div_ceil(AMX.cols);
-        let cols = n_panels * part / n_parts..n_panels * (part + 1) / n_parts;
-        if cols.is_empty() {
-            return;
-        }
-        let block = Block {
-            kernels: &AMX,
-            rows: n_rows,
-            depth: chunk.len(),
-            cols: h,
-            start: if chunk.start == 0 { Start::Zero } else { Start::Sum },
-            c: self.d_hidden.ptr(0),
-            c_stride: h,
-        };
-        let at = |shared: &SharedSlice<f32>, idx: usize, apart: usize| Panels {
-            first: shared.ptr(idx * apart),
-            apart,
-            step: AMX.col_step,
-        };
-        let a = at(&self.d_logits, 0, AMX.row_panel(self.chunk));
-        let b = at(&self.weight_cols, cols.start, AMX.col_panel(self.chunk));
-        // SAFETY: panels of all stretches were laid out before the barrier; these columns are this part's.
-        unsafe { block.multiply(a, b, 0..self.pass.n_row_panels(), cols) };
     }
 }

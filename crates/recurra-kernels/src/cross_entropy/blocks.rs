@@ -63,10 +63,6 @@ pub(super) fn run(
     nats: &mut [f64],
     mut gradients: Option<Gradients<f32>>,
 ) {
-    #[cfg(target_arch = "x86_64")]
-    if cpu.isa() == Isa::Amx && super::amx::pays(shape) {
-        return super::amx::run(cpu, shape, arguments, nats, gradients);
-    }
     let Shape { n, h, v } = shape;
     let (n_rows, n_tokens) = block(shape, gradients.is_some());
     let one_pass = n_tokens >= v;

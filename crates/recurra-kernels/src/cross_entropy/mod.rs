@@ -18,10 +18,17 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod exponentials;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod plain;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
+#[cfg(target_arch = "x86_64")]
+use crate::Isa;
+use crate::update::squared_norms;
 use crate::{Cpu, Element};
 
 /// What the loss is computed from.
@@ -41,12 +48,23 @@ pub struct Arguments<'a, E> {
 }
 
 /// Where the gradients go.
-struct Gradients<'a, E> {
-    /// d loss / d nats of every row.
-    scale: E,
-    d_hidden: &'a mut [E],
-    d_weight: &'a mut [E],
-    d_bias: &'a mut [E],
+///
+/// # Shapes
+/// As for [`Arguments`]; `d_hidden` (N, H), `d_weight` (V, H), `d_bias` (V), `squares` (V).
+#[derive(Debug)]
+pub struct Gradients<'a, E> {
+    /// d loss / d nats of every row: 1/N for a mean.
+    pub scale: E,
+    /// Overwritten.
+    pub d_hidden: &'a mut [E],
+    /// Added to or overwritten, as `adds` says.
+    pub d_weight: &'a mut [E],
+    /// Added to or overwritten, as `adds` says.
+    pub d_bias: &'a mut [E],
+    /// Whether `d_weight` and `d_bias` hold something that is added to; else it does not matter what they hold.
+    pub adds: bool,
+    /// Overwritten: Σᵢ d_weight²ᵥᵢ of each row as it is in the end, for the norm that gradients are clipped by.
+    pub squares: &'a mut [f64],
 }
 
 /// The loss of every row in nats.
@@ -65,10 +83,8 @@ pub fn forward<E: Element>(cpu: &Cpu, arguments: Arguments<E>, nats: &mut [f64])
 
 /// The loss of every row in nats, and its gradients.
 ///
-/// `d_hidden` is overwritten; `d_weight` and `d_bias` are added to. `scale` is d loss / d nats of every row: 1/N for a mean.
-///
 /// # Shapes
-/// As for [`Arguments`]; `nats` (N), `d_hidden` (N, H), `d_weight` (V, H), `d_bias` (V).
+/// As for [`Arguments`] and [`Gradients`]; `nats` (N).
 ///
 /// # Panics
 /// When shapes do not fit each other or a target lies outside of the vocabulary.
@@ -76,13 +92,10 @@ pub fn forward<E: Element>(cpu: &Cpu, arguments: Arguments<E>, nats: &mut [f64])
 pub fn forward_backward<E: Element>(
     cpu: &Cpu,
     arguments: Arguments<E>,
-    scale: E,
     nats: &mut [f64],
-    d_hidden: &mut [E],
-    d_weight: &mut [E],
-    d_bias: &mut [E],
+    gradients: Gradients<E>,
 ) {
-    run(cpu, arguments, nats, Some(Gradients { scale, d_hidden, d_weight, d_bias }));
+    run(cpu, arguments, nats, Some(gradients));
 }
 
 #[track_caller]
@@ -90,7 +103,7 @@ fn run<E: Element>(
     cpu: &Cpu,
     arguments: Arguments<E>,
     nats: &mut [f64],
-    gradients: Option<Gradients<E>>,
+    mut gradients: Option<Gradients<E>>,
 ) {
     let Arguments { hidden, weight, bias, targets } = arguments;
     let (n, v) = (targets.len(), bias.len());
@@ -105,27 +118,66 @@ fn run<E: Element>(
     if let Some(place) = targets.iter().position(|&target| target as usize >= v) {
         panic!("target {} at row {place} of {n} with a vocabulary of {v}", targets[place]);
     }
-    if let Some(Gradients { d_hidden, d_weight, d_bias, .. }) = &gradients {
+    if let Some(Gradients { d_hidden, d_weight, d_bias, squares, .. }) = &gradients {
         assert!(
-            (d_hidden.len(), d_weight.len(), d_bias.len()) == (n * h, v * h, v),
-            "gradients of ({n}, {h}), ({v}, {h}) and ({v}) in {}, {} and {} values",
+            (d_hidden.len(), d_weight.len(), d_bias.len(), squares.len()) == (n * h, v * h, v, v),
+            "gradients of ({n}, {h}), ({v}, {h}) and ({v}) in {}, {} and {} values, {} squares",
             d_hidden.len(),
             d_weight.len(),
-            d_bias.len()
+            d_bias.len(),
+            squares.len()
         );
     }
     let shape = blocks::Shape { n, h, v };
+    #[cfg(target_arch = "x86_64")]
+    if let (Isa::Amx, true, Some(hidden), Some(weight), Some(bias)) =
+        (cpu.isa(), amx::pays(shape), E::as_f32(hidden), E::as_f32(weight), E::as_f32(bias))
+    {
+        let arguments = Arguments { hidden, weight, bias, targets };
+        return amx::run(cpu, shape, arguments, nats, gradients.map(Gradients::into_f32));
+    }
+    if let Some(Gradients { d_weight, d_bias, adds: false, .. }) = &mut gradients {
+        d_weight.fill(E::ZERO);
+        d_bias.fill(E::ZERO);
+    }
     match (E::as_f32(hidden), E::as_f32(weight), E::as_f32(bias)) {
         (Some(hidden), Some(weight), Some(bias)) => {
-            let gradients = gradients.map(|all| Gradients {
-                scale: all.scale.to_f64() as f32,
-                d_hidden: E::as_f32_mut(all.d_hidden).expect("one type for all"),
-                d_weight: E::as_f32_mut(all.d_weight).expect("one type for all"),
-                d_bias: E::as_f32_mut(all.d_bias).expect("one type for all"),
-            });
-            blocks::run(cpu, shape, Arguments { hidden, weight, bias, targets }, nats, gradients);
+            let arguments = Arguments { hidden, weight, bias, targets };
+            let gradients = gradients.as_mut().map(|all| all.reborrow().into_f32());
+            blocks::run(cpu, shape, arguments, nats, gradients);
         }
-        _ => reference::run(h, arguments, nats, gradients),
+        _ => reference::run(h, arguments, nats, gradients.as_mut().map(Gradients::reborrow)),
+    }
+    if let Some(Gradients { d_weight, squares, .. }) = gradients {
+        squared_norms(cpu, d_weight, squares);
+    }
+}
+
+impl<E: Element> Gradients<'_, E> {
+    fn reborrow(&mut self) -> Gradients<'_, E> {
+        Gradients {
+            scale: self.scale,
+            d_hidden: self.d_hidden,
+            d_weight: self.d_weight,
+            d_bias: self.d_bias,
+            adds: self.adds,
+            squares: self.squares,
+        }
+    }
+}
+
+impl<'a, E: Element> Gradients<'a, E> {
+    /// The same as what `E` is known to be.
+    fn into_f32(self) -> Gradients<'a, f32> {
+        let f32s = |values: &'a mut [E]| E::as_f32_mut(values).expect("gradients of `f32`");
+        Gradients {
+            scale: self.scale.to_f64() as f32,
+            d_hidden: f32s(self.d_hidden),
+            d_weight: f32s(self.d_weight),
+            d_bias: f32s(self.d_bias),
+            adds: self.adds,
+            squares: self.squares,
+        }
     }
 }
 

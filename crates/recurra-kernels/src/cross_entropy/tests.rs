@@ -26,6 +26,8 @@ struct Case<E> {
     d_hidden: Vec<E>,
     d_weight: Vec<E>,
     d_bias: Vec<E>,
+    adds: bool,
+    squares: Vec<f64>,
 }
 
 impl Case<f32> {
@@ -43,6 +45,8 @@ impl Case<f32> {
             d_hidden: vec![f32::NAN; n * h],
             d_weight: narrow(numbers(v * h, 4)),
             d_bias: narrow(numbers(v, 5)),
+            adds: true,
+            squares: vec![f64::NAN; v],
         }
     }
 
@@ -57,15 +61,19 @@ impl Case<f32> {
             d_hidden: wide(&self.d_hidden),
             d_weight: wide(&self.d_weight),
             d_bias: wide(&self.d_bias),
+            adds: self.adds,
+            squares: self.squares.clone(),
         }
     }
 }
 
 impl<E: Element> Case<E> {
     fn run(&mut self, cpu: &Cpu, scale: E) {
-        let Self { hidden, weight, bias, targets, nats, d_hidden, d_weight, d_bias } = self;
+        let Self { hidden, weight, bias, targets, nats, d_hidden, d_weight, d_bias, .. } = self;
         let arguments = Arguments { hidden, weight, bias, targets };
-        forward_backward(cpu, arguments, scale, nats, d_hidden, d_weight, d_bias);
+        let (adds, squares) = (self.adds, &mut self.squares[..]);
+        let gradients = Gradients { scale, d_hidden, d_weight, d_bias, adds, squares };
+        forward_backward(cpu, arguments, nats, gradients);
     }
 
     fn losses(&self, cpu: &Cpu) -> Vec<f64> {
@@ -88,33 +96,47 @@ fn near(got: &[f32], expected: &[f64], bound: f64, what: &str) {
 fn check(n: usize, h: usize, v: usize, isas: &[Isa]) {
     let case = Case::new(n, h, v);
     let scale = 1.0 / n.max(1) as f32;
-    let mut expected = case.widened();
-    expected.run(&Cpu::with_isa(Isa::Plain, 1), f64::from(scale));
-    for &isa in isas {
-        let what = format!("{isa} N {n} H {h} V {v}");
-        let runs = [1, 2, 3].map(|threads| {
-            let cpu = Cpu::with_isa(isa, threads);
-            let mut run = case.clone();
-            run.run(&cpu, scale);
-            assert_eq!(run.losses(&cpu), run.nats, "{what}: the loss alone");
-            run
-        });
-        assert!(runs[1] == runs[0] && runs[2] == runs[0], "{what}: threads change bits");
-        let run = &runs[0];
-        for (row, (got, expected)) in run.nats.iter().zip(&expected.nats).enumerate() {
-            let error = (got - expected).abs();
-            assert!(
-                error < 1e-5 * expected.abs().max(0.1),
-                "{what} row {row}: {got} for {expected}"
-            );
+    let mut fresh = case.clone();
+    fresh.adds = false;
+    fresh.d_weight.fill(f32::NAN);
+    fresh.d_bias.fill(f32::NAN);
+    for case in [case, fresh] {
+        let mut expected = case.widened();
+        expected.run(&Cpu::with_isa(Isa::Plain, 1), f64::from(scale));
+        for &isa in isas {
+            let what = format!("{isa} N {n} H {h} V {v}, adds {}", case.adds);
+            let runs = [1, 2, 3].map(|threads| {
+                let cpu = Cpu::with_isa(isa, threads);
+                let mut run = case.clone();
+                run.run(&cpu, scale);
+                assert_eq!(run.losses(&cpu), run.nats, "{what}: the loss alone");
+                run
+            });
+            assert!(runs[1] == runs[0] && runs[2] == runs[0], "{what}: threads change bits");
+            check_run(&runs[0], &expected, isa, &what);
         }
-        // Sums over rows begin at values near 1, beside which each row's part is rounded.
-        // In `bf16` each gradient of a logit, at most 1/N in all of a row, is off by up to a 512th.
-        let rounded = if isa.precision() == Precision::Bf16 { 4e-3 / n.max(1) as f64 } else { 0.0 };
-        let bound = 2e-6 + 2e-8 * n as f64 + rounded * n as f64;
-        near(&run.d_hidden, &expected.d_hidden, 2e-6 + rounded, &format!("{what} d_hidden"));
-        near(&run.d_weight, &expected.d_weight, bound, &format!("{what} d_weight"));
-        near(&run.d_bias, &expected.d_bias, bound, &format!("{what} d_bias"));
+    }
+}
+
+#[track_caller]
+fn check_run(run: &Case<f32>, expected: &Case<f64>, isa: Isa, what: &str) {
+    let n = run.targets.len();
+    for (row, (got, expected)) in run.nats.iter().zip(&expected.nats).enumerate() {
+        let error = (got - expected).abs();
+        assert!(error < 1e-5 * expected.abs().max(0.1), "{what} row {row}: {got} for {expected}");
+    }
+    // Sums over rows begin at values near 1, beside which each row's part is rounded.
+    // In `bf16` each gradient of a logit, at most 1/N in all of a row, is off by up to a 512th.
+    let rounded = if isa.precision() == Precision::Bf16 { 4e-3 / n.max(1) as f64 } else { 0.0 };
+    let bound = 2e-6 + 2e-8 * n as f64 + rounded * n as f64;
+    near(&run.d_hidden, &expected.d_hidden, 2e-6 + rounded, &format!("{what} d_hidden"));
+    near(&run.d_weight, &expected.d_weight, bound, &format!("{what} d_weight"));
+    near(&run.d_bias, &expected.d_bias, bound, &format!("{what} d_bias"));
+    for (row, square) in run.squares.iter().enumerate() {
+        let h = run.weight.len() / run.bias.len();
+        let exact: f64 =
+            run.d_weight[row * h..(row + 1) * h].iter().map(|&g| f64::from(g).powi(2)).sum();
+        assert!((square - exact).abs() <= 1e-12 * exact, "{what} row {row}: {square} for {exact}");
     }
 }
 
@@ -142,6 +164,20 @@ fn blocks_of_rows_and_of_vocabulary_agree_with_the_reference() {
     check(420, 12, 10_000, &best); // one pass, several blocks of rows
     check(170, 6, 33_278, &best); // two passes
     check(1500, 3, 13_200, &best); // two passes, two blocks of rows
+}
+
+#[test]
+fn shapes_of_large_vocabularies_agree_with_the_reference() {
+    let best = [Isa::best(None).unwrap()];
+    // One, odd, a tile and one more of each; several tasks and groups of tokens; several blocks of rows.
+    for (n, h, v) in
+        [(1, 1, 2048), (33, 33, 2049), (31, 65, 7200), (64, 32, 13_000), (2100, 2, 2048)]
+    {
+        check(n, h, v, &best);
+    }
+    // So large that gradients, or exponentials, go past the caches.
+    check(3, 260, 33_000, &best);
+    check(500, 2, 33_000, &best);
 }
 
 #[test]
@@ -193,31 +229,63 @@ fn gradients_of_the_reference_are_finite_differences() {
 fn large_logits_neither_overflow_nor_vanish() {
     for isa in Isa::available() {
         let cpu = Cpu::with_isa(isa, 2);
-        let mut case = Case::new(2, 1, 40);
-        case.hidden = vec![1.0, -1.0];
-        case.weight = (0..40).map(|v| v as f32 * 1024.0).collect();
-        case.bias.fill(0.0);
-        case.targets = vec![39, 39];
-        case.run(&cpu, 1.0);
-        assert_eq!(case.nats, [0.0, 39_936.0], "{isa}");
-        near(&case.d_hidden, &[0.0, -39_936.0], 1e-6, &format!("{isa} d_hidden"));
+        // A vocabulary of each way to compute the loss.
+        for v in [40, 3000] {
+            let mut case = Case::new(3, 1, v);
+            case.hidden = vec![1.0, -1.0, 0.0];
+            case.weight = (0..v).map(|v| v.min(39) as f32 * 1024.0).collect();
+            case.weight[40..].fill(0.0);
+            case.bias.fill(0.0);
+            case.targets = vec![39, 39, 1];
+            case.run(&cpu, 1.0);
+            let zeros = (v - 39) as f64; // logits that are as large as the largest where h is −1
+            let expected = [0.0, 39_936.0 + zeros.ln(), (v as f64).ln()];
+            for (got, expected) in case.nats.iter().zip(expected) {
+                assert!((got - expected).abs() < 1e-6 * (1.0 + expected), "{isa}: {got}");
+            }
+            near(&case.d_hidden[..2], &[0.0, -39_936.0], 1e-6, &format!("{isa} d_hidden"));
+        }
+    }
+}
+
+#[test]
+fn logits_far_from_zero_lose_nothing() {
+    for isa in Isa::available() {
+        let cpu = Cpu::with_isa(isa, 2);
+        let plain = Case::new(9, 4, 2500);
+        for shift in [-1000.0, -60.0, 60.0, 1000.0] {
+            let mut near_zero = plain.clone();
+            near_zero.run(&cpu, 1.0);
+            let mut shifted = plain.clone();
+            shifted.bias.iter_mut().for_each(|bias| *bias += shift);
+            shifted.run(&cpu, 1.0);
+            for (a, b) in shifted.nats.iter().zip(&near_zero.nats) {
+                assert!((a - b).abs() < 1e-3, "{isa} {shift}: {a} and {b}");
+            }
+            let wide: Vec<f64> = near_zero.d_weight.iter().map(|&x| x.into()).collect();
+            near(&shifted.d_weight, &wide, 1e-2, &format!("{isa} {shift}"));
+        }
     }
 }
 
 #[test]
 fn what_is_not_finite_makes_the_loss_and_the_gradients_so() {
     type Poison = fn(&mut Case<f32>, f32);
-    let places: [(&str, Poison); 4] = [
+    let places: [(&str, Poison); 5] = [
         ("hidden", |case, x| case.hidden[5 * 3 + 1] = x),
         ("weight", |case, x| case.weight[40 * 3 + 2] = x),
         ("last weight", |case, x| *case.weight.last_mut().unwrap() = x),
         ("bias", |case, x| case.bias[44] = x),
+        ("the bias of a target", |case, x| {
+            case.targets.fill(7);
+            case.bias[7] = x;
+        }),
     ];
-    for isa in Isa::available() {
+    for (isa, v) in Isa::available().into_iter().flat_map(|isa| [(isa, 45), (isa, 2100)]) {
         let cpu = Cpu::with_isa(isa, 2);
         for (place, poison) in places {
             for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                let mut case = Case::new(9, 3, 45);
+                let mut case = Case::new(9, 3, v);
                 poison(&mut case, x);
                 case.run(&cpu, 1.0);
                 for (row, nats) in case.nats.iter().enumerate() {

@@ -450,7 +450,7 @@ impl Block<'_> {
 }
 
 /// Runs what is left of 0..n, each once, as long as there is any.
-pub(crate) fn each(next: &AtomicUsize, n: usize, run: &impl Fn(usize)) {
+fn each(next: &AtomicUsize, n: usize, run: &impl Fn(usize)) {
     loop {
         let idx = next.fetch_add(1, Ordering::Relaxed);
         if idx >= n {

@@ -35,6 +35,13 @@ impl<E: Element> Buffer<E> {
         &self.values[start..start + len]
     }
 
+    /// The first `len` values, as last written, to be changed.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn first_mut(&mut self, len: usize) -> &mut [E] {
+        let start = self.start();
+        &mut self.values[start..start + len]
+    }
+
     fn start(&self) -> usize {
         // `align_offset` may give up in theory; alignment is only about speed.
         self.values.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES / size_of::<E>())

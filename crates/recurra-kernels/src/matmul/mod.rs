@@ -24,8 +24,6 @@ mod plain;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use amx::KERNELS as AMX;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use blocks::{Block, Panels, each};
 pub use matrix::Matrix;
 pub use packed_matrix::PackedMatrix;
 

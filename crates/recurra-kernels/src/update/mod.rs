@@ -126,13 +126,75 @@ pub fn squared_norm<E: Element>(cpu: &Cpu, gradients: &[E]) -> f64 {
             let block = &gradients[idx * BLOCK..gradients.len().min((idx + 1) * BLOCK)];
             // SAFETY: every task has a sum of its own.
             let sum = unsafe { &mut shared.slice(idx..idx + 1)[0] };
-            *sum = match E::as_f32(block) {
-                Some(block) => squared_norm_f32(cpu.isa(), block),
-                None => reference::squared_norm(block),
-            };
+            *sum = squared_norm_of_block(cpu.isa(), block);
         });
         sums.iter().sum()
     })
+}
+
+/// Σ g² of each row as [`squared_norm`] sums a block.
+///
+/// # Shapes
+/// `gradients` (V, D), `squares` (V).
+///
+/// # Panics
+/// When `gradients` does not consist of as many rows.
+#[track_caller]
+pub fn squared_norms<E: Element>(cpu: &Cpu, gradients: &[E], squares: &mut [f64]) {
+    let (len, n_rows) = (gradients.len(), squares.len());
+    assert!(
+        if n_rows == 0 { len == 0 } else { len.is_multiple_of(n_rows) },
+        "gradients of {len} values in {n_rows} rows"
+    );
+    let Some(width) = len.checked_div(n_rows) else { return };
+    let rows = BLOCK.div_ceil(width.max(1));
+    let shared = SharedSlice::new(squares);
+    cpu.pool().for_each(n_rows.div_ceil(rows), |task| {
+        let rows = task * rows..n_rows.min((task + 1) * rows);
+        // SAFETY: every task has rows of its own.
+        let squares = unsafe { shared.slice(rows.clone()) };
+        for (row, square) in rows.zip(squares) {
+            *square = squared_norm_of_block(cpu.isa(), &gradients[row * width..(row + 1) * width]);
+        }
+    });
+}
+
+/// Σ g² of some rows, as [`squared_norms`] of all.
+///
+/// # Shapes
+/// `gradients` (V, D), `rows` below V and rising, `squares` (V), of which those of `rows` are overwritten.
+///
+/// # Panics
+/// When `gradients` does not consist of as many rows, or `rows` do not rise or leave it.
+#[track_caller]
+pub fn squared_norms_at<E: Element>(cpu: &Cpu, gradients: &[E], rows: &[u32], squares: &mut [f64]) {
+    let (len, n_rows) = (gradients.len(), squares.len());
+    assert!(
+        rows.is_empty() || n_rows > 0 && len.is_multiple_of(n_rows),
+        "gradients of {len} values in {n_rows} rows"
+    );
+    assert!(
+        rows.is_sorted_by(|a, b| a < b) && rows.last().is_none_or(|&row| (row as usize) < n_rows),
+        "some rows of {n_rows} that do not rise or leave it"
+    );
+    let Some(width) = len.checked_div(n_rows) else { return };
+    let count = BLOCK.div_ceil(width.max(1));
+    let shared = SharedSlice::new(squares);
+    cpu.pool().for_each(rows.len().div_ceil(count), |task| {
+        for &row in &rows[task * count..rows.len().min((task + 1) * count)] {
+            let row = row as usize;
+            // SAFETY: every row stands in `rows` once, as they rise.
+            let square = unsafe { &mut shared.slice(row..row + 1)[0] };
+            *square = squared_norm_of_block(cpu.isa(), &gradients[row * width..(row + 1) * width]);
+        }
+    });
+}
+
+fn squared_norm_of_block<E: Element>(isa: Isa, block: &[E]) -> f64 {
+    match E::as_f32(block) {
+        Some(block) => squared_norm_f32(isa, block),
+        None => reference::squared_norm(block),
+    }
 }
 
 fn squared_norm_f32(isa: Isa, block: &[f32]) -> f64 {

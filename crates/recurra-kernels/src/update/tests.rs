@@ -185,3 +185,38 @@ fn unlike_lengths_panic() {
     let settings = Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, scale: 1.0 };
     sgd(&Cpu::with_isa(Isa::Plain, 1), settings, &mut [0.0_f32; 2], &mut [0.0; 3], None);
 }
+
+#[test]
+fn squares_of_rows_add_up_to_the_norm() {
+    for isa in Isa::available() {
+        for threads in [1, 2, 3] {
+            let cpu = Cpu::with_isa(isa, threads);
+            for (rows, width) in [(0, 0), (1, 1), (7, 17), (300, 130)] {
+                let gradients: Vec<f32> =
+                    (0..rows * width).map(|idx| (idx % 113) as f32 * 0.37 - 9.0).collect();
+                let mut squares = vec![f64::NAN; rows];
+                squared_norms(&cpu, &gradients, &mut squares);
+                for (row, &square) in squares.iter().enumerate() {
+                    let exact: f64 = gradients[row * width..(row + 1) * width]
+                        .iter()
+                        .map(|&g| f64::from(g).powi(2))
+                        .sum();
+                    assert!((square - exact).abs() <= 1e-12 * exact, "{isa} {row}: {square}");
+                }
+                let some: Vec<u32> = (0..rows as u32).step_by(3).collect();
+                let mut again = vec![f64::NAN; rows];
+                squared_norms_at(&cpu, &gradients, &some, &mut again);
+                for (row, (again, square)) in again.iter().zip(&squares).enumerate() {
+                    let is_new = row % 3 == 0;
+                    assert!(if is_new { again == square } else { again.is_nan() }, "{isa} {row}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "some rows of 4 that do not rise or leave it")]
+fn a_row_named_twice_is_said() {
+    squared_norms_at(&Cpu::with_isa(Isa::Plain, 1), &[0.0; 8], &[1, 1], &mut [0.0; 4]);
+}

@@ -1,7 +1,7 @@
 //! Output layer, softmax and cross-entropy as one operation, so that the logits never exist as a whole.
 
 use recurra_kernels::Element;
-use recurra_kernels::cross_entropy::{self, Arguments};
+use recurra_kernels::cross_entropy::{self, Arguments, Gradients};
 
 use super::Op;
 use crate::arena::Arena;
@@ -62,18 +62,18 @@ impl<E: Element> Tape<'_, E> {
             targets,
         };
         let gradients = self.gradients.as_mut().expect("a training tape");
-        let [d_weight, d_bias] = gradients.of_two(weight, bias);
+        let layer = gradients.of_layer(weight, bias, arguments.bias.len());
         let nats = &mut self.workspace.row_nats;
         nats.resize(targets.len(), 0.0);
-        cross_entropy::forward_backward(
-            self.cpu,
-            arguments,
+        let gradients = Gradients {
             scale,
-            nats,
-            &mut d_hidden,
-            d_weight,
-            d_bias,
-        );
+            d_hidden: &mut d_hidden,
+            d_weight: layer.d_weight,
+            d_bias: layer.d_bias,
+            adds: layer.hold,
+            squares: layer.squares,
+        };
+        cross_entropy::forward_backward(self.cpu, arguments, nats, gradients);
         (mean(nats), d_hidden)
     }
 }

@@ -35,12 +35,9 @@ impl Embedding {
         let (_, cols) = tape.shape(out);
         let d_out = tape.take_gradient(out);
         let gradients = tape.gradients.as_mut().expect("a training tape");
-        embedding::backward(
-            tape.cpu,
-            &self.ids,
-            &d_out,
-            gradients.of_rows(self.table, &self.ids, cols),
-        );
+        gradients.add_to_rows(tape.cpu, self.table, &self.ids, cols, |d_table| {
+            embedding::backward(tape.cpu, &self.ids, &d_out, d_table);
+        });
         tape.workspace.arena.give(d_out);
     }
 }

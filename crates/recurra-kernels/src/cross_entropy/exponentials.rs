@@ -1,0 +1,409 @@
+//! The loops over tiles of exponentials with AVX-512 and `bf16`: from logits to operands of the products, and back to sums.
+//!
+//! Tokens go down and positions (rows of h) go across, so that 16 lanes are 16 positions and nothing is summed across lanes.
+
+use crate::SharedSlice;
+use crate::amx::layout::transposed;
+use std::arch::x86_64::*;
+
+/// Tokens, and positions, of two tiles side by side.
+pub(super) const PAIR: usize = 32;
+/// Units of the size of an `f32` in two tiles.
+pub(super) const PAIR_UNITS: usize = PAIR * PAIR / 2;
+/// Lanes of a register, and rows of a tile.
+const LANES: usize = 16;
+/// Units of the size of an `f32` in a tile.
+const TILE: usize = PAIR_UNITS / 2;
+
+/// A bias, and the negative of a reference, for which the exponential is zero.
+pub(super) const NEVER: f32 = -1e30;
+
+/// The logits of 32 tokens, and where what becomes of them goes.
+pub(super) struct Logits<'a> {
+    /// (32, positions), the positions a multiple of [`PAIR`], without the bias.
+    pub logits: &'a [f32],
+    pub stride: usize,
+    pub n_positions: usize,
+    /// [`NEVER`] where no token is.
+    pub bias: &'a [f32; PAIR],
+    /// What is taken off the logits of a position before the exponential.
+    pub references: &'a [f32],
+    /// Added to: Σ e of each position.
+    pub sums: &'a mut [f64],
+    /// Raised: the largest logit of each position.
+    pub largest: &'a mut [f32],
+    /// e as the left side of d_weight, and as the right side of d_hidden; nothing where only the loss is wanted.
+    pub kept: Option<Kept>,
+    /// What will be read next, and is asked for meanwhile.
+    pub next: &'a [f32],
+}
+
+/// Where the tiles of e go.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    /// A panel of these tokens, 32 positions a step.
+    pub left: *mut f32,
+    /// Whether `left` goes past the caches.
+    pub is_far: bool,
+    /// The step of these tokens in panels of 32 positions.
+    pub right: *mut f32,
+    pub right_panel: usize,
+}
+
+/// e = exp(l + b − reference), laid out, summed, and the largest l + b.
+///
+/// # Safety
+/// The machine has AVX-512 with `bf16`; the places of `kept` are writable and the caller's.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+pub(super) unsafe fn exponentials(block: &mut Logits<'_>) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match block.kept {
+            None => exponentials_of::<false, false>(block),
+            Some(Kept { is_far: false, .. }) => exponentials_of::<true, false>(block),
+            Some(Kept { is_far: true, .. }) => exponentials_of::<true, true>(block),
+        }
+    }
+}
+
+/// [`exponentials`], with what happens to e known beforehand.
+///
+/// # Safety
+/// As [`exponentials`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn exponentials_of<const KEEP: bool, const FAR: bool>(block: &mut Logits<'_>) {
+    assert!(
+        block.n_positions.is_multiple_of(PAIR)
+            && block.stride >= block.n_positions
+            && block.logits.len() >= PAIR * block.stride,
+        "logits of {} positions, {} apart, in {} values",
+        block.n_positions,
+        block.stride,
+        block.logits.len()
+    );
+    let mut next = Ahead::new(block.next, block.n_positions / 2);
+    // Value i of the first half of a register beside value i of the second.
+    let order = _mm512_set_epi16(
+        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4,
+        19, 3, 18, 2, 17, 1, 16, 0,
+    );
+    for position in (0..block.n_positions).step_by(PAIR) {
+        let at = [position, position + LANES];
+        // SAFETY: 32 values from `position` on are there, by the check above and the bounds checks of slices here.
+        unsafe {
+            let load = |from: &[f32]| at.map(|at| _mm512_loadu_ps(from[at..at + LANES].as_ptr()));
+            let references = load(block.references);
+            let mut largest = load(block.largest);
+            let mut sums = [_mm512_setzero_ps(); 2];
+            for token in (0..PAIR).step_by(2) {
+                next.fetch();
+                let mut e = [[_mm512_setzero_ps(); 2]; 2];
+                for (odd, e) in e.iter_mut().enumerate() {
+                    let bias = _mm512_set1_ps(block.bias[token + odd]);
+                    let row = block.logits.as_ptr().add((token + odd) * block.stride);
+                    for (half, e) in e.iter_mut().enumerate() {
+                        let l = _mm512_add_ps(_mm512_loadu_ps(row.add(at[half])), bias);
+                        largest[half] = _mm512_max_ps(largest[half], l);
+                        *e = exp(_mm512_sub_ps(l, references[half]));
+                        sums[half] = _mm512_add_ps(sums[half], *e);
+                    }
+                }
+                let Some(kept) = block.kept.filter(|_| KEEP) else { continue };
+                let left = kept.left.add(position / PAIR * PAIR_UNITS + token * LANES);
+                for (odd, e) in e.iter().enumerate() {
+                    let row = bits(_mm512_cvtne2ps_pbh(e[1], e[0]));
+                    let to = left.add(odd * LANES).cast();
+                    if FAR { _mm512_stream_si512(to, row) } else { _mm512_store_si512(to, row) }
+                }
+                let right = kept.right.add(position / PAIR * kept.right_panel + token / 2 * LANES);
+                let [even, odd] = e;
+                for (half, (even, odd)) in even.into_iter().zip(odd).enumerate() {
+                    let halves = bits(_mm512_cvtne2ps_pbh(odd, even));
+                    let pairs = _mm512_permutexvar_epi16(order, halves);
+                    _mm512_store_si512(right.add(half * TILE).cast(), pairs);
+                }
+            }
+            for half in 0..2 {
+                let at = at[half];
+                _mm512_storeu_ps(block.largest[at..at + LANES].as_mut_ptr(), largest[half]);
+                let mut lanes = [0.0_f32; LANES];
+                _mm512_storeu_ps(lanes.as_mut_ptr(), sums[half]);
+                let all = &mut block.sums[at..at + LANES];
+                all.iter_mut().zip(lanes).for_each(|(all, sum)| *all += f64::from(sum));
+            }
+        }
+    }
+    if FAR {
+        _mm_sfence();
+    }
+}
+
+/// Values that will be read soon, asked for a few at a time.
+struct Ahead<'a> {
+    lines: std::slice::Chunks<'a, f32>,
+    /// Lines at a time.
+    count: usize,
+}
+
+impl<'a> Ahead<'a> {
+    /// All of `values` in `times` times.
+    fn new(values: &'a [f32], times: usize) -> Self {
+        let lines = values.chunks(LANES);
+        Self { count: lines.len().div_ceil(times.max(1)), lines }
+    }
+
+    #[inline(always)]
+    fn fetch(&mut self) {
+        for _ in 0..self.count {
+            let Some(line) = self.lines.next() else { return };
+            // SAFETY: a hint.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        }
+    }
+}
+
+/// eˣ = 2ⁿ·2ʳ with n the whole number next to x·log₂e and 2ʳ a polynomial fitted on Chebyshev nodes: relative error below
+/// 3·10⁻⁷ and that of x·log₂e. Infinite from 88.8 on, zero below −104, not a number where x is −∞ or none.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn exp(x: __m512) -> __m512 {
+    let x = _mm512_mul_ps(x, _mm512_set1_ps(std::f32::consts::LOG2_E));
+    let n = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
+    let r = _mm512_sub_ps(x, n);
+    let mut power = _mm512_set1_ps(POWERS_OF_TWO[5]);
+    for coefficient in POWERS_OF_TWO[..5].iter().rev() {
+        power = _mm512_fmadd_ps(power, r, _mm512_set1_ps(*coefficient));
+    }
+    // 2⁻∞ would be zero whatever it is multiplied with.
+    _mm512_scalef_ps(power, _mm512_max_ps(n, _mm512_set1_ps(-1000.0)))
+}
+
+/// 2ʳ for |r| ≤ ½.
+const POWERS_OF_TWO: [f32; 6] =
+    [1.0, std::f32::consts::LN_2, 0.240_221_07, 0.055_503_27, 0.009_676_037, 0.001_340_043_3];
+
+/// Σ e·f of each of 32 tokens: `panel` holds e as a left side, `factors` f in the order of [`in_halves`].
+///
+/// # Safety
+/// The machine has AVX-512; the panel is readable for as many steps as there are factors.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn weighted_sums(panel: *const f32, factors: &[f32]) -> [f32; PAIR] {
+    let mut all = [0.0; PAIR];
+    for (tile, all) in all.chunks_exact_mut(LANES).enumerate() {
+        let mut sums = [_mm512_setzero_ps(); LANES];
+        for (step, factors) in factors.chunks_exact(PAIR).enumerate() {
+            // SAFETY: by this function's contract.
+            unsafe {
+                let even = _mm512_loadu_ps(factors.as_ptr());
+                let odd = _mm512_loadu_ps(factors[LANES..].as_ptr());
+                let tile = panel.add(step * PAIR_UNITS + tile * TILE);
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    let pairs = _mm512_loadu_si512(tile.add(row * LANES).cast());
+                    let low = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs));
+                    let high = _mm512_castsi512_ps(_mm512_and_si512(
+                        pairs,
+                        _mm512_set1_epi32(0xffff_0000_u32 as i32),
+                    ));
+                    *sum = _mm512_fmadd_ps(high, odd, _mm512_fmadd_ps(low, even, *sum));
+                }
+            }
+        }
+        for (all, sum) in all.iter_mut().zip(sums) {
+            *all = _mm512_reduce_add_ps(sum);
+        }
+    }
+    all
+}
+
+/// Where the factor of position `n` stands for [`weighted_sums`]: of 32, the even ones before the odd ones.
+pub(super) fn in_halves(n: usize) -> usize {
+    n / PAIR * PAIR + n % 2 * LANES + n % PAIR / 2
+}
+
+/// Rows of a block of d_weight on their way to it.
+pub(super) struct Rows<'a> {
+    /// (rows, `stride`)
+    pub from: &'a [f32],
+    pub stride: usize,
+    /// (rows, H)
+    pub to: &'a mut [f32],
+    pub h: usize,
+    /// Whether they are added to what is there.
+    pub adds: bool,
+    /// Whether they go past the caches, which nothing that is added to does.
+    pub is_far: bool,
+    /// Σ x² of each row as it then is.
+    pub squares: &'a mut [f64],
+    /// What will be read next, and is asked for meanwhile.
+    pub next: &'a [f32],
+}
+
+/// Copies or adds rows.
+///
+/// # Safety
+/// The machine has AVX-512.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn put_rows(rows: Rows<'_>) {
+    let Rows { from, stride, to, h, adds, is_far, squares, next } = rows;
+    let mut next = Ahead::new(next, squares.len() * h.div_ceil(LANES));
+    for ((from, to), square) in from.chunks(stride).zip(to.chunks_exact_mut(h)).zip(squares) {
+        let from = &from[..h];
+        let mut sums = [_mm512_setzero_pd(); 2];
+        for at in (0..h).step_by(LANES) {
+            next.fetch();
+            let mask = first(h - at);
+            // SAFETY: masks keep to the row.
+            unsafe {
+                let mut x = _mm512_maskz_loadu_ps(mask, from.as_ptr().add(at));
+                if adds {
+                    x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, to.as_ptr().add(at)));
+                }
+                if !is_far {
+                    _mm512_mask_storeu_ps(to.as_mut_ptr().add(at), mask, x);
+                }
+                let low = _mm512_cvtps_pd(_mm512_castps512_ps256(x));
+                let high = _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(x));
+                sums[0] = _mm512_fmadd_pd(low, low, sums[0]);
+                sums[1] = _mm512_fmadd_pd(high, high, sums[1]);
+            }
+        }
+        if is_far {
+            // SAFETY: both are rows of `h` values.
+            unsafe { stream(from.as_ptr(), to.as_mut_ptr(), h) };
+        }
+        *square = _mm512_reduce_add_pd(_mm512_add_pd(sums[0], sums[1]));
+    }
+    if is_far {
+        _mm_sfence();
+    }
+}
+
+/// The mask of the first `n` lanes, or all.
+#[inline]
+fn first(n: usize) -> __mmask16 {
+    ((1_u32 << n.min(LANES)) - 1) as __mmask16
+}
+
+/// Copies past the caches.
+///
+/// # Safety
+/// `len` values are readable and writable; the machine has AVX-512.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn stream(from: *const f32, to: *mut f32, len: usize) {
+    let first = to.align_offset(4 * LANES).min(len);
+    let whole = (len - first) / LANES * LANES;
+    // SAFETY: by this function's contract.
+    unsafe {
+        to.copy_from_nonoverlapping(from, first);
+        for at in (first..first + whole).step_by(LANES) {
+            _mm512_stream_ps(to.add(at), _mm512_loadu_ps(from.add(at)));
+        }
+        let rest = first + whole;
+        to.add(rest).copy_from_nonoverlapping(from.add(rest), len - rest);
+    }
+}
+
+/// Parts of d_hidden, positions across, on their way to it: d_hidden_n = f_n·(Σ_parts part_n − r_n·W_tₙ).
+pub(super) struct Turned<'a> {
+    /// Each (H, `stride`).
+    pub parts: &'a [f32],
+    pub part_len: usize,
+    pub stride: usize,
+    pub h: usize,
+    /// f_n and −f_n·r_n.
+    pub factors: &'a [f32],
+    pub target_factors: &'a [f32],
+    pub weight: &'a [f32],
+    pub targets: &'a [u32],
+}
+
+impl Turned<'_> {
+    /// Sixteen columns of `out` (N, H) from column `at` on, or as many as there are; `sums` has room for as many rows of a part.
+    ///
+    /// # Safety
+    /// The machine has AVX-512; nobody else has these columns.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub unsafe fn put(&self, at: usize, sums: &mut [f32], out: &SharedSlice<'_, f32>) {
+        let &Self { parts, part_len, stride, h, .. } = self;
+        let count = (h - at).min(LANES);
+        let sums = &mut sums[..count * stride];
+        for (idx, part) in parts.chunks_exact(part_len).enumerate() {
+            let part = &part[at * stride..(at + count) * stride];
+            if idx == 0 {
+                sums.copy_from_slice(part);
+            } else {
+                sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            }
+        }
+        let mask = first(count);
+        let n_positions = self.targets.len();
+        for first in (0..n_positions).step_by(LANES) {
+            let mut block = [_mm512_setzero_si512(); LANES];
+            for (i, row) in block[..count].iter_mut().enumerate() {
+                let from = &sums[i * stride + first..][..LANES];
+                // SAFETY: 16 values.
+                *row = unsafe { _mm512_loadu_si512(from.as_ptr().cast()) };
+            }
+            let block = transposed(block);
+            for n in first..n_positions.min(first + LANES) {
+                let sum = _mm512_castsi512_ps(block[n - first]);
+                let weight = &self.weight[self.targets[n] as usize * h + at..][..count];
+                // SAFETY: masks keep to what exists; these columns of `out` are the caller's.
+                unsafe {
+                    let weight = _mm512_maskz_loadu_ps(mask, weight.as_ptr());
+                    let rest = _mm512_mul_ps(weight, _mm512_set1_ps(self.target_factors[n]));
+                    let sum = _mm512_fmadd_ps(sum, _mm512_set1_ps(self.factors[n]), rest);
+                    let to = out.slice(n * h + at..n * h + at + count);
+                    _mm512_mask_storeu_ps(to.as_mut_ptr(), mask, sum);
+                }
+            }
+        }
+    }
+}
+
+/// A panel of 32 tokens by h as one step of panels of 32 h by tokens, `apart` from each other, of `h_panels` such.
+///
+/// # Safety
+/// The machine has AVX-512; the panels are readable and writable.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn turn(panel: *const f32, h_panels: usize, to: *mut f32, apart: usize) {
+    for idx in 0..h_panels {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let from = panel.add(idx * PAIR_UNITS);
+            let to = to.add(idx * apart);
+            // A pair of tokens for h 0 to 3 of each quarter of a register, and for h 4 to 7.
+            let mut low = [_mm512_setzero_si512(); LANES];
+            let mut high = [_mm512_setzero_si512(); LANES];
+            for (p, (low, high)) in low.iter_mut().zip(&mut high).enumerate() {
+                let even = _mm512_load_si512(from.add(2 * p * LANES).cast());
+                let odd = _mm512_load_si512(from.add((2 * p + 1) * LANES).cast());
+                *low = _mm512_unpacklo_epi16(even, odd);
+                *high = _mm512_unpackhi_epi16(even, odd);
+            }
+            for (high, pairs) in [low, high].into_iter().enumerate() {
+                for (d, row) in transposed(pairs).into_iter().enumerate() {
+                    let row_of_h = d / 4 * 8 + high * 4 + d % 4;
+                    _mm512_store_si512(to.add(row_of_h * LANES).cast(), row);
+                }
+            }
+        }
+    }
+}
+
+/// The nearest `bf16`, ties to even, as bits.
+pub(super) fn rounded_to_bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    if x.is_nan() {
+        return (bits >> 16) as u16 | 0x40;
+    }
+    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
+}
+
+/// The same bits.
+fn bits(values: __m512bh) -> __m512i {
+    // SAFETY: both are 64 bytes without a meaning of their own.
+    unsafe { std::mem::transmute(values) }
+}
