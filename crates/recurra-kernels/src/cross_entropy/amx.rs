@@ -455,7 +455,7 @@ impl Group<'_> {
         sums: &mut [f64],
         largest: &mut [f32],
     ) {
-        let Pass { h, ref by_target, ref arguments, .. } = *self.pass;
+        let Pass { ref by_target, ref arguments, .. } = *self.pass;
         let stride = self.pass.stride();
         let target = |row: usize| arguments.targets[row] as usize;
         let first = by_target.partition_point(|&row| target(row) < tokens.start);
@@ -477,7 +477,6 @@ impl Group<'_> {
             sums,
             largest,
             kept,
-            next: &arguments.weight[tokens.end * h..self.pass.v.min(tokens.end + PAIR) * h],
         };
         // SAFETY: `Cpu` has found AMX; the panels have room for these tokens, which are this thread's.
         unsafe { loops::exponentials(&mut block) };
@@ -575,7 +574,6 @@ impl Second<'_> {
                     adds: self.adds,
                     is_far: self.is_far,
                     squares,
-                    next: self.kept.get((idx + 1) * size..(idx + 2) * size).unwrap_or_default(),
                 });
             }
         });

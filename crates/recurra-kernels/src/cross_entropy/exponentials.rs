@@ -34,8 +34,6 @@ pub(super) struct Logits<'a> {
     pub largest: &'a mut [f32],
     /// e as the left side of d_weight, and as the right side of d_hidden; nothing where only the loss is wanted.
     pub kept: Option<Kept>,
-    /// What will be read next, and is asked for meanwhile.
-    pub next: &'a [f32],
 }
 
 /// Where the tiles of e go.
@@ -82,7 +80,6 @@ unsafe fn exponentials_of<const KEEP: bool, const FAR: bool>(block: &mut Logits<
         block.stride,
         block.logits.len()
     );
-    let mut next = Ahead::new(block.next, block.n_positions / 2);
     // Value i of the first half of a register beside value i of the second.
     let order = _mm512_set_epi16(
         31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4,
@@ -97,7 +94,6 @@ unsafe fn exponentials_of<const KEEP: bool, const FAR: bool>(block: &mut Logits<
             let mut largest = load(block.largest);
             let mut sums = [_mm512_setzero_ps(); 2];
             for token in (0..PAIR).step_by(2) {
-                next.fetch();
                 let mut e = [[_mm512_setzero_ps(); 2]; 2];
                 for (odd, e) in e.iter_mut().enumerate() {
                     let bias = _mm512_set1_ps(block.bias[token + odd]);
@@ -136,30 +132,6 @@ unsafe fn exponentials_of<const KEEP: bool, const FAR: bool>(block: &mut Logits<
     }
     if FAR {
         _mm_sfence();
-    }
-}
-
-/// Values that will be read soon, asked for a few at a time.
-struct Ahead<'a> {
-    lines: std::slice::Chunks<'a, f32>,
-    /// Lines at a time.
-    count: usize,
-}
-
-impl<'a> Ahead<'a> {
-    /// All of `values` in `times` times.
-    fn new(values: &'a [f32], times: usize) -> Self {
-        let lines = values.chunks(LANES);
-        Self { count: lines.len().div_ceil(times.max(1)), lines }
-    }
-
-    #[inline(always)]
-    fn fetch(&mut self) {
-        for _ in 0..self.count {
-            let Some(line) = self.lines.next() else { return };
-            // SAFETY: a hint.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
-        }
     }
 }
 
@@ -235,8 +207,6 @@ pub(super) struct Rows<'a> {
     pub is_far: bool,
     /// Σ x² of each row as it then is.
     pub squares: &'a mut [f64],
-    /// What will be read next, and is asked for meanwhile.
-    pub next: &'a [f32],
 }
 
 /// Copies or adds rows.
@@ -245,13 +215,11 @@ pub(super) struct Rows<'a> {
 /// The machine has AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) unsafe fn put_rows(rows: Rows<'_>) {
-    let Rows { from, stride, to, h, adds, is_far, squares, next } = rows;
-    let mut next = Ahead::new(next, squares.len() * h.div_ceil(LANES));
+    let Rows { from, stride, to, h, adds, is_far, squares } = rows;
     for ((from, to), square) in from.chunks(stride).zip(to.chunks_exact_mut(h)).zip(squares) {
         let from = &from[..h];
         let mut sums = [_mm512_setzero_pd(); 2];
         for at in (0..h).step_by(LANES) {
-            next.fetch();
             let mask = first(h - at);
             // SAFETY: masks keep to the row.
             unsafe {
