@@ -17,6 +17,8 @@ mod element;
 pub mod embedding;
 pub mod gru;
 mod isa;
+#[cfg_attr(not(target_arch = "x86_64"), path = "layer/elsewhere.rs")]
+pub mod layer;
 pub mod lstm;
 pub mod matmul;
 mod pool;

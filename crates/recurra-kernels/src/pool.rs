@@ -202,6 +202,11 @@ impl Pool {
         }
     }
 
+    /// Runs `work` on the calling thread alone.
+    pub fn alone(&self, work: impl Fn(&Worker<'_>)) {
+        work(&Worker { index: 0, count: 1, shared: &self.shared });
+    }
+
     /// Runs `task(0)` … `task(n_tasks - 1)`, each once, on whichever member is free: for tasks that share nothing.
     pub fn for_each(&self, n_tasks: usize, task: impl Fn(usize) + Sync) {
         if n_tasks <= 1 || self.threads() == 1 {

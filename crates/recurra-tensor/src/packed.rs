@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use recurra_kernels::layer::{CellKind, Direction, PackedLayer};
 use recurra_kernels::matmul::{Matrix, PackedMatrix};
 use recurra_kernels::recurrent::RecurrentWeight;
 use recurra_kernels::{Cpu, Element};
 
+use crate::ops::sweep::RecurrentWeights;
 use crate::parameters::{ParameterId, Values};
 
 /// Packed copies of weights, each with the version of the weights it was made from.
@@ -14,11 +16,13 @@ pub(crate) struct PackedWeights<E> {
     /// Each weight transposed (for x·Wᵀ) or as it is (for d·W).
     matrices: HashMap<(ParameterId, bool), (u64, PackedMatrix<E>)>,
     recurrent: HashMap<ParameterId, (u64, RecurrentWeight<E>)>,
+    /// Both weights of a layer, by W_hh.
+    layers: HashMap<(ParameterId, Direction), (u64, PackedLayer)>,
 }
 
 impl<E: Element> PackedWeights<E> {
     pub(crate) fn new() -> Self {
-        Self { matrices: HashMap::new(), recurrent: HashMap::new() }
+        Self { matrices: HashMap::new(), recurrent: HashMap::new(), layers: HashMap::new() }
     }
 
     /// `weight` (out, in) packed as the right side of a product: transposed for x·Wᵀ, or as it is for d·W.
@@ -59,6 +63,31 @@ impl<E: Element> PackedWeights<E> {
         });
         if *packed_from != version {
             packed.repack(cpu, values.of(weight_hh));
+            *packed_from = version;
+        }
+        packed
+    }
+
+    /// Both weights of a layer packed as tiles, which are `f32` wherever there are tiles.
+    pub(crate) fn layer(
+        &mut self,
+        cpu: &Cpu,
+        values: &Values<E>,
+        cell: CellKind,
+        direction: Direction,
+        weights: &RecurrentWeights,
+    ) -> &PackedLayer {
+        let (_, hidden) = values.matrix_shape(weights.weight_hh);
+        let [weight_ih, weight_hh] = [weights.weight_ih, weights.weight_hh]
+            .map(|weight| E::as_f32(values.of(weight)).expect("`f32`"));
+        let version = values.version();
+        let (packed_from, packed) =
+            self.layers.entry((weights.weight_hh, direction)).or_insert_with(|| {
+                let packed = PackedLayer::pack(cpu, cell, direction, weight_ih, weight_hh, hidden);
+                (version, packed)
+            });
+        if *packed_from != version {
+            packed.repack(cpu, weight_ih, weight_hh);
             *packed_from = version;
         }
         packed

@@ -265,6 +265,18 @@ impl<E: Element> Gradients<E> {
         LayerGradients { d_weight, d_bias, hold, squares }
     }
 
+    /// The whole gradients of several parameters.
+    #[track_caller]
+    pub(crate) fn of_all<const N: usize>(&mut self, ids: [ParameterId; N]) -> [&mut [E]; N] {
+        for id in ids {
+            self.written[id.0] = Written::Everything;
+            self.squares[id.0].clear();
+        }
+        self.slab
+            .get_disjoint_mut(ids.map(|id| self.ranges[id.0].clone()))
+            .expect("different parameters")
+    }
+
     /// Lets `add` add to the rows `ids` (in any order) of the gradient of an embedding.
     pub(crate) fn add_to_rows(
         &mut self,

@@ -1,6 +1,7 @@
 //! Values of `f32`, wherever they lie, as a tile of `bf16`.
 
 use super::{DEPTH, ROW_BYTES, ROWS};
+use crate::simd::Avx512;
 use std::arch::x86_64::*;
 
 /// Which operand of a product a tile is.
@@ -115,11 +116,7 @@ unsafe fn pairs_across<const WHOLE: bool>(
 ) -> Pairs {
     let (lanes, n_k) = if WHOLE { (ROWS, DEPTH) } else { (lanes, n_k) };
     let lanes = mask(lanes);
-    // Value i of the first half of a register beside value i of the second.
-    let order = _mm512_set_epi16(
-        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4,
-        19, 3, 18, 2, 17, 1, 16, 0,
-    );
+    let order = interleaved();
     let mut pairs = [_mm512_setzero_si512(); ROWS];
     for (p, pairs) in pairs[..n_k.div_ceil(2)].iter_mut().enumerate() {
         // SAFETY: masks and counts keep to what exists.
@@ -138,6 +135,68 @@ unsafe fn pairs_across<const WHOLE: bool>(
         }
     }
     pairs
+}
+
+/// Some values of 32 rows, which lie anywhere; a row that is null is zero.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowsOf<'a> {
+    pub rows: &'a [*const f32; DEPTH],
+    /// The first value of each row that is wanted, and how many (at most 16).
+    pub first: usize,
+    pub n: usize,
+}
+
+/// The tile of A whose row i is value i of each row, k going from row to row.
+///
+/// # Safety
+/// As [`tile`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+pub(crate) unsafe fn transposed_tile(source: &RowsOf<'_>, to: *mut f32) {
+    let order = interleaved();
+    let mut pairs = [_mm512_setzero_si512(); ROWS];
+    for (p, pairs) in pairs.iter_mut().enumerate() {
+        let [even, odd] = [2 * p, 2 * p + 1].map(|idx| {
+            let row = source.rows[idx];
+            let lanes = if row.is_null() { 0 } else { mask(source.n) };
+            let row = row.wrapping_add(source.first);
+            // SAFETY: masks keep to what exists.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(DEPTH).cast());
+                _mm512_maskz_loadu_ps(lanes, row)
+            }
+        });
+        *pairs = _mm512_permutexvar_epi16(order, bits(_mm512_cvtne2ps_pbh(odd, even)));
+    }
+    for (row, pairs) in transposed(pairs).into_iter().enumerate() {
+        // SAFETY: by this function's contract.
+        unsafe { _mm512_storeu_si512(to.add(row * ROW_BYTES / 4).cast(), pairs) };
+    }
+}
+
+/// A tile of sums, its columns as registers.
+///
+/// # Safety
+/// AVX-512; a tile is there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(crate) unsafe fn transposed_sums(from: *const f32) -> [Avx512; ROWS] {
+    let mut rows = [_mm512_setzero_si512(); ROWS];
+    for (idx, row) in rows.iter_mut().enumerate() {
+        // SAFETY: by this function's contract.
+        *row = unsafe { _mm512_loadu_si512(from.add(idx * ROWS).cast()) };
+    }
+    transposed(rows).map(|column| Avx512::from_bits(column))
+}
+
+/// Value i of the first half of a register beside value i of the second.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn interleaved() -> __m512i {
+    _mm512_set_epi16(
+        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4,
+        19, 3, 18, 2, 17, 1, 16, 0,
+    )
 }
 
 /// Rows and columns exchanged.

@@ -23,6 +23,7 @@
 //!
 //! The gradients of the weights and of x are large products over all steps, which the caller forms from d_a and d_q.
 
+pub(crate) mod cell;
 pub(crate) mod reference;
 mod vector;
 

@@ -1,8 +1,9 @@
-//! The pointwise part of the GRU on vectors.
+//! The GRU's steps on vectors.
 
+use super::cell::Gru;
 use super::{GATES, Shape};
-use crate::recurrent::{Left, MOST_KEPT, Panels, Sweep, fetch_ahead, load, run, store};
-use crate::simd::{Vector, math};
+use crate::recurrent::{Cell, Left, Panels, Sweep, fetch_ahead, load, run, store};
+use crate::simd::Vector;
 use crate::{Cpu, SharedSlice};
 
 pub(super) fn forward(
@@ -57,9 +58,6 @@ impl Sweep for Forward<'_> {
         let values = self.h.ptr(step * self.shape.state());
         [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
     }
-    fn n_kept(&self) -> usize {
-        1
-    }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
@@ -68,7 +66,7 @@ impl Sweep for Forward<'_> {
         unit: usize,
         n_units: usize,
         sums: *const f32,
-    ) -> [V; MOST_KEPT] {
+    ) {
         let hidden = self.shape.hidden;
         let row = step * self.shape.batch + row;
         let before = row * hidden + unit;
@@ -81,20 +79,18 @@ impl Sweep for Forward<'_> {
             for gate in [gate_r, gate_z, gate_n] {
                 fetch_ahead::<V>(gate, GATES * hidden);
             }
-            let r = math::sigmoid(load::<V>(gate_r, n_units).add(V::load(sums)));
-            let z = math::sigmoid(load::<V>(gate_z, n_units).add(V::load(sums.add(V::LANES))));
+            let zero = V::splat(0.0);
+            let a = [load(gate_r, n_units), load(gate_z, n_units), load(gate_n, n_units), zero];
             let bias: V = load(self.bias_hn.as_ptr().add(unit), n_units);
             let q = V::load(sums.add(2 * V::LANES)).add(bias);
-            let n = math::tanh(r.mul_add(q, load(gate_n, n_units)));
-            let h = V::splat(1.0).sub(z).mul(n);
-            let h = z.mul_add(load(self.h.ptr(before), n_units), h);
+            let u = [V::load(sums), V::load(sums.add(V::LANES)), q, zero];
+            let h_before = load(self.h.ptr(before), n_units);
+            let ([r, z, n, q], h, _) = Gru.forward::<V>(a, u, h_before);
             store(r, gate_r, n_units);
             store(z, gate_z, n_units);
             store(n, gate_n, n_units);
             store(q, self.hn.ptr(before), n_units);
             store(h, self.h.ptr(now), n_units);
-            let none = V::splat(0.0);
-            [h, none, none, none]
         }
     }
 }
@@ -134,9 +130,6 @@ impl Sweep for Backward<'_> {
             Left { values: hn, row_stride: hidden, depth: hidden },
         ]
     }
-    fn n_kept(&self) -> usize {
-        GATES
-    }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
@@ -145,7 +138,7 @@ impl Sweep for Backward<'_> {
         unit: usize,
         n_units: usize,
         sums: *const f32,
-    ) -> [V; MOST_KEPT] {
+    ) {
         let Shape { time, batch, hidden } = self.shape;
         // SAFETY: unit + n_units ≤ H, so that all places lie in this row, whose sizes `backward` has checked; they are
         // this member's by the contract of `Sweep`.
@@ -153,8 +146,7 @@ impl Sweep for Backward<'_> {
             let carried = self.d_h_last.ptr(row * hidden + unit);
             let d_h = V::load(sums).add(load(carried, n_units));
             if step == time {
-                store(d_h, carried, n_units);
-                return [V::splat(0.0); MOST_KEPT];
+                return store(d_h, carried, n_units);
             }
             let row = (time - 1 - step) * batch + row;
             let before = row * hidden + unit;
@@ -166,24 +158,19 @@ impl Sweep for Backward<'_> {
             for states in [&self.h[before..], &self.d_h[before..]] {
                 fetch_ahead::<V>(states.as_ptr(), hidden);
             }
-            fetch_ahead::<V>(self.hn.ptr(before), hidden);
-            let (r, z, n): (V, V, V) =
-                (load(gate_r, n_units), load(gate_z, n_units), load(gate_n, n_units));
-            let q: V = load(self.hn.ptr(before), n_units);
+            let place = self.hn.ptr(before);
+            fetch_ahead::<V>(place, hidden);
+            let q = load(place, n_units);
+            let gates = [load(gate_r, n_units), load(gate_z, n_units), load(gate_n, n_units), q];
             let h_before: V = load(self.h.as_ptr().add(before), n_units);
             let d_h = d_h.add(load(self.d_h.as_ptr().add(before), n_units));
-
-            let one = V::splat(1.0);
-            let d_a_n = d_h.mul(one.sub(z)).mul(one.sub(n.mul(n)));
-            let d_a_r = d_a_n.mul(q).mul(r).mul(one.sub(r));
-            let d_a_z = d_h.mul(h_before.sub(n)).mul(z).mul(one.sub(z));
-            let d_q = d_a_n.mul(r);
-            store(d_a_r, gate_r, n_units);
-            store(d_a_z, gate_z, n_units);
-            store(d_a_n, gate_n, n_units);
-            store(d_q, self.hn.ptr(before), n_units);
-            store(d_h.mul(z), carried, n_units);
-            [d_a_r, d_a_z, d_q, V::splat(0.0)]
+            let zero = V::splat(0.0);
+            let ([d_q, d_r, d_z, d_n], d_before) = Gru.backward(gates, h_before, zero, d_h, zero);
+            store(d_r, gate_r, n_units);
+            store(d_z, gate_z, n_units);
+            store(d_n, gate_n, n_units);
+            store(d_q, place, n_units);
+            store(d_before, carried, n_units);
         }
     }
 }

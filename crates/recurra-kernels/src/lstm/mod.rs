@@ -21,6 +21,7 @@
 //!
 //! The gradients of the weights and of x are large products over all steps, which the caller forms from d_a.
 
+pub(crate) mod cell;
 pub(crate) mod reference;
 mod vector;
 

@@ -1,8 +1,9 @@
-//! The pointwise part of the LSTM on vectors.
+//! The LSTM's steps on vectors.
 
+use super::cell::Lstm;
 use super::{GATES, Shape};
-use crate::recurrent::{Left, MOST_KEPT, Panels, Sweep, fetch_ahead, load, run, store};
-use crate::simd::{Vector, math};
+use crate::recurrent::{Cell, Left, Panels, Sweep, fetch_ahead, load, run, store};
+use crate::simd::Vector;
 use crate::{Cpu, SharedSlice};
 
 pub(super) fn forward(
@@ -55,9 +56,6 @@ impl Sweep for Forward<'_> {
         let values = self.h.ptr(step * self.shape.state());
         [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
     }
-    fn n_kept(&self) -> usize {
-        1
-    }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
@@ -66,7 +64,7 @@ impl Sweep for Forward<'_> {
         unit: usize,
         n: usize,
         sums: *const f32,
-    ) -> [V; MOST_KEPT] {
+    ) {
         let hidden = self.shape.hidden;
         let row = step * self.shape.batch + row;
         let before = row * hidden + unit;
@@ -81,20 +79,18 @@ impl Sweep for Forward<'_> {
                 fetch_ahead::<V>(gate, GATES * hidden);
             }
             fetch_ahead::<V>(self.c.ptr(before), hidden);
-            let i = math::sigmoid(load::<V>(gate_i, n).add(V::load(sums)));
-            let f = math::sigmoid(load::<V>(gate_f, n).add(V::load(sums.add(V::LANES))));
-            let g = math::tanh(load::<V>(gate_g, n).add(V::load(sums.add(2 * V::LANES))));
-            let o = math::sigmoid(load::<V>(gate_o, n).add(V::load(sums.add(3 * V::LANES))));
-            let c = f.mul_add(load(self.c.ptr(before), n), i.mul(g));
-            let h = o.mul(math::tanh(c));
+            let a = [load(gate_i, n), load(gate_f, n), load(gate_g, n), load(gate_o, n)];
+            let mut u = [V::splat(0.0); GATES];
+            for (gate, u) in u.iter_mut().enumerate() {
+                *u = V::load(sums.add(gate * V::LANES));
+            }
+            let ([i, f, g, o], c, h) = Lstm.forward::<V>(a, u, load(self.c.ptr(before), n));
             store(i, gate_i, n);
             store(f, gate_f, n);
             store(g, gate_g, n);
             store(o, gate_o, n);
             store(c, self.c.ptr(now), n);
             store(h, self.h.ptr(now), n);
-            let none = V::splat(0.0);
-            [h, none, none, none]
         }
     }
 }
@@ -128,9 +124,6 @@ impl Sweep for Backward<'_> {
         let values = self.gates.ptr((self.shape.time - step) * self.shape.batch * width);
         [Left { values, row_stride: width, depth: width }, Left::NONE]
     }
-    fn n_kept(&self) -> usize {
-        GATES
-    }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
@@ -139,7 +132,7 @@ impl Sweep for Backward<'_> {
         unit: usize,
         n: usize,
         sums: *const f32,
-    ) -> [V; MOST_KEPT] {
+    ) {
         let Shape { time, batch, hidden } = self.shape;
         let last = row * hidden + unit;
         // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `backward` has checked; they are this
@@ -147,8 +140,7 @@ impl Sweep for Backward<'_> {
         unsafe {
             let mut d_h = V::load(sums);
             if step == time {
-                store(d_h, self.d_h_last.ptr(last), n);
-                return [V::splat(0.0); MOST_KEPT];
+                return store(d_h, self.d_h_last.ptr(last), n);
             }
             if step == 0 {
                 d_h = load(self.d_h_last.ptr(last), n);
@@ -161,30 +153,21 @@ impl Sweep for Backward<'_> {
             for gate in [gate_i, gate_f, gate_g, gate_o] {
                 fetch_ahead::<V>(gate, GATES * hidden);
             }
-            for states in
-                [&self.c[before..], &self.c[before + batch * hidden..], &self.d_h[before..]]
-            {
+            let now = before + batch * hidden;
+            for states in [&self.c[before..], &self.c[now..], &self.d_h[before..]] {
                 fetch_ahead::<V>(states.as_ptr(), hidden);
             }
-            let (i, f): (V, V) = (load(gate_i, n), load(gate_f, n));
-            let (g, o): (V, V) = (load(gate_g, n), load(gate_o, n));
-            let c_before: V = load(self.c.as_ptr().add(before), n);
-            let tanh_c = math::tanh(load::<V>(self.c.as_ptr().add(before + batch * hidden), n));
             d_h = d_h.add(load(self.d_h.as_ptr().add(before), n));
-
-            let one = V::splat(1.0);
-            let slope = one.sub(tanh_c.mul(tanh_c));
-            let d_c = d_h.mul(o).mul_add(slope, load(self.d_c_last.ptr(last), n));
-            let d_i = d_c.mul(g).mul(i).mul(one.sub(i));
-            let d_f = d_c.mul(c_before).mul(f).mul(one.sub(f));
-            let d_g = d_c.mul(i).mul(one.sub(g.mul(g)));
-            let d_o = d_h.mul(tanh_c).mul(o).mul(one.sub(o));
+            let gates = [load(gate_i, n), load(gate_f, n), load(gate_g, n), load(gate_o, n)];
+            let c_before = load(self.c.as_ptr().add(before), n);
+            let c = load(self.c.as_ptr().add(now), n);
+            let d_c = load(self.d_c_last.ptr(last), n);
+            let ([d_i, d_f, d_g, d_o], d_c) = Lstm.backward::<V>(gates, c_before, c, d_h, d_c);
             store(d_i, gate_i, n);
             store(d_f, gate_f, n);
             store(d_g, gate_g, n);
             store(d_o, gate_o, n);
-            store(d_c.mul(f), self.d_c_last.ptr(last), n);
-            [d_i, d_f, d_g, d_o]
+            store(d_c, self.d_c_last.ptr(last), n);
         }
     }
 }

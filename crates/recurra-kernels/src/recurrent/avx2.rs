@@ -40,5 +40,5 @@ static TILES: Tiles = Tiles([
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn sweep<S: Sweep>(worker: Option<&Worker<'_>>, kernel: &S) {
     // SAFETY: the caller's contract is the same.
-    unsafe { sweep::sweep::<Avx2, S, _>(&TILES, worker, kernel) }
+    unsafe { sweep::sweep::<Avx2, S>(&TILES, worker, kernel) }
 }

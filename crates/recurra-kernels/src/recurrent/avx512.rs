@@ -58,5 +58,5 @@ static TILES: Tiles = Tiles([
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 pub(super) unsafe fn sweep<S: Sweep>(worker: Option<&Worker<'_>>, kernel: &S) {
     // SAFETY: the caller's contract is the same.
-    unsafe { sweep::sweep::<Avx512, S, _>(&TILES, worker, kernel) }
+    unsafe { sweep::sweep::<Avx512, S>(&TILES, worker, kernel) }
 }

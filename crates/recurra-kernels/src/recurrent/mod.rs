@@ -11,13 +11,12 @@
 //! batch size and any place of a row in the batch. So the bits of a row depend on the row alone (and on the instruction
 //! set), and a sequence computed in several calls with carried state equals the same sequence in one.
 
+mod cell;
 mod panels;
 mod product;
 mod sweep;
 mod weight;
 
-#[cfg(target_arch = "x86_64")]
-mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -27,9 +26,10 @@ mod neon;
 mod plain;
 pub(crate) mod reference;
 
+pub(crate) use cell::{Cell, MOST_GATES};
 pub(crate) use panels::Panels;
 pub(crate) use product::Left;
-pub(crate) use sweep::{MOST_KEPT, Sweep, fetch_ahead, load, run, store};
+pub(crate) use sweep::{Sweep, fetch_ahead, load, run, store};
 pub use weight::RecurrentWeight;
 
 #[cfg(test)]

@@ -58,5 +58,5 @@ static TILES: Tiles = Tiles([
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn sweep<S: Sweep>(worker: Option<&Worker<'_>>, kernel: &S) {
     // SAFETY: the caller's contract is the same.
-    unsafe { sweep::sweep::<Neon, S, _>(&TILES, worker, kernel) }
+    unsafe { sweep::sweep::<Neon, S>(&TILES, worker, kernel) }
 }

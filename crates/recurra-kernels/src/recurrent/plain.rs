@@ -29,5 +29,5 @@ static TILES: Tiles = Tiles([
 /// As [`sweep::sweep`].
 pub(super) unsafe fn sweep<S: Sweep>(worker: Option<&Worker<'_>>, kernel: &S) {
     // SAFETY: the caller's contract is the same.
-    unsafe { sweep::sweep::<Plain, S, _>(&TILES, worker, kernel) }
+    unsafe { sweep::sweep::<Plain, S>(&TILES, worker, kernel) }
 }

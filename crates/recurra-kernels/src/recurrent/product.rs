@@ -1,7 +1,6 @@
 //! Rows times panels: the inner loop of every recurrent kernel.
 
-use super::panels::{Group, MOST_VECTORS};
-use super::sweep::{Product, Sweep};
+use super::panels::MOST_VECTORS;
 use crate::simd::Vector;
 use std::ops::Range;
 
@@ -93,25 +92,6 @@ pub(super) unsafe fn tile<V: Vector, const R: usize, const P: usize>(
                 sum[r][p].store(sums.add((r * P + p) * V::LANES));
             }
         }
-    }
-}
-
-impl<V: Vector, S: Sweep> Product<V, S> for Tiles {
-    #[inline(always)]
-    unsafe fn multiply(
-        &self,
-        kernel: &S,
-        step: usize,
-        rows: Range<usize>,
-        [group, next]: [Group; 2],
-        width: usize,
-        sums: *mut f32,
-    ) {
-        let left = kernel.left(step);
-        debug_assert!([0, kernel.panels().depth()].contains(&(left[0].depth + left[1].depth)));
-        let tiles = self.0[width / V::LANES - 1];
-        // SAFETY: by this function's contract.
-        unsafe { product(tiles, left, rows, group.values, next.values, width, sums) }
     }
 }
 

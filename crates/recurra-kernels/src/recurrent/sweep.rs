@@ -1,7 +1,7 @@
 //! The sweep over the time steps of a sequence: who does what, and when the members of the team meet.
 
-use super::panels::{Group, Layout, MOST_VECTORS, Panels};
-use super::product::Left;
+use super::panels::{MOST_VECTORS, Panels};
+use super::product::{Left, Tiles, product};
 use crate::simd::{self, Vector};
 use crate::{Cpu, Isa, Worker};
 use std::ops::Range;
@@ -19,11 +19,7 @@ pub(crate) trait Sweep: Sync {
     fn panels(&self) -> &Panels;
     /// What is multiplied at `step`; the depths add up to that of the panels, or are zero.
     fn left(&self, step: usize) -> [Left; 2];
-    /// How many values of a unit the step after multiplies with: H of them are one part of `left`.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // for products that need more than `left`
-    fn n_kept(&self) -> usize;
-    /// Takes the sums of `n` units from `unit` on in `row`: one vector a gate, one after the other. Returns what the step
-    /// after multiplies with, in the first `n_kept` places.
+    /// Takes the sums of `n` units from `unit` on in `row`: one vector a gate, one after the other.
     ///
     /// # Safety
     /// As for [`Vector`]; row and units lie inside, no other thread touches them during this step, and `sums` holds a
@@ -35,43 +31,7 @@ pub(crate) trait Sweep: Sync {
         unit: usize,
         n: usize,
         sums: *const f32,
-    ) -> [V; MOST_KEPT];
-}
-
-/// Most values of a unit that a step leaves to the next: the four gates of an LSTM.
-pub(crate) const MOST_KEPT: usize = 4;
-
-/// How the sums of a step come about.
-pub(super) trait Product<V: Vector, S: Sweep> {
-    /// sums (rows, width) = left(step) · the first of `groups`; the other one comes next.
-    ///
-    /// # Safety
-    /// As for [`Vector`]; `sums` holds the rows, and the rows are those of the kernel.
-    unsafe fn multiply(
-        &self,
-        kernel: &S,
-        step: usize,
-        rows: Range<usize>,
-        groups: [Group; 2],
-        width: usize,
-        sums: *mut f32,
     );
-
-    /// Takes what `finish` of `step` returned for `n` units of a row, if it needs more than `left` will give.
-    ///
-    /// # Safety
-    /// As for [`Sweep::finish`].
-    #[inline(always)]
-    unsafe fn keep(
-        &self,
-        _kernel: &S,
-        _step: usize,
-        _row: usize,
-        _unit: usize,
-        _n: usize,
-        _values: [V; MOST_KEPT],
-    ) {
-    }
 }
 
 /// Multiply-adds a step below which one thread is as fast as a team: about three microseconds.
@@ -81,14 +41,9 @@ const TINY: usize = 65_536;
 pub(crate) fn run(cpu: &Cpu, sweep: &impl Sweep) {
     let panels = sweep.panels();
     let isa = cpu.isa();
-    assert!(panels.layout() == layout(isa), "panels packed for another instruction set");
+    assert!(panels.lanes() == lanes(isa), "panels packed for another instruction set");
     let work = sweep.rows() * panels.depth() * panels.gates() * panels.units();
-    let alone = cpu.threads() == 1 || work < TINY;
-    #[cfg(target_arch = "x86_64")]
-    if isa == Isa::Amx {
-        return super::amx::run(cpu, sweep, alone);
-    }
-    if alone {
+    if cpu.threads() == 1 || work < TINY {
         // SAFETY: a `Cpu` exists only with an instruction set that the machine has.
         unsafe { on_isa(isa, None, sweep) }
     } else {
@@ -97,17 +52,16 @@ pub(crate) fn run(cpu: &Cpu, sweep: &impl Sweep) {
     }
 }
 
-/// How `isa` lays out panels.
-pub(crate) fn layout(isa: Isa) -> Layout {
+/// Lanes of the vectors of `isa`.
+pub(crate) fn lanes(isa: Isa) -> usize {
     match isa {
-        Isa::Amx => Layout::Tiles,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => Layout::Vectors(simd::Avx512::LANES),
+        Isa::Avx512 | Isa::Amx => simd::Avx512::LANES,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => Layout::Vectors(simd::Avx2::LANES),
+        Isa::Avx2 => simd::Avx2::LANES,
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon => Layout::Vectors(simd::Neon::LANES),
-        _ => Layout::Vectors(simd::Plain::LANES),
+        Isa::Neon => simd::Neon::LANES,
+        _ => simd::Plain::LANES,
     }
 }
 
@@ -116,7 +70,7 @@ unsafe fn on_isa(isa: Isa, worker: Option<&Worker<'_>>, kernel: &impl Sweep) {
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => super::avx512::sweep(worker, kernel),
+            Isa::Avx512 | Isa::Amx => super::avx512::sweep(worker, kernel),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => super::avx2::sweep(worker, kernel),
             #[cfg(target_arch = "aarch64")]
@@ -126,20 +80,20 @@ unsafe fn on_isa(isa: Isa, worker: Option<&Worker<'_>>, kernel: &impl Sweep) {
     }
 }
 
-/// Sums that are held at once: 24 KiB, half of the first cache.
-const MOST_SUMS: usize = 96 * MOST_VECTORS * 16;
+/// Most rows whose sums are held at once: 24 KiB, half of the first cache.
+const ROWS: usize = 96;
 
 /// The sums of some rows with one group of panels.
 #[repr(align(64))]
-struct Sums([f32; MOST_SUMS]);
+struct Sums([f32; ROWS * MOST_VECTORS * 16]);
 
 /// One member's part of the sweep.
 ///
 /// # Safety
 /// As for [`Vector`]; every member of the team calls it with the same kernel.
 #[inline(always)]
-pub(super) unsafe fn sweep<V: Vector, S: Sweep, P: Product<V, S>>(
-    products: &P,
+pub(super) unsafe fn sweep<V: Vector, S: Sweep>(
+    tiles: &Tiles,
     worker: Option<&Worker<'_>>,
     kernel: &S,
 ) {
@@ -151,26 +105,27 @@ pub(super) unsafe fn sweep<V: Vector, S: Sweep, P: Product<V, S>>(
     let mut sums = Sums([0.0; _]);
     let sums = sums.0.as_mut_ptr();
     for step in 0..kernel.steps() {
+        let left = kernel.left(step);
+        debug_assert!([0, panels.depth()].contains(&(left[0].depth + left[1].depth)));
         for group in groups.clone() {
             let next = if group + 1 < groups.end { group + 1 } else { groups.start };
             let (group, next) = (panels.group(group), panels.group(next));
-            let width = group.n_blocks * gates * V::LANES;
-            let n_chunks = rows.len().div_ceil(MOST_SUMS / width);
-            for chunk in 0..n_chunks {
-                let part = |idx| rows.start + rows.len() * idx / n_chunks;
-                let rows = part(chunk)..part(chunk + 1);
+            let n_vectors = group.n_blocks * gates;
+            let width = n_vectors * V::LANES;
+            for start in rows.clone().step_by(ROWS) {
+                let rows = start..rows.end.min(start + ROWS);
                 // SAFETY: the instruction set by this function's contract; `left` and panels fit each other by that of
-                // `Sweep`; there is room for the sums of a chunk. Only this member has these rows and units, and others
-                // read what `finish` writes after the barrier only.
+                // `Sweep`; there is room for `ROWS` rows of the widest group. Only this member has these rows and units,
+                // and others read what `finish` writes after the barrier only.
                 unsafe {
-                    products.multiply(kernel, step, rows.clone(), [group, next], width, sums);
+                    let tiles = tiles.0[n_vectors - 1];
+                    product(tiles, left, rows.clone(), group.values, next.values, width, sums);
                     for block in 0..group.n_blocks {
                         let unit = (group.first_block + block) * V::LANES;
                         let n = V::LANES.min(panels.units() - unit);
                         let mut sums = sums.cast_const().add(block * gates * V::LANES);
                         for row in rows.clone() {
-                            let values = kernel.finish::<V>(step, row, unit, n, sums);
-                            products.keep(kernel, step, row, unit, n, values);
+                            kernel.finish::<V>(step, row, unit, n, sums);
                             sums = sums.add(width);
                         }
                     }

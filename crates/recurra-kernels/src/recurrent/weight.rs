@@ -44,10 +44,10 @@ impl<E: Element> RecurrentWeight<E> {
     fn packed(cpu: &Cpu, weight_hh: &[E], hidden: usize, n_gates: usize, training: bool) -> Self {
         assert!(hidden > 0 && n_gates > 0, "H = {hidden}, G = {n_gates}; both must be at least 1");
         let isa = cpu.isa();
-        let layout = super::sweep::layout(isa);
+        let lanes = super::sweep::lanes(isa);
         let is_f32 = E::as_f32(weight_hh).is_some();
         let panels =
-            |side, wanted| (is_f32 && wanted).then(|| Panels::new(side, layout, n_gates, hidden));
+            |side, wanted| (is_f32 && wanted).then(|| Panels::new(side, lanes, n_gates, hidden));
         let (forward, backward) = (panels(Side::Forward, true), panels(Side::Backward, training));
         let mut this = Self { hidden, n_gates, isa, plain: Vec::new(), forward, backward };
         this.repack(cpu, weight_hh);

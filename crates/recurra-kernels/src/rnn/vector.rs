@@ -1,8 +1,8 @@
-//! The pointwise part of the simple recurrent network on vectors.
+//! The simple recurrent network's steps on vectors.
 
 use super::{Activation, Shape};
-use crate::recurrent::{Left, MOST_KEPT, Panels, Sweep, load, run, store};
-use crate::simd::{Vector, math};
+use crate::recurrent::{Cell, Left, MOST_GATES, Panels, Sweep, load, run, store};
+use crate::simd::Vector;
 use crate::{Cpu, SharedSlice};
 
 pub(super) fn forward(
@@ -50,9 +50,6 @@ impl Sweep for Forward<'_> {
         let values = self.h.ptr(step * self.shape.state());
         [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
     }
-    fn n_kept(&self) -> usize {
-        1
-    }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
@@ -61,20 +58,17 @@ impl Sweep for Forward<'_> {
         unit: usize,
         n: usize,
         sums: *const f32,
-    ) -> [V; MOST_KEPT] {
+    ) {
         let Shape { batch, hidden, .. } = self.shape;
         let place = self.h.ptr(((step + 1) * batch + row) * hidden + unit);
         // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `forward` has checked; they are this
         // member's by the contract of `Sweep`.
         unsafe {
-            let a = load::<V>(place, n).add(V::load(sums));
-            let h = match self.activation {
-                Activation::Tanh => math::tanh(a),
-                Activation::Relu => a.max(V::splat(0.0)),
-            };
+            let zero = V::splat(0.0);
+            let a = [load(place, n), zero, zero, zero];
+            let (_, h, _) =
+                self.activation.forward::<V>(a, [V::load(sums), zero, zero, zero], zero);
             store(h, place, n);
-            let none = V::splat(0.0);
-            [h, none, none, none]
         }
     }
 }
@@ -107,9 +101,6 @@ impl Sweep for Backward<'_> {
         let values = self.d_h.ptr((self.shape.time - step) * self.shape.state());
         [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
     }
-    fn n_kept(&self) -> usize {
-        1
-    }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
@@ -118,7 +109,7 @@ impl Sweep for Backward<'_> {
         unit: usize,
         n: usize,
         sums: *const f32,
-    ) -> [V; MOST_KEPT] {
+    ) {
         let Shape { time, batch, hidden } = self.shape;
         let last = self.d_h_last.ptr(row * hidden + unit);
         // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `backward` has checked; they are this
@@ -126,8 +117,7 @@ impl Sweep for Backward<'_> {
         unsafe {
             let mut d_h = V::load(sums);
             if step == time {
-                store(d_h, last, n);
-                return [V::splat(0.0); MOST_KEPT];
+                return store(d_h, last, n);
             }
             if step == 0 {
                 d_h = load(last, n);
@@ -137,12 +127,8 @@ impl Sweep for Backward<'_> {
             let place = self.d_h.ptr(before);
             d_h = d_h.add(load(place, n));
             let zero = V::splat(0.0);
-            let d_a = match self.activation {
-                Activation::Tanh => d_h.mul(V::splat(1.0).sub(h.mul(h))),
-                Activation::Relu => zero.select_less(h, d_h, zero),
-            };
+            let ([d_a, ..], _) = self.activation.backward([zero; MOST_GATES], zero, h, d_h, zero);
             store(d_a, place, n);
-            [d_a, zero, zero, zero]
         }
     }
 }

@@ -26,6 +26,84 @@ impl Avx512 {
             _mm256_mask_storeu_epi16(to.cast(), first(n), rounded);
         }
     }
+
+    /// Sixteen values of `f16`.
+    ///
+    /// # Safety
+    /// As for [`Vector`]; sixteen values are there.
+    #[inline(always)]
+    pub(crate) unsafe fn load_f16(from: *const u16) -> Self {
+        // SAFETY: by this function's contract.
+        Self(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) })
+    }
+
+    /// All lanes, rounded to `f16`.
+    ///
+    /// # Safety
+    /// As for [`Vector`]; there is room for sixteen values.
+    #[inline(always)]
+    pub(crate) unsafe fn store_f16(self, to: *mut u16) {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let rounded =
+                _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0);
+            _mm256_storeu_si256(to.cast(), rounded);
+        }
+    }
+
+    /// Two vectors, rounded to `bf16`.
+    ///
+    /// # Safety
+    /// As for [`Vector`], and the machine has AVX-512 with `bf16`.
+    #[inline(always)]
+    pub(crate) unsafe fn round_two(first: Self, second: Self) -> TwoRounded {
+        // SAFETY: by this function's contract; both types are 64 bytes without a meaning of their own.
+        TwoRounded(unsafe {
+            std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second.0, first.0))
+        })
+    }
+
+    /// The sixteen values whose bits these are.
+    #[inline(always)]
+    pub(crate) fn from_bits(bits: __m512i) -> Self {
+        // SAFETY: both types are 64 bytes without a meaning of their own.
+        Self(unsafe { std::mem::transmute::<__m512i, __m512>(bits) })
+    }
+}
+
+/// Two vectors of `bf16`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TwoRounded(__m512i);
+
+// SAFETY of every block below: as for `Vector`; there is room for what is stored.
+#[allow(clippy::missing_safety_doc)] // said once, above
+impl TwoRounded {
+    /// The first vector.
+    #[inline(always)]
+    pub(crate) unsafe fn store_first(self, to: *mut u16) {
+        // SAFETY: as above.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(self.0)) }
+    }
+
+    /// The second vector.
+    #[inline(always)]
+    pub(crate) unsafe fn store_second(self, to: *mut u16) {
+        // SAFETY: as above.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_extracti64x4_epi64::<1>(self.0)) }
+    }
+
+    /// The values of both in turn: sixteen pairs.
+    #[inline(always)]
+    pub(crate) unsafe fn store_pairs(self, to: *mut f32) {
+        // SAFETY: as above.
+        unsafe {
+            let order = _mm512_set_epi16(
+                31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
+                20, 4, 19, 3, 18, 2, 17, 1, 16, 0,
+            );
+            _mm512_storeu_si512(to.cast(), _mm512_permutexvar_epi16(order, self.0));
+        }
+    }
 }
 
 // SAFETY of every block below: AVX-512, and readable or writable places, by the contract of `Vector`.

@@ -2,6 +2,7 @@
 
 use recurra_kernels::Element;
 use recurra_kernels::gru;
+use recurra_kernels::layer::CellKind;
 use recurra_kernels::matmul::Matrix;
 
 use super::Op;
@@ -39,9 +40,13 @@ impl<E: Element> Tape<'_, E> {
         x: Var,
         weights: RecurrentWeights,
         window: Window,
-        state: [&mut [E]; 1],
+        mut state: [&mut [E]; 1],
     ) -> Var {
         let hidden = self.checked_hidden(x, &weights, N_GATES, window, &state);
+        let [h] = &mut state;
+        if let Some(out) = self.layer(CellKind::Gru, x, weights, window, h, None) {
+            return out;
+        }
         let bias = self.joint_bias(&weights, 2 * hidden);
         let mut gates = self.workspace.arena.take(window.len() * N_GATES * hidden); // (T, B, 3H)
         let mut hn = self.workspace.arena.take(window.len() * hidden); // (T, B, H)

@@ -114,7 +114,7 @@ impl<E: Element> Tape<'_, E> {
 pub(crate) struct InputGradient<E> {
     pub values: Vec<E>,
     /// Whether something has arrived there before.
-    has_part: bool,
+    pub has_part: bool,
 }
 
 /// Some rows of a matrix of `cols` columns.

@@ -1,6 +1,7 @@
 //! An LSTM layer over a whole sequence.
 
 use recurra_kernels::Element;
+use recurra_kernels::layer::CellKind;
 use recurra_kernels::lstm;
 use recurra_kernels::matmul::Matrix;
 
@@ -38,9 +39,13 @@ impl<E: Element> Tape<'_, E> {
         x: Var,
         weights: RecurrentWeights,
         window: Window,
-        state: [&mut [E]; 2],
+        mut state: [&mut [E]; 2],
     ) -> Var {
         let hidden = self.checked_hidden(x, &weights, N_GATES, window, &state);
+        let [h, c] = &mut state;
+        if let Some(out) = self.layer(CellKind::Lstm, x, weights, window, h, Some(c)) {
+            return out;
+        }
         let bias = self.joint_bias(&weights, N_GATES * hidden);
         let mut gates = self.workspace.arena.take(window.len() * N_GATES * hidden); // (T, B, 4H)
         let mut h = self.states_from(window, state[0]); // (T + 1, B, H)

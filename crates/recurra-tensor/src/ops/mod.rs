@@ -4,6 +4,7 @@ pub(crate) mod cross_entropy;
 mod dropout;
 mod embedding;
 pub(crate) mod gru;
+mod layer;
 mod linear;
 pub(crate) mod lstm;
 pub(crate) mod rnn;
@@ -25,6 +26,7 @@ pub(crate) enum Op<E> {
     Rnn(rnn::Rnn),
     Lstm(lstm::Lstm<E>),
     Gru(gru::Gru<E>),
+    Layer(layer::Layer<E>),
     CrossEntropy(cross_entropy::CrossEntropy<E>),
     SquaredError(squared_error::SquaredError<E>),
 }
@@ -41,6 +43,7 @@ impl<E: Element> Op<E> {
             Op::Rnn(op) => op.backward(tape, out),
             Op::Lstm(op) => op.backward(tape, out),
             Op::Gru(op) => op.backward(tape, out),
+            Op::Layer(op) => op.backward(tape, out),
             Op::CrossEntropy(op) => return Op::CrossEntropy(op.backward(tape)),
             Op::SquaredError(op) => return Op::SquaredError(op.backward(tape)),
         }
@@ -61,6 +64,7 @@ impl<E: Element> Op<E> {
         match self {
             Op::Lstm(op) => op.recycle(arena),
             Op::Gru(op) => op.recycle(arena),
+            Op::Layer(op) => op.recycle(arena),
             Op::CrossEntropy(op) => op.recycle(arena),
             Op::SquaredError(op) => op.recycle(arena),
             _ => {}

@@ -1,6 +1,7 @@
 //! A plain recurrent layer over a whole sequence.
 
 use recurra_kernels::Element;
+use recurra_kernels::layer::CellKind;
 use recurra_kernels::matmul::Matrix;
 use recurra_kernels::rnn;
 pub use recurra_kernels::rnn::Activation;
@@ -33,9 +34,13 @@ impl<E: Element> Tape<'_, E> {
         activation: Activation,
         weights: RecurrentWeights,
         window: Window,
-        state: [&mut [E]; 1],
+        mut state: [&mut [E]; 1],
     ) -> Var {
         let hidden = self.checked_hidden(x, &weights, N_GATES, window, &state);
+        let [h] = &mut state;
+        if let Some(out) = self.layer(CellKind::Rnn(activation), x, weights, window, h, None) {
+            return out;
+        }
         let bias = self.joint_bias(&weights, hidden);
         let mut h = self.states_from(window, state[0]); // (T + 1, B, H)
         for piece in Piece::forward(window) {

@@ -1,152 +1,103 @@
-//! The sweep with AMX: products of `bf16` in the matrix unit, the pointwise part with AVX-512.
-//!
-//! What a step multiplies with is kept as `bf16` by the step before, row by row, so that a tile of it is sixteen rows as
-//! they lie; two such matrices change places, because members still read one while others write the other.
+//! Rows of `bf16` times tiles of weights, in the matrix unit.
 
-use super::panels::{Group, padded};
-use super::sweep::{self, MOST_KEPT, Product, Sweep, load};
-use crate::amx::{self, DEPTH, ROW_BYTES, ROWS, Shapes, TILE};
-use crate::matmul::buffer::Buffer;
-use crate::simd::{Avx512, Vector};
-use crate::{Cpu, SharedSlice, Worker};
+use crate::amx::{DEPTH, ROW_BYTES, ROWS, Shapes, TILE};
 use std::arch::asm;
-use std::cell::{Cell, RefCell};
-use std::ops::Range;
+use std::cell::Cell;
 
-thread_local! {
-    static SCRATCH: RefCell<Buffer<f32>> = const { RefCell::new(Buffer::new()) };
+/// Rows of `bf16` in whole tiles of 32, zero past their depth; a tile of the left operand is sixteen rows as they lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows {
+    first: *mut u16,
+    /// From one row to the next.
+    stride: usize,
 }
 
-/// Runs the whole sweep, `alone` on the calling thread or on the team.
-pub(super) fn run(cpu: &Cpu, kernel: &impl Sweep, alone: bool) {
-    SCRATCH.with_borrow_mut(|buffer| {
-        let row_len = row_len(kernel.panels().padded_depth());
-        let matrix_len = kernel.rows() * row_len;
-        let words = buffer.take(matrix_len); // two matrices of half as many `f32` each
-        words.fill(0.0);
-        let kept = SharedSlice::new(words);
-        // SAFETY: this runs only where `Cpu` has found AMX and AVX-512 with `bf16`; members of the team touch different
-        // places, or meet at a barrier in between.
-        unsafe {
-            let tiles = |kept| Tiles { kept, row_len, matrix_len, height: Cell::new(0) };
-            keep_first(&tiles(&kept), kernel);
-            if alone {
-                member(&tiles(&kept), None, kernel);
-            } else {
-                cpu.pool().run(|worker| member(&tiles(&kept), Some(worker), kernel));
-            }
-        }
-    });
+// SAFETY: it stands for a slice whose rows the members of a team write apart, and read after a barrier.
+unsafe impl Sync for Rows {}
+
+impl Rows {
+    /// Values from one row of `depth` to the next: an odd number of cache lines, because rows whose distance is a power of
+    /// two would push each other out of the first cache.
+    pub(super) fn stride(depth: usize) -> usize {
+        (depth.div_ceil(DEPTH) | 1) * DEPTH
+    }
+
+    /// Rows of `depth` values from `first` on.
+    pub(super) fn new(first: *mut f32, depth: usize) -> Self {
+        Self { first: first.cast(), stride: Self::stride(depth) }
+    }
+
+    /// The values of a row from `column` on.
+    #[inline(always)]
+    pub(super) fn at(&self, row: usize, column: usize) -> *mut u16 {
+        self.first.wrapping_add(row * self.stride + column)
+    }
 }
 
-/// `bf16` values from one kept row to the next: whole tiles, and an odd number of cache lines, because rows whose distance
-/// is a power of two would push each other out of the first cache.
-fn row_len(depth: usize) -> usize {
-    (depth.div_ceil(DEPTH) | 1) * DEPTH
+/// Columns of a product: whole tiles from an even vector of [`Panels`](super::weights::Panels) on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Columns {
+    pub tiles: *const f32,
+    pub n_vectors: usize,
+    pub n_k: usize,
 }
 
-/// Products of kept rows with panels of tiles.
-struct Tiles<'a> {
-    /// Two matrices of `bf16`, in pairs of the size of an `f32`.
-    kept: &'a SharedSlice<'a, f32>,
-    /// `bf16` values from one row to the next, and in a matrix.
-    row_len: usize,
-    matrix_len: usize,
-    /// Rows that this thread's tiles of A and C have.
+/// The tiles of a thread: how many rows those of A and C have.
+#[derive(Debug, Default)]
+pub(super) struct Tiles {
     height: Cell<usize>,
 }
 
-impl Tiles<'_> {
-    /// Row `row` of what `step` multiplies with.
-    fn row(&self, step: usize, row: usize) -> *mut u16 {
-        self.kept.ptr(0).cast::<u16>().wrapping_add(step % 2 * self.matrix_len + row * self.row_len)
-    }
-
+impl Tiles {
     /// Gives the tiles of A and C so many rows.
-    unsafe fn shape(&self, height: usize) {
+    ///
+    /// # Safety
+    /// The machine has AMX.
+    #[inline(always)]
+    pub(super) unsafe fn shape(&self, height: usize) {
         if self.height.replace(height) != height {
             let (own, right) = ((height, ROW_BYTES), (ROWS, ROW_BYTES));
-            // SAFETY: `run` is reached with AMX only.
+            // SAFETY: by this function's contract.
             unsafe { Shapes::new([own, own, own, own, own, own, right, right]).load() };
         }
     }
-}
 
-/// Keeps what the first step multiplies with.
-///
-/// # Safety
-/// As [`member`], before any member runs.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-unsafe fn keep_first<S: Sweep>(tiles: &Tiles<'_>, kernel: &S) {
-    let units = kernel.panels().units();
-    let mut part = 0;
-    for left in kernel.left(0) {
-        for first in (0..left.depth).step_by(units) {
-            for row in 0..kernel.rows() {
-                for unit in (0..units).step_by(Avx512::LANES) {
-                    let n = Avx512::LANES.min(units - unit);
-                    // SAFETY: inside a row of `left`; `depth` is a multiple of the units.
-                    unsafe {
-                        let from = left.values.add(row * left.row_stride + first + unit);
-                        let value: Avx512 = load(from, n);
-                        let to = tiles.row(0, row).add(part * padded(units) + unit);
-                        value.store_bf16(to, n);
-                    }
-                }
-            }
-            part += 1;
-        }
-    }
-}
-
-/// One member's part of the sweep.
-///
-/// # Safety
-/// The machine has AMX and AVX-512 with `bf16`; otherwise as [`sweep::sweep`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-unsafe fn member<S: Sweep>(tiles: &Tiles<'_>, worker: Option<&Worker<'_>>, kernel: &S) {
-    // SAFETY: the caller's contract is the same.
-    unsafe {
-        sweep::sweep::<Avx512, S, _>(tiles, worker, kernel);
-        amx::release();
-    }
-}
-
-impl<S: Sweep> Product<Avx512, S> for Tiles<'_> {
-    unsafe fn multiply(
+    /// sums (`n_rows`, 16·vectors) = rows of `left` · columns, `n_rows` of them from the one that begins at `first`.
+    ///
+    /// # Safety
+    /// The machine has AMX; rows, tiles and sums hold what is multiplied.
+    #[inline(always)]
+    pub(super) unsafe fn multiply(
         &self,
-        kernel: &S,
-        step: usize,
-        rows: Range<usize>,
-        [group, _]: [Group; 2],
-        width: usize,
+        left: Rows,
+        first: *const u16,
+        n_rows: usize,
+        columns: Columns,
         sums: *mut f32,
     ) {
-        let depth = kernel.panels().padded_depth();
-        let n_k = if kernel.left(step)[0].depth == 0 { 0 } else { depth / DEPTH };
-        let n_tiles = rows.len().div_ceil(ROWS);
+        let Columns { tiles, n_vectors, n_k } = columns;
+        let n_tiles = n_rows.div_ceil(ROWS);
         // All tiles of one height: where it does not divide the rows, the last repeats some of the one before.
-        let height = rows.len().div_ceil(n_tiles);
-        let n_vectors = width / Avx512::LANES;
-        let start = |idx: usize| (idx * height).min(rows.len() - height);
-        // SAFETY: rows, panels and sums hold what is multiplied, by the contract of `Product`.
+        let height = n_rows.div_ceil(n_tiles);
+        let width = n_vectors * ROWS;
+        let start = |idx: usize| (idx * height).min(n_rows - height);
+        // SAFETY: by this function's contract.
         unsafe {
             self.shape(height);
             let mut vector = 0;
             while vector < n_vectors {
-                let left = n_vectors - vector;
-                let n = if n_tiles == 1 && left >= 4 { 4 } else { left.min(2) };
+                let rest = n_vectors - vector;
+                let n = if n_tiles == 1 && rest >= 4 { 4 } else { rest.min(2) };
                 let mut idx = 0;
                 while idx < n_tiles {
                     let low = (idx + 1).min(n_tiles - 1);
                     let block = Block {
                         n_k,
-                        left: [idx, low].map(|idx| self.row(step, rows.start + start(idx))),
-                        row_bytes: 2 * self.row_len,
-                        panel: group.values.add(vector * TILE * (depth / DEPTH)),
-                        pair_bytes: 8 * TILE * (depth / DEPTH),
-                        sums: [idx, low]
-                            .map(|idx| sums.add(start(idx) * width + vector * Avx512::LANES)),
+                        left: [idx, low].map(|idx| first.add(start(idx) * left.stride)),
+                        row_bytes: 2 * left.stride,
+                        panel: tiles.add(vector * n_k * TILE),
+                        pair_bytes: 8 * TILE * n_k,
+                        sums: [idx, low].map(|idx| sums.add(start(idx) * width + vector * ROWS)),
                         sums_bytes: 4 * width,
                     };
                     match (low > idx, n) {
@@ -162,30 +113,13 @@ impl<S: Sweep> Product<Avx512, S> for Tiles<'_> {
             }
         }
     }
-
-    #[inline(always)]
-    unsafe fn keep(
-        &self,
-        kernel: &S,
-        step: usize,
-        row: usize,
-        unit: usize,
-        n: usize,
-        values: [Avx512; MOST_KEPT],
-    ) {
-        let padded = padded(kernel.panels().units());
-        for (part, value) in values[..kernel.n_kept()].iter().enumerate() {
-            // SAFETY: inside the row, and this member's until the next barrier.
-            unsafe { value.store_bf16(self.row(step + 1, row).add(part * padded + unit), n) };
-        }
-    }
 }
 
 /// Some tiles of sums: one or two tiles of rows by some vectors of a group. The height is that of the tiles' shapes.
 struct Block {
     n_k: usize,
     /// The first row of the first tile and of the second.
-    left: [*mut u16; 2],
+    left: [*const u16; 2],
     row_bytes: usize,
     /// The tiles of two vectors for each 32 k, one k after the other; the next two vectors lie `pair_bytes` further on.
     panel: *const f32,
@@ -330,6 +264,80 @@ impl Block {
                 "1024",
                 ["tilestored [{c} + {c_bytes}], tmm0"]
             );
+        }
+    }
+}
+
+/// Four tiles of a product of tiles with tiles, both operands one tile of k after the other.
+pub(super) struct Square {
+    pub n_k: usize,
+    /// The first tiles of two rows of tiles, and of two columns.
+    pub left: [*const f32; 2],
+    pub right: [*const f32; 2],
+    /// The sums of the first row and both columns, then of the second.
+    pub sums: [[*mut f32; 2]; 2],
+}
+
+macro_rules! square {
+    ($square:expr, [$($start:literal)*]) => {{
+        let square: &Square = $square;
+        asm!(
+            $($start,)*
+            "2:",
+            "tileloadd tmm4, [{a} + {row}]",
+            "tileloadd tmm6, [{b} + {row}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{b_right} + {row}]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{a_low} + {row}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {a}, 1024",
+            "add {a_low}, 1024",
+            "add {b}, 1024",
+            "add {b_right}, 1024",
+            "dec {n}",
+            "jnz 2b",
+            "tilestored [{c} + {row}], tmm0",
+            "tilestored [{c_right} + {row}], tmm1",
+            "tilestored [{c_low} + {row}], tmm2",
+            "tilestored [{c_low_right} + {row}], tmm3",
+            n = inout(reg) square.n_k => _,
+            a = inout(reg) square.left[0] => _,
+            a_low = inout(reg) square.left[1] => _,
+            b = inout(reg) square.right[0] => _,
+            b_right = inout(reg) square.right[1] => _,
+            c = in(reg) square.sums[0][0],
+            c_right = in(reg) square.sums[0][1],
+            c_low = in(reg) square.sums[1][0],
+            c_low_right = in(reg) square.sums[1][1],
+            row = in(reg) ROW_BYTES,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack)
+        );
+    }};
+}
+
+impl Square {
+    /// sums = or += left · right; where two places are the same, both get the same sum.
+    ///
+    /// # Safety
+    /// The machine has AMX, the thread's tiles are whole, `n_k` is at least 1, and tiles and sums are there.
+    pub(super) unsafe fn multiply(&self, from_zero: bool) {
+        // SAFETY: by this function's contract.
+        unsafe {
+            if from_zero {
+                square!(self, ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"]);
+            } else {
+                square!(
+                    self,
+                    ["tileloadd tmm0, [{c} + {row}]"
+                     "tileloadd tmm1, [{c_right} + {row}]"
+                     "tileloadd tmm2, [{c_low} + {row}]"
+                     "tileloadd tmm3, [{c_low_right} + {row}]"]
+                );
+            }
         }
     }
 }

@@ -1,0 +1,224 @@
+//! The gradients of a layer's weights: large products over all rows of a piece, in tiles that are kept until the last one.
+
+use super::product::Square;
+use super::sizes::{LayerShape, Steps, blocks};
+use crate::SharedSlice;
+use crate::amx::layout::{self, RowsOf};
+use crate::amx::{DEPTH, ROWS, TILE};
+use crate::recurrent::{Cell, load, store};
+use crate::simd::{Avx512, Vector};
+use std::ops::Range;
+
+/// Steps of k that a sum is carried through before the next sum: what they need stays in the first cache.
+const DEPTH_CHUNK: usize = 16;
+/// Vectors of units whose sums stay in the second cache.
+const VECTOR_CHUNK: usize = 16;
+/// Tiles of features whose sums stay there.
+const FEATURE_CHUNK: usize = 32;
+
+/// A sequence as left operand: for each sixteen features, tiles of 32 rows of k.
+#[derive(Clone, Copy)]
+pub(super) struct FeatureTiles {
+    pub first: *mut f32,
+    pub n_features: usize,
+    /// Tiles of k there is room for.
+    pub most_k: usize,
+}
+
+// SAFETY: it stands for a slice that the members of a team write apart, and read after a barrier.
+unsafe impl Sync for FeatureTiles {}
+
+impl FeatureTiles {
+    fn tiles(&self) -> usize {
+        blocks(self.n_features)
+    }
+
+    fn at(&self, tile: usize, k: usize) -> *mut f32 {
+        self.first.wrapping_add((tile * self.most_k + k) * TILE)
+    }
+
+    /// Tile `k` of all features, from the rows (·, `width`) of some steps; a step has whole pairs of rows.
+    ///
+    /// # Safety
+    /// AVX-512 with `bf16`; nobody else touches these tiles.
+    #[inline(always)]
+    pub(super) unsafe fn fill(
+        &self,
+        values: &[f32],
+        width: usize,
+        k: usize,
+        steps: &Steps,
+        batch: usize,
+    ) {
+        let paired = batch.next_multiple_of(2);
+        let mut rows = [std::ptr::null(); DEPTH];
+        for (idx, row) in rows.iter_mut().enumerate() {
+            let (step, b) = ((k * DEPTH + idx) / paired, (k * DEPTH + idx) % paired);
+            if step < steps.len() && b < batch {
+                *row = values[((steps.start + step) * batch + b) * width..][..width].as_ptr();
+            }
+        }
+        for tile in 0..self.tiles() {
+            let feature = tile * ROWS;
+            let rows = RowsOf { rows: &rows, first: feature, n: ROWS.min(width - feature) };
+            // SAFETY: the rows have `width` values; the tile is inside.
+            unsafe { layout::transposed_tile(&rows, self.at(tile, k)) };
+        }
+    }
+}
+
+/// The gradients of a piece as right operand: for each sixteen units and gradient, tiles of pairs of rows.
+#[derive(Clone, Copy)]
+pub(super) struct PairTiles {
+    pub first: *mut f32,
+    pub paired_batch: usize,
+    pub most_k: usize,
+}
+
+// SAFETY: it stands for a slice that the members of a team use at places of their own blocks.
+unsafe impl Sync for PairTiles {}
+
+impl PairTiles {
+    /// Tiles of k that so many steps take.
+    pub(super) fn n_k(&self, steps: usize) -> usize {
+        (steps * self.paired_batch).div_ceil(DEPTH)
+    }
+
+    fn at(&self, vector: usize, k: usize) -> *mut f32 {
+        self.first.wrapping_add((vector * self.most_k + k) * TILE)
+    }
+
+    /// The place of a pair of rows of a step.
+    #[inline(always)]
+    pub(super) fn pair(&self, vector: usize, step: usize, pair: usize) -> *mut f32 {
+        self.at(vector, 0).wrapping_add((step * self.paired_batch / 2 + pair) * ROWS)
+    }
+
+    /// Zeros past the last row.
+    ///
+    /// # Safety
+    /// Nobody else touches these vectors.
+    pub(super) unsafe fn clear_last(&self, vectors: Range<usize>, steps: usize) {
+        let n_k = self.n_k(steps);
+        let used = steps * self.paired_batch / 2 * ROWS;
+        for vector in vectors {
+            // SAFETY: from the end of what is used to the end of the last tile.
+            unsafe { self.at(vector, 0).add(used).write_bytes(0, n_k * TILE - used) };
+        }
+    }
+}
+
+/// Where the gradients of a layer's weights go, and their sums until then.
+pub(super) struct Gradients<'a> {
+    pub shape: LayerShape,
+    /// (G·H, E), (G·H, H), (G·H), (G·H): added to.
+    pub weights: [SharedSlice<'a, f32>; 2],
+    pub biases: [SharedSlice<'a, f32>; 2],
+    /// For each unit vector and gate, a tile of each sixteen features: W_ih transposed, W_hh transposed.
+    pub sums: [SharedSlice<'a, f32>; 2],
+    /// (blocks · gradients, 16), zero at the start.
+    pub bias_sums: SharedSlice<'a, f32>,
+}
+
+impl Gradients<'_> {
+    /// Adds to the sum of a unit vector's gradient.
+    ///
+    /// # Safety
+    /// The vector is this member's.
+    #[inline(always)]
+    pub(super) unsafe fn add_bias(&self, vector: usize, value: Avx512) {
+        let sum = self.bias_sums.ptr(vector * ROWS);
+        // SAFETY: by this function's contract.
+        unsafe { Avx512::load(sum).add(value).store(sum) };
+    }
+
+    /// sums = or += featuresᵀ · gradients, for the member's blocks.
+    ///
+    /// # Safety
+    /// The machine has AMX, the thread's tiles are whole, and the operands hold `n_k` tiles of k.
+    #[inline(always)]
+    pub(super) unsafe fn add<C: Cell>(
+        &self,
+        d: &PairTiles,
+        features: [&FeatureTiles; 2],
+        n_k: usize,
+        own: Range<usize>,
+        from_zero: bool,
+    ) {
+        let vectors = own.start * C::GATES..own.end * C::GATES;
+        for (weight, features) in features.into_iter().enumerate() {
+            let of = if weight == 0 { C::OF_INPUT } else { C::OF_RECURRENT };
+            let place = |vector: usize| {
+                d.at(vector / C::GATES * C::GRADIENTS + of[vector % C::GATES], 0).cast_const()
+            };
+            let n_tiles = features.tiles();
+            let sum = |vector: usize, tile: usize| {
+                self.sums[weight].ptr((vector * n_tiles + tile) * TILE)
+            };
+            for vectors in chunks(vectors.clone(), VECTOR_CHUNK) {
+                for tiles in chunks(0..n_tiles, FEATURE_CHUNK) {
+                    for ks in chunks(0..n_k, DEPTH_CHUNK) {
+                        for vector in vectors.clone().step_by(2) {
+                            let right = (vector + 1).min(vectors.end - 1);
+                            for tile in tiles.clone().step_by(2) {
+                                let low = (tile + 1).min(tiles.end - 1);
+                                let square = Square {
+                                    n_k: ks.len(),
+                                    left: [tile, low]
+                                        .map(|tile| features.at(tile, ks.start).cast_const()),
+                                    right: [vector, right]
+                                        .map(|vector| place(vector).wrapping_add(ks.start * TILE)),
+                                    sums: [tile, low].map(|tile| {
+                                        [vector, right].map(|vector| sum(vector, tile))
+                                    }),
+                                };
+                                // SAFETY: by this function's contract.
+                                unsafe { square.multiply(from_zero && ks.start == 0) };
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the sums of the member's blocks to the gradients.
+    ///
+    /// # Safety
+    /// The machine has AVX-512; every piece has been added.
+    #[inline(always)]
+    pub(super) unsafe fn finish<C: Cell>(&self, own: Range<usize>) {
+        let LayerShape { inputs, hidden, .. } = self.shape;
+        for (weight, cols) in [inputs, hidden].into_iter().enumerate() {
+            let of = if weight == 0 { C::OF_INPUT } else { C::OF_RECURRENT };
+            let n_tiles = blocks(cols);
+            for vector in own.start * C::GATES..own.end * C::GATES {
+                let (block, gate) = (vector / C::GATES, vector % C::GATES);
+                let unit = block * ROWS;
+                let n_units = ROWS.min(hidden - unit);
+                let row = gate * hidden + unit;
+                // SAFETY: rows of this member's units.
+                unsafe {
+                    let sum = self.bias_sums.ptr((block * C::GRADIENTS + of[gate]) * ROWS);
+                    let to = self.biases[weight].ptr(row);
+                    store(load::<Avx512>(to, n_units).add(Avx512::load(sum)), to, n_units);
+                    for tile in 0..n_tiles {
+                        let from = self.sums[weight].ptr((vector * n_tiles + tile) * TILE);
+                        let n = ROWS.min(cols - tile * ROWS);
+                        let columns = layout::transposed_sums(from);
+                        for (idx, column) in columns.into_iter().enumerate().take(n_units) {
+                            let to = self.weights[weight].ptr((row + idx) * cols + tile * ROWS);
+                            store(load::<Avx512>(to, n).add(column), to, n);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A range in pieces of at most `most`.
+fn chunks(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    let end = range.end;
+    range.step_by(most).map(move |start| start..(start + most).min(end))
+}

@@ -1,0 +1,313 @@
+//! A recurrent layer over a whole sequence in the matrix unit: products with the input and all gradients included.
+//!
+//! The same equations as [`lstm`](crate::lstm), [`gru`](crate::gru) and [`rnn`](crate::rnn) have, with operands of products
+//! rounded to `bf16` and sums in `f32`. Products of `bf16` are so fast that a step waits for memory, so everything lies the
+//! way it is walked through:
+//!
+//! - Every member of the team owns some blocks of sixteen units, with all their gates, for all steps. Its part of W_hh stays in
+//!   its second cache; members exchange h (on the way back the gradients of the gates) and meet at a barrier after each step.
+//! - The products with the input are made for some steps ahead, by the member that will use them, into the place where the
+//!   step then leaves its gates: (T, blocks, B, gates, 16), one stream. Gates are kept as `f16`: 11 bits of values below 1.
+//! - What a step multiplies with is left by the step before as rows of `bf16`, which are tiles as they lie.
+//! - On the way back a step leaves the gradients of its gates twice: as rows, for the products with W_hh and W_ih, and as pairs
+//!   of rows, for the products with x and h₋. Those are made for thousands of rows at a time.
+//!
+//! States, memories, biases, gradients and all sums are `f32`. Each sum is made by one member in one order, so no bit depends
+//! on the number of threads; but how a sequence is cut into windows decides where gates are rounded.
+
+mod backward;
+mod forward;
+mod gradient;
+mod kept;
+mod product;
+#[cfg(test)]
+mod reference;
+mod sizes;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+pub use kept::kept_len;
+pub use sizes::LayerShape;
+pub use weights::{Direction, PackedLayer};
+
+use crate::amx::{DEPTH, ROWS, TILE};
+use crate::gru::cell::Gru;
+use crate::lstm::cell::Lstm;
+use crate::matmul::buffer::Buffer;
+use crate::recurrent::Cell;
+use crate::rnn::Activation;
+use crate::{Cpu, Isa, SharedSlice};
+use backward::Backward;
+use forward::Forward;
+use gradient::{FeatureTiles, Gradients, PairTiles};
+use kept::Kept;
+use product::Rows;
+use sizes::{blocks, padded};
+use std::cell::RefCell;
+
+/// Which cell a layer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellKind {
+    /// Long short-term memory; the memory is c.
+    Lstm,
+    /// Gated recurrent unit.
+    Gru,
+    /// Simple recurrent network.
+    Rnn(Activation),
+}
+
+/// Calls a function that is generic over the cell.
+macro_rules! with_cell {
+    ($kind:expr, $cell:ident => $body:expr) => {
+        match $kind {
+            CellKind::Lstm => {
+                let $cell = Lstm;
+                $body
+            }
+            CellKind::Gru => {
+                let $cell = Gru;
+                $body
+            }
+            CellKind::Rnn($cell) => $body,
+        }
+    };
+}
+
+impl CellKind {
+    /// Gates of a unit.
+    fn gates(self) -> usize {
+        fn of<C: Cell>(_: C) -> usize {
+            C::GATES
+        }
+        with_cell!(self, cell => of(cell))
+    }
+
+    fn kept(self) -> usize {
+        fn of<C: Cell>(_: C) -> usize {
+            C::KEPT
+        }
+        with_cell!(self, cell => of(cell))
+    }
+
+    fn n_gradients(self) -> usize {
+        fn of<C: Cell>(_: C) -> usize {
+            C::GRADIENTS
+        }
+        with_cell!(self, cell => of(cell))
+    }
+
+    /// Which gradient each gate has for the input and for the recurrent part.
+    fn gradients(self) -> (&'static [usize], &'static [usize]) {
+        fn of<C: Cell>(_: C) -> (&'static [usize], &'static [usize]) {
+            (C::OF_INPUT, C::OF_RECURRENT)
+        }
+        with_cell!(self, cell => of(cell))
+    }
+
+    fn biased(self) -> Option<usize> {
+        fn of<C: Cell>(_: C) -> Option<usize> {
+            C::BIASED
+        }
+        with_cell!(self, cell => of(cell))
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Buffer<f32>> = const { RefCell::new(Buffer::new()) };
+}
+
+/// Multiply-adds of a step below which one thread is as fast as a team.
+const TINY: usize = 1 << 18;
+
+/// Whether layers run in the matrix unit.
+pub fn is_available(cpu: &Cpu) -> bool {
+    cpu.isa() == Isa::Amx
+}
+
+/// Runs a member's part on the team, or on the calling thread where the work is tiny.
+fn run(cpu: &Cpu, cell: CellKind, shape: LayerShape, member: impl Fn(&crate::Worker<'_>) + Sync) {
+    let step = shape.batch * cell.gates() * shape.hidden * (shape.hidden + shape.inputs);
+    if step < TINY { cpu.pool().alone(member) } else { cpu.pool().run(member) }
+}
+
+/// Scratch memory in parts, each at a cache line.
+fn parts<const N: usize>(buffer: &mut Buffer<f32>, lens: [usize; N]) -> [&mut [f32]; N] {
+    let lens = lens.map(|len| len.next_multiple_of(TILE));
+    let mut rest = buffer.take(lens.iter().sum());
+    lens.map(|len| {
+        let (part, after) = std::mem::take(&mut rest).split_at_mut(len);
+        rest = after;
+        part
+    })
+}
+
+/// The states of all steps.
+///
+/// # Shapes
+/// - `biases` b_ih and b_hh (G·H) each, `x` (T·B, E).
+/// - `h` (T + 1, B, H): the first is given, the others are written.
+/// - `memory` (B, H): c before the sequence, and then after it; only the LSTM has it.
+/// - `kept`: what [`backward`] wants, of [`kept_len`].
+///
+/// # Panics
+/// When a size disagrees or is zero, or the weights are laid out for something else.
+#[track_caller]
+#[allow(clippy::too_many_arguments)] // a layer has that many
+pub fn forward(
+    cpu: &Cpu,
+    cell: CellKind,
+    shape: LayerShape,
+    weights: &PackedLayer,
+    biases: [&[f32]; 2],
+    x: &[f32],
+    h: &mut [f32],
+    memory: Option<&mut [f32]>,
+    kept: &mut [f32],
+) {
+    let LayerShape { batch, inputs, hidden, .. } = shape;
+    weights.check(cell, shape, Direction::Forward);
+    check(cell, shape, biases.map(<[f32]>::len), x.len(), h.len());
+    let has_memory = cell == CellKind::Lstm;
+    assert!(
+        memory.as_ref().map(|memory| memory.len()) == has_memory.then_some(batch * hidden),
+        "the memory of {cell:?} {shape:?}"
+    );
+    // Both biases go with the input, but where the cell has its own place for one.
+    let mut bias = biases[0].to_vec();
+    let biased = cell.biased().map_or(usize::MAX, |gate| gate * hidden);
+    for (idx, (sum, &part)) in bias.iter_mut().zip(biases[1]).enumerate() {
+        if idx < biased {
+            *sum += part;
+        }
+    }
+    let bias_recurrent = biases[1].get(biased..).unwrap_or_default();
+    let kept = SharedSlice::new(kept);
+    let kept = Kept::new(&kept, cell, shape);
+    let (h, memory) = (SharedSlice::new(h), memory.map(SharedSlice::new));
+    SCRATCH.with_borrow_mut(|buffer| {
+        let row = Rows::stride(hidden) / 2;
+        let lens = [shape.rows() * Rows::stride(inputs) / 2, batch * row, batch * row];
+        let [x_rows, before, after] = parts(buffer, lens);
+        before.fill(0.0);
+        after.fill(0.0);
+        let x_rows = Rows::new(x_rows.as_mut_ptr(), inputs);
+        let h_rows = [before, after].map(|rows| Rows::new(rows.as_mut_ptr(), hidden));
+        with_cell!(cell, kind => {
+            let forward = Forward {
+                cell: kind, shape, weights, bias: &bias, bias_recurrent, x, h, memory, kept, x_rows, h_rows,
+            };
+            // SAFETY: the weights exist only where `Cpu` has found AMX; all sizes are checked above.
+            run(cpu, cell, shape, |worker| unsafe { forward.member(worker) });
+        });
+    });
+}
+
+/// Where the gradients of a layer's weights are added.
+#[derive(Debug)]
+pub struct LayerGradients<'a> {
+    /// (G·H, E)
+    pub weight_ih: &'a mut [f32],
+    /// (G·H, H)
+    pub weight_hh: &'a mut [f32],
+    /// (G·H)
+    pub bias_ih: &'a mut [f32],
+    /// (G·H)
+    pub bias_hh: &'a mut [f32],
+}
+
+/// The gradients of weights, biases and x. The state before the sequence is a constant, and nothing but `d_h` arrives at the
+/// states.
+///
+/// # Shapes
+/// - `kept`, `x` and `h` as [`forward`] left them, `d_h` (T·B, H) the gradient of every output.
+/// - `d_x` (T·B, E): written, or added to where it already has a part.
+///
+/// # Panics
+/// As [`forward`].
+#[track_caller]
+#[allow(clippy::too_many_arguments)] // a layer has that many
+pub fn backward(
+    cpu: &Cpu,
+    cell: CellKind,
+    shape: LayerShape,
+    weights: &PackedLayer,
+    kept: &mut [f32],
+    x: &[f32],
+    h: &[f32],
+    d_h: &[f32],
+    d_x: Option<(&mut [f32], bool)>,
+    gradients: LayerGradients<'_>,
+) {
+    let LayerShape { batch, inputs, hidden, .. } = shape;
+    weights.check(cell, shape, Direction::Backward);
+    let LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh } = gradients;
+    check(cell, shape, [bias_ih.len(), bias_hh.len()], x.len(), h.len());
+    assert_eq!(d_h.len(), shape.rows() * hidden, "d_h of {shape:?}");
+    assert!(
+        d_x.as_ref().is_none_or(|(d_x, _)| d_x.len() == shape.rows() * inputs),
+        "d_x of {shape:?}"
+    );
+    let gate_rows = cell.gates() * hidden;
+    assert_eq!(weight_ih.len(), gate_rows * inputs, "the gradient of W_ih of {shape:?}");
+    assert_eq!(weight_hh.len(), gate_rows * hidden, "the gradient of W_hh of {shape:?}");
+    let kept = SharedSlice::new(kept);
+    let kept = Kept::new(&kept, cell, shape);
+    let longest = sizes::pieces(shape.time, batch, backward::PIECE).map(|steps| steps.len()).max();
+    let longest = longest.expect("a sequence has steps");
+    let most_k = (longest * shape.paired_batch()).div_ceil(DEPTH);
+    let (n_blocks, n_gradients) = (shape.blocks(), cell.n_gradients());
+    let depth = n_gradients * padded(hidden);
+    let (x_features, h_features) = (blocks(inputs), n_blocks);
+    SCRATCH.with_borrow_mut(|buffer| {
+        let lens = [
+            longest * batch * Rows::stride(depth) / 2,
+            n_blocks * n_gradients * most_k * TILE,
+            x_features * most_k * TILE,
+            h_features * most_k * TILE,
+            n_blocks * batch * ROWS,
+            n_blocks * batch * ROWS,
+            n_blocks * cell.gates() * x_features * TILE,
+            n_blocks * cell.gates() * h_features * TILE,
+            n_blocks * n_gradients * ROWS,
+        ];
+        let [d_rows, d_pairs, x_tiles, h_tiles, d_h_carried, d_memory, ih, hh, bias] =
+            parts(buffer, lens);
+        bias.fill(0.0);
+        let gradients = Gradients {
+            shape,
+            weights: [weight_ih, weight_hh].map(SharedSlice::new),
+            biases: [bias_ih, bias_hh].map(SharedSlice::new),
+            sums: [ih, hh].map(SharedSlice::new),
+            bias_sums: SharedSlice::new(bias),
+        };
+        let features = |tiles: &mut [f32], n_features| FeatureTiles {
+            first: tiles.as_mut_ptr(),
+            n_features,
+            most_k,
+        };
+        let (x_tiles, h_tiles) = (features(x_tiles, inputs), features(h_tiles, hidden));
+        let paired_batch = shape.paired_batch();
+        let d_pairs = PairTiles { first: d_pairs.as_mut_ptr(), paired_batch, most_k };
+        let d_rows = Rows::new(d_rows.as_mut_ptr(), depth);
+        let [d_h_carried, d_memory] = [d_h_carried, d_memory].map(SharedSlice::new);
+        let d_x = d_x.map(|(d_x, has_part)| (SharedSlice::new(d_x), has_part));
+        with_cell!(cell, kind => {
+            let backward = Backward {
+                cell: kind, shape, weights, x, h, d_h, kept, d_x, d_rows, d_pairs, x_tiles, h_tiles, d_h_carried, d_memory,
+                gradients,
+            };
+            // SAFETY: the weights exist only where `Cpu` has found AMX; all sizes are checked above.
+            run(cpu, cell, shape, |worker| unsafe { backward.member(worker) });
+        });
+    });
+}
+
+#[track_caller]
+fn check(cell: CellKind, shape: LayerShape, biases: [usize; 2], x: usize, h: usize) {
+    let LayerShape { time, batch, inputs, hidden } = shape;
+    assert!(time * batch * inputs * hidden > 0, "a layer of {shape:?}");
+    assert_eq!(biases, [cell.gates() * hidden; 2], "biases of {cell:?} {shape:?}");
+    assert_eq!(x, shape.rows() * inputs, "x of {shape:?}");
+    assert_eq!(h, (shape.rows() + batch) * hidden, "h of {shape:?}");
+}

@@ -1,0 +1,64 @@
+//! How a layer's numbers are cut into blocks of sixteen units, and who has which.
+
+use crate::Worker;
+use crate::amx::{DEPTH, ROWS};
+use std::ops::Range;
+
+/// The sizes of a recurrent layer and its input over a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerShape {
+    /// T, time steps.
+    pub time: usize,
+    /// B, sequences side by side.
+    pub batch: usize,
+    /// E, values of an input.
+    pub inputs: usize,
+    /// H, hidden units.
+    pub hidden: usize,
+}
+
+impl LayerShape {
+    /// T·B.
+    pub(super) fn rows(self) -> usize {
+        self.time * self.batch
+    }
+
+    /// Blocks of sixteen units.
+    pub(super) fn blocks(self) -> usize {
+        blocks(self.hidden)
+    }
+
+    /// Whole pairs of rows in a step.
+    pub(super) fn paired_batch(self) -> usize {
+        self.batch.next_multiple_of(2)
+    }
+}
+
+/// Blocks of sixteen that hold `n` values.
+pub(super) fn blocks(n: usize) -> usize {
+    n.div_ceil(ROWS)
+}
+
+/// Values in whole tiles.
+pub(super) fn padded(n: usize) -> usize {
+    n.next_multiple_of(DEPTH)
+}
+
+/// The member's share of `n_blocks`: whole pairs, so that no two members write to the same cache line of `bf16`.
+pub(super) fn own_blocks(worker: &Worker<'_>, n_blocks: usize) -> Range<usize> {
+    let pairs = worker.share(n_blocks.div_ceil(2));
+    2 * pairs.start..(2 * pairs.end).min(n_blocks)
+}
+
+/// Some steps of a sequence that are treated before the next.
+pub(super) type Steps = Range<usize>;
+
+/// The steps of a sequence in equal pieces of about `rows` rows: the cut depends on nothing else.
+pub(super) fn pieces(
+    time: usize,
+    batch: usize,
+    rows: usize,
+) -> impl DoubleEndedIterator<Item = Steps> {
+    let count = time.div_ceil((rows / batch).max(1));
+    (0..count).map(move |idx| time * idx / count..time * (idx + 1) / count)
+}

@@ -1,0 +1,218 @@
+//! Layers in tiles against the reference, at sizes around tiles and pairs.
+
+use super::reference::{Outcome, Problem, solve};
+use super::*;
+use crate::recurrent::tests::values;
+
+const CELLS: [CellKind; 4] = [
+    CellKind::Lstm,
+    CellKind::Gru,
+    CellKind::Rnn(Activation::Tanh),
+    CellKind::Rnn(Activation::Relu),
+];
+
+fn problem(cell: CellKind, shape: LayerShape) -> Problem {
+    let LayerShape { time, batch, inputs, hidden } = shape;
+    let (gate_rows, scale) = (cell.gates() * hidden, |n: usize| 1.0 / (n as f64).sqrt());
+    Problem {
+        cell,
+        shape,
+        weight_ih: values(1, gate_rows * inputs, scale(inputs)),
+        weight_hh: values(2, gate_rows * hidden, scale(hidden)),
+        bias_ih: values(3, gate_rows, 0.5),
+        bias_hh: values(4, gate_rows, 0.5),
+        x: values(5, time * batch * inputs, 1.0),
+        h_first: values(6, batch * hidden, 0.9),
+        c_first: values(7, batch * hidden, 1.5),
+        d_h: values(8, time * batch * hidden, 1.0),
+    }
+}
+
+fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&x| x as f32).collect()
+}
+
+fn widen(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| f64::from(x)).collect()
+}
+
+/// The layer in tiles; gradients are added to ones where `has_part`, and to zeros otherwise.
+fn solve_in_tiles(cpu: &Cpu, problem: &Problem, has_part: bool) -> Outcome {
+    let Problem { cell, shape, .. } = *problem;
+    let hidden = shape.hidden;
+    let [weight_ih, weight_hh] = [&problem.weight_ih, &problem.weight_hh].map(|w| narrow(w));
+    let [bias_ih, bias_hh] = [&problem.bias_ih, &problem.bias_hh].map(|b| narrow(b));
+    let (x, d_h) = (narrow(&problem.x), narrow(&problem.d_h));
+    let mut h = narrow(&problem.h_first);
+    h.resize((shape.time + 1) * shape.batch * hidden, f32::NAN);
+    let mut c = narrow(&problem.c_first);
+    let mut kept = vec![f32::NAN; kept_len(cell, shape)];
+    let pack = |direction| PackedLayer::pack(cpu, cell, direction, &weight_ih, &weight_hh, hidden);
+    let memory = (cell == CellKind::Lstm).then_some(&mut c[..]);
+    let weights = pack(Direction::Forward);
+    forward(cpu, cell, shape, &weights, [&bias_ih, &bias_hh], &x, &mut h, memory, &mut kept);
+    let part = if has_part { 1.0 } else { 0.0 };
+    let mut d_x = vec![if has_part { part } else { f32::NAN }; x.len()];
+    let [mut d_ih, mut d_hh] = [&weight_ih, &weight_hh].map(|w| vec![part; w.len()]);
+    let [mut d_bias_ih, mut d_bias_hh] = [part, part].map(|part| vec![part; bias_ih.len()]);
+    let gradients = LayerGradients {
+        weight_ih: &mut d_ih,
+        weight_hh: &mut d_hh,
+        bias_ih: &mut d_bias_ih,
+        bias_hh: &mut d_bias_hh,
+    };
+    let weights = pack(Direction::Backward);
+    let into = Some((&mut d_x[..], has_part));
+    backward(cpu, cell, shape, &weights, &mut kept, &x, &h, &d_h, into, gradients);
+    let less = |values: &[f32]| values.iter().map(|&x| f64::from(x - part)).collect();
+    Outcome {
+        h: widen(&h),
+        c_last: if cell == CellKind::Lstm { widen(&c) } else { Vec::new() },
+        d_weight_ih: less(&d_ih),
+        d_weight_hh: less(&d_hh),
+        d_bias_ih: less(&d_bias_ih),
+        d_bias_hh: less(&d_bias_hh),
+        d_x: less(&d_x),
+    }
+}
+
+/// The root of the mean squared difference, in units of that of the expected values, or of a half where they are small.
+fn distance(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+    let off = square(&mut found.iter().zip(expected).map(|(a, b)| a - b));
+    let size = square(&mut expected.iter().copied());
+    (off / size.max(0.25 * expected.len() as f64)).sqrt()
+}
+
+/// 1 % for states; gradients gather what each step rounds, and slopes of ReLU jump.
+fn check(problem: &Problem, has_part: bool) {
+    let cpu = Cpu::with_isa(Isa::Amx, 1);
+    let expected = solve(problem);
+    let found = solve_in_tiles(&cpu, problem, has_part);
+    let Problem { cell, shape, .. } = problem;
+    let bound = if *cell == CellKind::Rnn(Activation::Relu) { 0.1 } else { 0.02 };
+    let mut parts = vec![
+        ("h", &found.h, &expected.h, 0.01),
+        ("d_weight_ih", &found.d_weight_ih, &expected.d_weight_ih, bound),
+        ("d_weight_hh", &found.d_weight_hh, &expected.d_weight_hh, bound),
+        ("d_bias_ih", &found.d_bias_ih, &expected.d_bias_ih, bound),
+        ("d_bias_hh", &found.d_bias_hh, &expected.d_bias_hh, bound),
+        ("d_x", &found.d_x, &expected.d_x, bound),
+    ];
+    if *cell == CellKind::Lstm {
+        parts.push(("c", &found.c_last, &expected.c_last, 0.01));
+    }
+    for (name, found, expected, bound) in parts {
+        let distance = distance(found, expected);
+        assert!(distance < bound, "{cell:?} {shape:?}: {name} is off by {distance:e}");
+    }
+}
+
+/// Whether this machine can run the tests; says so where it cannot.
+fn has_tiles() -> bool {
+    let found = Isa::Amx.is_available();
+    if !found {
+        println!("this machine has no AMX: layers in tiles are not tested");
+    }
+    found
+}
+
+#[test]
+fn layers_agree_with_the_reference_at_sizes_around_tiles() {
+    if !has_tiles() {
+        return;
+    }
+    for cell in CELLS {
+        for (hidden, inputs) in [(1, 1), (5, 16), (15, 31), (16, 33), (17, 7), (32, 32), (65, 50)] {
+            for (time, batch) in [(1, 1), (2, 1), (7, 2), (5, 5), (3, 17), (4, 33), (9, 20)] {
+                let shape = LayerShape { time, batch, inputs, hidden };
+                check(&problem(cell, shape), time % 2 == 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_agree_where_rows_fill_several_pieces() {
+    if !has_tiles() {
+        return;
+    }
+    for (cell, batch) in [(CellKind::Lstm, 67), (CellKind::Gru, 130), (CellKind::Lstm, 64)] {
+        check(&problem(cell, LayerShape { time: 40, batch, inputs: 20, hidden: 40 }), false);
+    }
+    let shape = LayerShape { time: 3, batch: 2100, inputs: 3, hidden: 18 };
+    check(&problem(CellKind::Lstm, shape), true);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    if !has_tiles() {
+        return;
+    }
+    for cell in CELLS {
+        let shape = LayerShape { time: 6, batch: 21, inputs: 130, hidden: 150 };
+        let problem = problem(cell, shape);
+        let expected = solve_in_tiles(&Cpu::with_isa(Isa::Amx, 1), &problem, false);
+        for threads in [2, 3, 7] {
+            let found = solve_in_tiles(&Cpu::with_isa(Isa::Amx, threads), &problem, false);
+            assert_eq!(found.h, expected.h, "{cell:?} with {threads} threads");
+            assert_eq!(found.d_weight_ih, expected.d_weight_ih, "{cell:?} with {threads} threads");
+            assert_eq!(found.d_weight_hh, expected.d_weight_hh, "{cell:?} with {threads} threads");
+            assert_eq!(found.d_bias_hh, expected.d_bias_hh, "{cell:?} with {threads} threads");
+            assert_eq!(found.d_x, expected.d_x, "{cell:?} with {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_stream_alone_is_the_same_as_among_others_and_in_pieces() {
+    if !has_tiles() {
+        return;
+    }
+    let cpu = Cpu::with_isa(Isa::Amx, 1);
+    for cell in CELLS {
+        let shape = LayerShape { time: 4, batch: 19, inputs: 40, hidden: 33 };
+        let all = problem(cell, shape);
+        let expected = solve_in_tiles(&cpu, &all, false);
+        let row = 7;
+        let cut = |values: &[f64], width: usize| -> Vec<f64> {
+            values.chunks(width).skip(row).step_by(shape.batch).flatten().copied().collect()
+        };
+        let mut one = all.clone();
+        one.shape.batch = 1;
+        one.x = cut(&all.x, shape.inputs);
+        one.d_h = cut(&all.d_h, shape.hidden);
+        one.h_first = cut(&all.h_first, shape.hidden);
+        one.c_first = cut(&all.c_first, shape.hidden);
+        let whole = solve_in_tiles(&cpu, &one, false);
+        assert_eq!(whole.h, cut(&expected.h, shape.hidden), "{cell:?}");
+        // The first half, and from its state the second.
+        let mut part = one.clone();
+        part.shape.time = 2;
+        part.x.truncate(2 * shape.inputs);
+        part.d_h.truncate(2 * shape.hidden);
+        let first = solve_in_tiles(&cpu, &part, false);
+        part.x = one.x[2 * shape.inputs..].to_vec();
+        part.h_first = first.h[2 * shape.hidden..].to_vec();
+        part.c_first = if cell == CellKind::Lstm { first.c_last } else { part.c_first };
+        let second = solve_in_tiles(&cpu, &part, false);
+        assert_eq!(second.h, whole.h[2 * shape.hidden..], "{cell:?}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "laid out Forward and used as Lstm")]
+fn weights_of_another_shape_are_refused() {
+    if !has_tiles() {
+        panic!("laid out Forward and used as Lstm: not on this machine");
+    }
+    let cpu = Cpu::with_isa(Isa::Amx, 1);
+    let weights =
+        PackedLayer::pack(&cpu, CellKind::Lstm, Direction::Forward, &[0.0; 8], &[0.0; 16], 2);
+    weights.check(
+        CellKind::Lstm,
+        LayerShape { time: 1, batch: 1, inputs: 2, hidden: 2 },
+        Direction::Forward,
+    );
+}

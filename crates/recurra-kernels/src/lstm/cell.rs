@@ -1,0 +1,56 @@
+//! The pointwise part of the LSTM.
+
+use crate::recurrent::{Cell, MOST_GATES};
+use crate::simd::{Vector, math};
+
+/// Gates in the order i, f, g, o; the memory is c.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lstm;
+
+impl Cell for Lstm {
+    const GATES: usize = 4;
+    const KEPT: usize = 4;
+    const GRADIENTS: usize = 4;
+    const OF_INPUT: &'static [usize] = &[0, 1, 2, 3];
+    const OF_RECURRENT: &'static [usize] = &[0, 1, 2, 3];
+
+    #[inline(always)]
+    unsafe fn forward<V: Vector>(
+        self,
+        a: [V; MOST_GATES],
+        u: [V; MOST_GATES],
+        c_before: V,
+    ) -> ([V; MOST_GATES], V, V) {
+        // SAFETY: by the contract of `Vector`.
+        unsafe {
+            let i = math::sigmoid(a[0].add(u[0]));
+            let f = math::sigmoid(a[1].add(u[1]));
+            let g = math::tanh(a[2].add(u[2]));
+            let o = math::sigmoid(a[3].add(u[3]));
+            let c = f.mul_add(c_before, i.mul(g));
+            ([i, f, g, o], c, o.mul(math::tanh(c)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn backward<V: Vector>(
+        self,
+        [i, f, g, o]: [V; MOST_GATES],
+        c_before: V,
+        c: V,
+        d_h: V,
+        d_c: V,
+    ) -> ([V; MOST_GATES], V) {
+        // SAFETY: by the contract of `Vector`.
+        unsafe {
+            let one = V::splat(1.0);
+            let tanh_c = math::tanh(c);
+            let d_c = d_h.mul(o).mul_add(one.sub(tanh_c.mul(tanh_c)), d_c);
+            let d_i = d_c.mul(g).mul(i).mul(one.sub(i));
+            let d_f = d_c.mul(c_before).mul(f).mul(one.sub(f));
+            let d_g = d_c.mul(i).mul(one.sub(g.mul(g)));
+            let d_o = d_h.mul(tanh_c).mul(o).mul(one.sub(o));
+            ([d_i, d_f, d_g, d_o], d_c.mul(f))
+        }
+    }
+}
