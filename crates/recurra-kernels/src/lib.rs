@@ -16,6 +16,7 @@ pub mod dropout;
 mod element;
 pub mod embedding;
 pub mod gru;
+pub mod huge_pages;
 mod isa;
 #[cfg_attr(not(target_arch = "x86_64"), path = "layer/elsewhere.rs")]
 pub mod layer;

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use recurra_kernels::{Cpu, Element, update};
+use recurra_kernels::{Cpu, Element, huge_pages, update};
 
 /// Each parameter starts at a multiple of this many values (64 bytes of `f32`).
 const ALIGNMENT: usize = 16;
@@ -232,6 +232,8 @@ impl<E: Element> Values<E> {
 impl<E: Element> Gradients<E> {
     fn allocate(&mut self, len: usize) {
         if self.slab.len() < len {
+            self.slab.reserve_exact(len - self.slab.len());
+            huge_pages::prefer(&mut self.slab);
             self.slab.resize(len, E::ZERO);
         }
     }

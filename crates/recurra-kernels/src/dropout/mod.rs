@@ -78,21 +78,45 @@ impl Prepared {
 /// When `keep` is not in 0 < keep ≤ 1, or there are more than 2³² values.
 #[track_caller]
 pub fn apply<E: Element>(cpu: &Cpu, mask: Mask, values: &mut [E]) {
+    check(mask, values.len());
+    each_block(cpu, mask, None, values);
+}
+
+/// [`apply`] from `values` to `to`.
+///
+/// # Panics
+/// As [`apply`], and when both do not hold as many values.
+#[track_caller]
+pub fn apply_to<E: Element>(cpu: &Cpu, mask: Mask, values: &[E], to: &mut [E]) {
+    check(mask, values.len());
+    assert_eq!(values.len(), to.len(), "dropout of so many values into so many");
+    each_block(cpu, mask, Some(values), to);
+}
+
+#[track_caller]
+fn check(mask: Mask, len: usize) {
     assert!(mask.keep > 0.0 && mask.keep <= 1.0, "keep is {}; expected 0 < keep ≤ 1", mask.keep);
-    assert!(values.len() as u64 <= 1 << 32, "{} values; positions are 32 bits", values.len());
-    if mask.keep == 1.0 {
-        return;
-    }
+    assert!(len as u64 <= 1 << 32, "{len} values; positions are 32 bits");
+}
+
+/// Blocks of `values` on the team, each filled from the same block of `from` where that is another place.
+fn each_block<E: Element>(cpu: &Cpu, mask: Mask, from: Option<&[E]>, values: &mut [E]) {
+    let keeps_all = mask.keep == 1.0;
     let mask = mask.prepare();
     let len = values.len();
     let values = SharedSlice::new(values);
     cpu.pool().for_each(len.div_ceil(BLOCK), |task| {
-        let start = task * BLOCK;
+        let places = task * BLOCK..len.min((task + 1) * BLOCK);
+        let start = places.start as u32;
         // SAFETY: every task has values of its own.
-        let block = unsafe { values.slice(start..len.min(start + BLOCK)) };
+        let block = unsafe { values.slice(places.clone()) };
+        if let Some(from) = from {
+            block.copy_from_slice(&from[places]);
+        }
         match E::as_f32_mut(block) {
-            Some(block) => apply_f32(cpu.isa(), mask, start as u32, block),
-            None => reference::apply(mask, start as u32, block),
+            _ if keeps_all => {}
+            Some(block) => apply_f32(cpu.isa(), mask, start, block),
+            None => reference::apply(mask, start, block),
         }
     });
 }

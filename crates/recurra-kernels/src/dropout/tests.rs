@@ -22,6 +22,9 @@ fn every_instruction_set_and_number_of_threads_gives_the_plain_loop() {
                 let mut got = input.clone();
                 apply(&Cpu::with_isa(isa, threads), mask, &mut got);
                 assert_eq!(got, expected, "{isa}, {threads} threads, {n} values");
+                let mut copy = vec![f32::NAN; n];
+                apply_to(&Cpu::with_isa(isa, threads), mask, &input, &mut copy);
+                assert_eq!(copy, expected, "{isa}, {threads} threads, {n} values, elsewhere");
             }
         }
         for ((&x, &y), &wide) in input.iter().zip(&expected).zip(&wide) {
@@ -29,6 +32,16 @@ fn every_instruction_set_and_number_of_threads_gives_the_plain_loop() {
             assert_eq!(y == 0.0, wide == 0.0, "`f64` has the same mask");
         }
     }
+}
+
+#[test]
+fn a_mask_that_keeps_everything_changes_nothing() {
+    let cpu = Cpu::with_isa(Isa::Plain, 1);
+    let mut values = [1.5_f32, -0.0, f32::INFINITY];
+    let mut copy = [0.0; 3];
+    apply_to(&cpu, Mask { key: 1, keep: 1.0 }, &values, &mut copy);
+    apply(&cpu, Mask { key: 1, keep: 1.0 }, &mut values);
+    assert_eq!((values, copy), ([1.5, -0.0, f32::INFINITY], [1.5, -0.0, f32::INFINITY]));
 }
 
 /// How far `count` of `n` lies from the rate `p`, in standard deviations of a fair draw.

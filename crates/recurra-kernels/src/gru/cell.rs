@@ -1,7 +1,8 @@
 //! The pointwise part of the GRU.
 
 use crate::recurrent::{Cell, MOST_GATES};
-use crate::simd::{Vector, math};
+use crate::simd::Vector;
+use crate::simd::math::GateFunctions;
 
 /// Gates in the order r, z, n; the memory is h. Kept are r, z, n and q = W_hn·h₋ + b_hn; the gradients are those of q, r, z
 /// and n, in this order.
@@ -17,7 +18,7 @@ impl Cell for Gru {
     const OF_RECURRENT: &'static [usize] = &[1, 2, 0];
 
     #[inline(always)]
-    unsafe fn forward<V: Vector>(
+    unsafe fn forward<V: Vector, F: GateFunctions<V>>(
         self,
         a: [V; MOST_GATES],
         u: [V; MOST_GATES],
@@ -25,17 +26,17 @@ impl Cell for Gru {
     ) -> ([V; MOST_GATES], V, V) {
         // SAFETY: by the contract of `Vector`.
         unsafe {
-            let r = math::sigmoid(a[0].add(u[0]));
-            let z = math::sigmoid(a[1].add(u[1]));
+            let r = F::sigmoid(a[0].add(u[0]));
+            let z = F::sigmoid(a[1].add(u[1]));
             let q = u[2];
-            let n = math::tanh(r.mul_add(q, a[2]));
+            let n = F::tanh(r.mul_add(q, a[2]));
             let h = z.mul_add(h_before, V::splat(1.0).sub(z).mul(n));
             ([r, z, n, q], h, h)
         }
     }
 
     #[inline(always)]
-    unsafe fn backward<V: Vector>(
+    unsafe fn backward<V: Vector, F: GateFunctions<V>>(
         self,
         [r, z, n, q]: [V; MOST_GATES],
         h_before: V,

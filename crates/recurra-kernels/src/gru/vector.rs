@@ -4,6 +4,7 @@ use super::cell::Gru;
 use super::{GATES, Shape};
 use crate::recurrent::{Cell, Left, Panels, Sweep, fetch_ahead, load, run, store};
 use crate::simd::Vector;
+use crate::simd::math::Exact;
 use crate::{Cpu, SharedSlice};
 
 pub(super) fn forward(
@@ -85,7 +86,7 @@ impl Sweep for Forward<'_> {
             let q = V::load(sums.add(2 * V::LANES)).add(bias);
             let u = [V::load(sums), V::load(sums.add(V::LANES)), q, zero];
             let h_before = load(self.h.ptr(before), n_units);
-            let ([r, z, n, q], h, _) = Gru.forward::<V>(a, u, h_before);
+            let ([r, z, n, q], h, _) = Gru.forward::<V, Exact>(a, u, h_before);
             store(r, gate_r, n_units);
             store(z, gate_z, n_units);
             store(n, gate_n, n_units);
@@ -165,7 +166,8 @@ impl Sweep for Backward<'_> {
             let h_before: V = load(self.h.as_ptr().add(before), n_units);
             let d_h = d_h.add(load(self.d_h.as_ptr().add(before), n_units));
             let zero = V::splat(0.0);
-            let ([d_q, d_r, d_z, d_n], d_before) = Gru.backward(gates, h_before, zero, d_h, zero);
+            let ([d_q, d_r, d_z, d_n], d_before) =
+                Gru.backward::<V, Exact>(gates, h_before, zero, d_h, zero);
             store(d_r, gate_r, n_units);
             store(d_z, gate_z, n_units);
             store(d_n, gate_n, n_units);

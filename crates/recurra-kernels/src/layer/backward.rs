@@ -8,7 +8,7 @@ use super::sizes::{self, LayerShape, Steps, blocks, padded, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, ROWS};
 use crate::recurrent::{Cell, MOST_GATES, load, store};
-use crate::simd::{Avx512, Vector};
+use crate::simd::{Avx512, Quick, Vector};
 use crate::{SharedSlice, Worker};
 use std::ops::Range;
 
@@ -240,7 +240,8 @@ impl<C: Cell> Backward<'_, C> {
                         d_h = d_h.add(Avx512::load(sums.add((row - rows.start) * width)));
                         d_m = Avx512::load(d_memory);
                     }
-                    let (found, d_before) = self.cell.backward(kept, before, now, d_h, d_m);
+                    let (found, d_before) =
+                        self.cell.backward::<Avx512, Quick>(kept, before, now, d_h, d_m);
                     d_before.store(d_memory);
                     *d = found;
                     for gradient in 0..C::GRADIENTS {

@@ -6,12 +6,12 @@ use super::sizes::{self, LayerShape, Steps, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, DEPTH, ROWS};
 use crate::recurrent::{Cell, MOST_GATES, load, store};
-use crate::simd::{Avx512, Vector};
+use crate::simd::{Avx512, Quick, Vector};
 use crate::{SharedSlice, Worker};
 use std::ops::Range;
 
 /// Rows whose products with the input are made before their steps: their gates stay in the second cache.
-const PIECE: usize = 256;
+const PIECE: usize = 512;
 /// Vectors of sums that a group of blocks has at most.
 const MOST_VECTORS: usize = 6;
 /// Rows whose sums are held at a time: 24 KiB with the widest group, half of the first cache.
@@ -224,12 +224,15 @@ impl<C: Cell> Forward<'_, C> {
                     u[gate] = u[gate].add(bias);
                 }
                 let before = Avx512::load(self.kept.memory(step, block, row));
-                let (kept, memory, h) = self.cell.forward(a, u, before);
+                let (kept, memory, h) = self.cell.forward::<Avx512, Quick>(a, u, before);
                 for idx in 0..C::KEPT {
                     kept[idx].store_f16(gates.add(idx * ROWS));
                 }
                 memory.store(self.kept.memory(step + 1, block, row));
-                store(h, self.h.ptr(((step + 1) * batch + row) * hidden + unit), n);
+                let to = self.h.ptr(((step + 1) * batch + row) * hidden + unit);
+                store(h, to, n);
+                // The next block's, in a row that lies too far from the others for the hardware to see it coming.
+                Avx512::prefetch(to.wrapping_add(ROWS));
                 h.store_bf16(after.at(row, unit), ROWS);
                 sums = sums.add(width);
             }

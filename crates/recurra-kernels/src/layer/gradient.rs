@@ -9,8 +9,9 @@ use crate::recurrent::{Cell, load, store};
 use crate::simd::{Avx512, Vector};
 use std::ops::Range;
 
-/// Steps of k that a sum is carried through before the next sum: what they need stays in the first cache.
-const DEPTH_CHUNK: usize = 16;
+/// Tiles of k that a sum is carried through before the next sum: what they need stays in the first cache. Operands have so
+/// many tiles of each row or column together, because rows that are a power of two apart would push each other out.
+const DEPTH_CHUNK: usize = 8;
 /// Vectors of units whose sums stay in the second cache.
 const VECTOR_CHUNK: usize = 16;
 /// Tiles of features whose sums stay there.
@@ -21,8 +22,6 @@ const FEATURE_CHUNK: usize = 32;
 pub(super) struct FeatureTiles {
     pub first: *mut f32,
     pub n_features: usize,
-    /// Tiles of k there is room for.
-    pub most_k: usize,
 }
 
 // SAFETY: it stands for a slice that the members of a team write apart, and read after a barrier.
@@ -34,7 +33,7 @@ impl FeatureTiles {
     }
 
     fn at(&self, tile: usize, k: usize) -> *mut f32 {
-        self.first.wrapping_add((tile * self.most_k + k) * TILE)
+        self.first.wrapping_add(place(tile, self.tiles(), k) * TILE)
     }
 
     /// Tile `k` of all features, from the rows (·, `width`) of some steps; a step has whole pairs of rows.
@@ -71,8 +70,8 @@ impl FeatureTiles {
 #[derive(Clone, Copy)]
 pub(super) struct PairTiles {
     pub first: *mut f32,
+    pub n_vectors: usize,
     pub paired_batch: usize,
-    pub most_k: usize,
 }
 
 // SAFETY: it stands for a slice that the members of a team use at places of their own blocks.
@@ -85,13 +84,14 @@ impl PairTiles {
     }
 
     fn at(&self, vector: usize, k: usize) -> *mut f32 {
-        self.first.wrapping_add((vector * self.most_k + k) * TILE)
+        self.first.wrapping_add(place(vector, self.n_vectors, k) * TILE)
     }
 
     /// The place of a pair of rows of a step.
     #[inline(always)]
     pub(super) fn pair(&self, vector: usize, step: usize, pair: usize) -> *mut f32 {
-        self.at(vector, 0).wrapping_add((step * self.paired_batch / 2 + pair) * ROWS)
+        let pair = step * self.paired_batch / 2 + pair;
+        self.at(vector, pair / ROWS).wrapping_add(pair % ROWS * ROWS)
     }
 
     /// Zeros past the last row.
@@ -100,10 +100,10 @@ impl PairTiles {
     /// Nobody else touches these vectors.
     pub(super) unsafe fn clear_last(&self, vectors: Range<usize>, steps: usize) {
         let n_k = self.n_k(steps);
-        let used = steps * self.paired_batch / 2 * ROWS;
-        for vector in vectors {
+        let used = steps * self.paired_batch / 2 * ROWS % TILE;
+        for vector in vectors.filter(|_| used > 0) {
             // SAFETY: from the end of what is used to the end of the last tile.
-            unsafe { self.at(vector, 0).add(used).write_bytes(0, n_k * TILE - used) };
+            unsafe { self.at(vector, n_k - 1).add(used).write_bytes(0, TILE - used) };
         }
     }
 }
@@ -148,8 +148,8 @@ impl Gradients<'_> {
         let vectors = own.start * C::GATES..own.end * C::GATES;
         for (weight, features) in features.into_iter().enumerate() {
             let of = if weight == 0 { C::OF_INPUT } else { C::OF_RECURRENT };
-            let place = |vector: usize| {
-                d.at(vector / C::GATES * C::GRADIENTS + of[vector % C::GATES], 0).cast_const()
+            let right_of = |vector: usize, k: usize| {
+                d.at(vector / C::GATES * C::GRADIENTS + of[vector % C::GATES], k).cast_const()
             };
             let n_tiles = features.tiles();
             let sum = |vector: usize, tile: usize| {
@@ -166,8 +166,7 @@ impl Gradients<'_> {
                                     n_k: ks.len(),
                                     left: [tile, low]
                                         .map(|tile| features.at(tile, ks.start).cast_const()),
-                                    right: [vector, right]
-                                        .map(|vector| place(vector).wrapping_add(ks.start * TILE)),
+                                    right: [vector, right].map(|vector| right_of(vector, ks.start)),
                                     sums: [tile, low].map(|tile| {
                                         [vector, right].map(|vector| sum(vector, tile))
                                     }),
@@ -215,6 +214,17 @@ impl Gradients<'_> {
             }
         }
     }
+}
+
+/// Which tile of all that of step `k` in line `line` of `n_lines` is.
+#[inline(always)]
+fn place(line: usize, n_lines: usize, k: usize) -> usize {
+    (k / DEPTH_CHUNK * n_lines + line) * DEPTH_CHUNK + k % DEPTH_CHUNK
+}
+
+/// Tiles of k there must be room for.
+pub(super) fn padded_k(n_k: usize) -> usize {
+    n_k.next_multiple_of(DEPTH_CHUNK)
 }
 
 /// A range in pieces of at most `most`.

@@ -255,7 +255,7 @@ pub fn backward(
     let kept = Kept::new(&kept, cell, shape);
     let longest = sizes::pieces(shape.time, batch, backward::PIECE).map(|steps| steps.len()).max();
     let longest = longest.expect("a sequence has steps");
-    let most_k = (longest * shape.paired_batch()).div_ceil(DEPTH);
+    let most_k = gradient::padded_k((longest * shape.paired_batch()).div_ceil(DEPTH));
     let (n_blocks, n_gradients) = (shape.blocks(), cell.n_gradients());
     let depth = n_gradients * padded(hidden);
     let (x_features, h_features) = (blocks(inputs), n_blocks);
@@ -284,11 +284,14 @@ pub fn backward(
         let features = |tiles: &mut [f32], n_features| FeatureTiles {
             first: tiles.as_mut_ptr(),
             n_features,
-            most_k,
         };
         let (x_tiles, h_tiles) = (features(x_tiles, inputs), features(h_tiles, hidden));
         let paired_batch = shape.paired_batch();
-        let d_pairs = PairTiles { first: d_pairs.as_mut_ptr(), paired_batch, most_k };
+        let d_pairs = PairTiles {
+            first: d_pairs.as_mut_ptr(),
+            n_vectors: n_blocks * n_gradients,
+            paired_batch,
+        };
         let d_rows = Rows::new(d_rows.as_mut_ptr(), depth);
         let [d_h_carried, d_memory] = [d_h_carried, d_memory].map(SharedSlice::new);
         let d_x = d_x.map(|(d_x, has_part)| (SharedSlice::new(d_x), has_part));

@@ -1,7 +1,8 @@
 //! The pointwise part of the LSTM.
 
 use crate::recurrent::{Cell, MOST_GATES};
-use crate::simd::{Vector, math};
+use crate::simd::Vector;
+use crate::simd::math::GateFunctions;
 
 /// Gates in the order i, f, g, o; the memory is c.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +16,7 @@ impl Cell for Lstm {
     const OF_RECURRENT: &'static [usize] = &[0, 1, 2, 3];
 
     #[inline(always)]
-    unsafe fn forward<V: Vector>(
+    unsafe fn forward<V: Vector, F: GateFunctions<V>>(
         self,
         a: [V; MOST_GATES],
         u: [V; MOST_GATES],
@@ -23,17 +24,17 @@ impl Cell for Lstm {
     ) -> ([V; MOST_GATES], V, V) {
         // SAFETY: by the contract of `Vector`.
         unsafe {
-            let i = math::sigmoid(a[0].add(u[0]));
-            let f = math::sigmoid(a[1].add(u[1]));
-            let g = math::tanh(a[2].add(u[2]));
-            let o = math::sigmoid(a[3].add(u[3]));
+            let i = F::sigmoid(a[0].add(u[0]));
+            let f = F::sigmoid(a[1].add(u[1]));
+            let g = F::tanh(a[2].add(u[2]));
+            let o = F::sigmoid(a[3].add(u[3]));
             let c = f.mul_add(c_before, i.mul(g));
-            ([i, f, g, o], c, o.mul(math::tanh(c)))
+            ([i, f, g, o], c, o.mul(F::tanh(c)))
         }
     }
 
     #[inline(always)]
-    unsafe fn backward<V: Vector>(
+    unsafe fn backward<V: Vector, F: GateFunctions<V>>(
         self,
         [i, f, g, o]: [V; MOST_GATES],
         c_before: V,
@@ -44,7 +45,7 @@ impl Cell for Lstm {
         // SAFETY: by the contract of `Vector`.
         unsafe {
             let one = V::splat(1.0);
-            let tanh_c = math::tanh(c);
+            let tanh_c = F::tanh(c);
             let d_c = d_h.mul(o).mul_add(one.sub(tanh_c.mul(tanh_c)), d_c);
             let d_i = d_c.mul(g).mul(i).mul(one.sub(i));
             let d_f = d_c.mul(c_before).mul(f).mul(one.sub(f));

@@ -4,6 +4,7 @@ use super::cell::Lstm;
 use super::{GATES, Shape};
 use crate::recurrent::{Cell, Left, Panels, Sweep, fetch_ahead, load, run, store};
 use crate::simd::Vector;
+use crate::simd::math::Exact;
 use crate::{Cpu, SharedSlice};
 
 pub(super) fn forward(
@@ -84,7 +85,7 @@ impl Sweep for Forward<'_> {
             for (gate, u) in u.iter_mut().enumerate() {
                 *u = V::load(sums.add(gate * V::LANES));
             }
-            let ([i, f, g, o], c, h) = Lstm.forward::<V>(a, u, load(self.c.ptr(before), n));
+            let ([i, f, g, o], c, h) = Lstm.forward::<V, Exact>(a, u, load(self.c.ptr(before), n));
             store(i, gate_i, n);
             store(f, gate_f, n);
             store(g, gate_g, n);
@@ -162,7 +163,8 @@ impl Sweep for Backward<'_> {
             let c_before = load(self.c.as_ptr().add(before), n);
             let c = load(self.c.as_ptr().add(now), n);
             let d_c = load(self.d_c_last.ptr(last), n);
-            let ([d_i, d_f, d_g, d_o], d_c) = Lstm.backward::<V>(gates, c_before, c, d_h, d_c);
+            let ([d_i, d_f, d_g, d_o], d_c) =
+                Lstm.backward::<V, Exact>(gates, c_before, c, d_h, d_c);
             store(d_i, gate_i, n);
             store(d_f, gate_f, n);
             store(d_g, gate_g, n);

@@ -1,6 +1,6 @@
 //! Scratch memory that starts at a cache line and only grows.
 
-use crate::Element;
+use crate::{Element, huge_pages};
 
 /// The size of a cache line, and of the widest vector.
 const LINE_BYTES: usize = 64;
@@ -23,6 +23,8 @@ impl<E: Element> Buffer<E> {
         if self.values.len() < len + slack {
             // The old content is of no use: do not copy it.
             self.values = Vec::new();
+            self.values.reserve_exact(len + slack);
+            huge_pages::prefer(&mut self.values);
             self.values.resize(len + slack, E::ZERO);
         }
         let start = self.start();

@@ -1,6 +1,7 @@
 //! What a step of a cell computes for each of its units, apart from the products.
 
 use crate::simd::Vector;
+use crate::simd::math::GateFunctions;
 
 /// Most gates of a cell, and most values it keeps of a unit and step.
 pub(crate) const MOST_GATES: usize = 4;
@@ -23,11 +24,11 @@ pub(crate) trait Cell: Copy + Sync {
     /// Which gradient each gate's u has; together they are a run of neighbours.
     const OF_RECURRENT: &'static [usize];
 
-    /// What is kept, the new memory, and h.
+    /// What is kept, the new memory, and h, by the functions `F`.
     ///
     /// # Safety
     /// As for [`Vector`].
-    unsafe fn forward<V: Vector>(
+    unsafe fn forward<V: Vector, F: GateFunctions<V>>(
         self,
         a: [V; MOST_GATES],
         u: [V; MOST_GATES],
@@ -41,7 +42,7 @@ pub(crate) trait Cell: Copy + Sync {
     ///
     /// # Safety
     /// As for [`Vector`].
-    unsafe fn backward<V: Vector>(
+    unsafe fn backward<V: Vector, F: GateFunctions<V>>(
         self,
         kept: [V; MOST_GATES],
         memory_before: V,

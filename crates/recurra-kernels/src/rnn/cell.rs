@@ -2,7 +2,8 @@
 
 use super::Activation;
 use crate::recurrent::{Cell, MOST_GATES};
-use crate::simd::{Vector, math};
+use crate::simd::Vector;
+use crate::simd::math::GateFunctions;
 
 impl Cell for Activation {
     const GATES: usize = 1;
@@ -12,7 +13,7 @@ impl Cell for Activation {
     const OF_RECURRENT: &'static [usize] = &[0];
 
     #[inline(always)]
-    unsafe fn forward<V: Vector>(
+    unsafe fn forward<V: Vector, F: GateFunctions<V>>(
         self,
         a: [V; MOST_GATES],
         u: [V; MOST_GATES],
@@ -22,7 +23,7 @@ impl Cell for Activation {
         unsafe {
             let a = a[0].add(u[0]);
             let h = match self {
-                Activation::Tanh => math::tanh(a),
+                Activation::Tanh => F::tanh(a),
                 Activation::Relu => a.max(V::splat(0.0)),
             };
             ([h; MOST_GATES], h, h)
@@ -30,7 +31,7 @@ impl Cell for Activation {
     }
 
     #[inline(always)]
-    unsafe fn backward<V: Vector>(
+    unsafe fn backward<V: Vector, F: GateFunctions<V>>(
         self,
         _kept: [V; MOST_GATES],
         _h_before: V,

@@ -3,6 +3,7 @@
 use super::{Activation, Shape};
 use crate::recurrent::{Cell, Left, MOST_GATES, Panels, Sweep, load, run, store};
 use crate::simd::Vector;
+use crate::simd::math::Exact;
 use crate::{Cpu, SharedSlice};
 
 pub(super) fn forward(
@@ -67,7 +68,7 @@ impl Sweep for Forward<'_> {
             let zero = V::splat(0.0);
             let a = [load(place, n), zero, zero, zero];
             let (_, h, _) =
-                self.activation.forward::<V>(a, [V::load(sums), zero, zero, zero], zero);
+                self.activation.forward::<V, Exact>(a, [V::load(sums), zero, zero, zero], zero);
             store(h, place, n);
         }
     }
@@ -127,7 +128,8 @@ impl Sweep for Backward<'_> {
             let place = self.d_h.ptr(before);
             d_h = d_h.add(load(place, n));
             let zero = V::splat(0.0);
-            let ([d_a, ..], _) = self.activation.backward([zero; MOST_GATES], zero, h, d_h, zero);
+            let ([d_a, ..], _) =
+                self.activation.backward::<V, Exact>([zero; MOST_GATES], zero, h, d_h, zero);
             store(d_a, place, n);
         }
     }

@@ -27,6 +27,26 @@ impl Avx512 {
         }
     }
 
+    /// x − ⌊x⌋.
+    ///
+    /// # Safety
+    /// As for [`Vector`].
+    #[inline(always)]
+    pub(crate) unsafe fn fraction(self) -> Self {
+        // SAFETY: by this function's contract.
+        Self(unsafe { _mm512_reduce_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(self.0) })
+    }
+
+    /// This times 2 to the whole part of `exponent`.
+    ///
+    /// # Safety
+    /// As for [`Vector`].
+    #[inline(always)]
+    pub(crate) unsafe fn times_exp2_of_floor(self, exponent: Self) -> Self {
+        // SAFETY: by this function's contract.
+        Self(unsafe { _mm512_scalef_ps(self.0, exponent.0) })
+    }
+
     /// Sixteen values of `f16`.
     ///
     /// # Safety

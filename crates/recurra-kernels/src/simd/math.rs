@@ -6,9 +6,33 @@
 
 use super::Vector;
 
+/// The functions that gates are made of.
+pub(crate) trait GateFunctions<V: Vector> {
+    /// σ(x).
+    unsafe fn sigmoid(x: V) -> V;
+    /// Hyperbolic tangent.
+    unsafe fn tanh(x: V) -> V;
+}
+
+/// To the last digits of an `f32`.
+pub(crate) struct Exact;
+
+impl<V: Vector> GateFunctions<V> for Exact {
+    #[inline(always)]
+    unsafe fn sigmoid(x: V) -> V {
+        // SAFETY: the same contract.
+        unsafe { sigmoid(x) }
+    }
+    #[inline(always)]
+    unsafe fn tanh(x: V) -> V {
+        // SAFETY: the same contract.
+        unsafe { tanh(x) }
+    }
+}
+
 /// `c[0] + c[1]·x + c[2]·x² + …` by Horner's rule.
 #[inline(always)]
-unsafe fn polynomial<V: Vector, const N: usize>(x: V, coefficients: [f32; N]) -> V {
+pub(super) unsafe fn polynomial<V: Vector, const N: usize>(x: V, coefficients: [f32; N]) -> V {
     // SAFETY: by the contract of `Vector`.
     unsafe {
         let mut sum = V::splat(coefficients[N - 1]);

@@ -13,6 +13,8 @@ pub mod math;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod plain;
+#[cfg(target_arch = "x86_64")]
+mod quick;
 
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
@@ -21,6 +23,8 @@ pub use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 pub use plain::Plain;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use quick::Quick;
 pub use vector::Vector;
 
 #[cfg(test)]

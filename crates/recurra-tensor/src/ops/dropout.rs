@@ -25,10 +25,9 @@ impl<E: Element> Tape<'_, E> {
             return x;
         }
         let mask = Mask { key: self.next_dropout_key(), keep: 1.0 - rate };
-        let (_, cols) = self.shape(x);
-        let node = &self.workspace.nodes[x.0];
-        let mut out = self.workspace.arena.take_copy(&node.buffer[node.start..]);
-        dropout::apply(self.cpu, mask, &mut out);
+        let (rows, cols) = self.shape(x);
+        let mut out = self.workspace.arena.take(rows * cols);
+        dropout::apply_to(self.cpu, mask, self.value(x), &mut out);
         let needs_gradient = self.needs_gradient(x);
         self.push(Op::Dropout(Dropout { x, mask }), cols, out, 0, needs_gradient)
     }
