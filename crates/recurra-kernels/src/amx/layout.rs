@@ -1,7 +1,6 @@
 //! Values of `f32`, wherever they lie, as a tile of `bf16`.
 
 use super::{DEPTH, ROW_BYTES, ROWS};
-use crate::simd::Avx512;
 use std::arch::x86_64::*;
 
 /// Which operand of a product a tile is.
@@ -146,6 +145,25 @@ pub(crate) struct RowsOf<'a> {
     pub n: usize,
 }
 
+impl RowsOf<'_> {
+    /// The wanted values of row `idx`, zero past the last.
+    ///
+    /// # Safety
+    /// AVX-512; the row has the values.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn row(&self, idx: usize) -> __m512 {
+        let row = self.rows[idx];
+        let lanes = if row.is_null() { 0 } else { mask(self.n) };
+        let values = row.wrapping_add(self.first);
+        // SAFETY: the mask keeps to what exists; the hint may be given any address.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(values.wrapping_add(DEPTH).cast());
+            _mm512_maskz_loadu_ps(lanes, values)
+        }
+    }
+}
+
 /// The tile of A whose row i is value i of each row, k going from row to row.
 ///
 /// # Safety
@@ -156,16 +174,8 @@ pub(crate) unsafe fn transposed_tile(source: &RowsOf<'_>, to: *mut f32) {
     let order = interleaved();
     let mut pairs = [_mm512_setzero_si512(); ROWS];
     for (p, pairs) in pairs.iter_mut().enumerate() {
-        let [even, odd] = [2 * p, 2 * p + 1].map(|idx| {
-            let row = source.rows[idx];
-            let lanes = if row.is_null() { 0 } else { mask(source.n) };
-            let row = row.wrapping_add(source.first);
-            // SAFETY: masks keep to what exists.
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(DEPTH).cast());
-                _mm512_maskz_loadu_ps(lanes, row)
-            }
-        });
+        // SAFETY: by this function's contract.
+        let (even, odd) = unsafe { (source.row(2 * p), source.row(2 * p + 1)) };
         *pairs = _mm512_permutexvar_epi16(order, bits(_mm512_cvtne2ps_pbh(odd, even)));
     }
     for (row, pairs) in transposed(pairs).into_iter().enumerate() {
@@ -174,19 +184,19 @@ pub(crate) unsafe fn transposed_tile(source: &RowsOf<'_>, to: *mut f32) {
     }
 }
 
-/// A tile of sums, its columns as registers.
+/// A tile of sums, its columns as the bits of registers.
 ///
 /// # Safety
 /// AVX-512; a tile is there.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(crate) unsafe fn transposed_sums(from: *const f32) -> [Avx512; ROWS] {
+pub(crate) unsafe fn transposed_sums(from: *const f32) -> [__m512i; ROWS] {
     let mut rows = [_mm512_setzero_si512(); ROWS];
     for (idx, row) in rows.iter_mut().enumerate() {
         // SAFETY: by this function's contract.
         *row = unsafe { _mm512_loadu_si512(from.add(idx * ROWS).cast()) };
     }
-    transposed(rows).map(|column| Avx512::from_bits(column))
+    transposed(rows)
 }
 
 /// Value i of the first half of a register beside value i of the second.

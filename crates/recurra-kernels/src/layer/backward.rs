@@ -56,7 +56,7 @@ impl<C: Cell> Backward<'_, C> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
     pub(super) unsafe fn member(&self, worker: &Worker<'_>) {
         let LayerShape { time, batch, .. } = self.shape;
-        let tiles = Tiles::default();
+        let tiles = Tiles::new();
         let own = sizes::own_blocks(worker, self.shape.blocks());
         // SAFETY: by this function's contract; members write apart, and read what others wrote after a barrier.
         unsafe {
@@ -74,6 +74,7 @@ impl<C: Cell> Backward<'_, C> {
                 tiles.shape(ROWS);
                 let n_k = self.d_pairs.n_k(piece.len());
                 self.gradients.add::<C>(
+                    &tiles,
                     &self.d_pairs,
                     [&self.x_tiles, &self.h_tiles],
                     n_k,
@@ -136,6 +137,8 @@ impl<C: Cell> Backward<'_, C> {
                 // SAFETY: as in `prepare`; `sums` has room for the rows of two blocks.
                 unsafe {
                     if !is_new {
+                        let places = rows.len() * ROWS * size_of::<u16>() * C::KEPT * pair.len();
+                        tiles.fetch(self.kept.gates(step, pair.start, first), places);
                         let after = (step + 1 - piece.start) * batch + first;
                         self.recurrent_products(tiles, after, rows.len(), pair.clone(), sums);
                     }
@@ -283,6 +286,8 @@ impl<C: Cell> Backward<'_, C> {
         for first in (0..n_rows).step_by(2 * ROWS) {
             let n_rows = (2 * ROWS).min(n_rows - first);
             let left = self.d_rows.at(first, first_of(C::OF_INPUT) * padded(hidden));
+            let next = self.d_rows.at(first + n_rows, 0);
+            tiles.fetch(next, next as usize - self.d_rows.at(first, 0) as usize);
             for vector in own.clone().step_by(2) {
                 let pair = vector..(vector + 2).min(own.end);
                 let columns = Columns {

@@ -52,7 +52,7 @@ impl<C: Cell> Forward<'_, C> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
     pub(super) unsafe fn member(&self, worker: &Worker<'_>) {
         let LayerShape { time, batch, hidden, .. } = self.shape;
-        let tiles = Tiles::default();
+        let tiles = Tiles::new();
         let own = sizes::own_blocks(worker, self.shape.blocks());
         // SAFETY: by this function's contract; members write apart, and read what others wrote after a barrier.
         unsafe {
@@ -131,6 +131,10 @@ impl<C: Cell> Forward<'_, C> {
                 n_vectors: pair.len(),
                 n_k: panels.n_k(),
             };
+            if pair.end < vectors.end {
+                let next = pair.end..(pair.end + 2).min(vectors.end);
+                tiles.fetch(panels.vectors(next.clone()), panels.bytes_of(next.len()));
+            }
             for first in rows.clone().step_by(2 * ROWS) {
                 let n_rows = (2 * ROWS).min(rows.end - first);
                 let left = self.x_rows.at(first, 0);

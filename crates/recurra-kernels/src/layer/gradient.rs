@@ -1,6 +1,6 @@
 //! The gradients of a layer's weights: large products over all rows of a piece, in tiles that are kept until the last one.
 
-use super::product::Square;
+use super::product::{Square, Tiles};
 use super::sizes::{LayerShape, Steps, blocks};
 use crate::SharedSlice;
 use crate::amx::layout::{self, RowsOf};
@@ -13,9 +13,9 @@ use std::ops::Range;
 /// many tiles of each row or column together, because rows that are a power of two apart would push each other out.
 const DEPTH_CHUNK: usize = 8;
 /// Vectors of units whose sums stay in the second cache.
-const VECTOR_CHUNK: usize = 16;
+const VECTOR_CHUNK: usize = 24;
 /// Tiles of features whose sums stay there.
-const FEATURE_CHUNK: usize = 32;
+const FEATURE_CHUNK: usize = 24;
 
 /// A sequence as left operand: for each sixteen features, tiles of 32 rows of k.
 #[derive(Clone, Copy)]
@@ -139,6 +139,7 @@ impl Gradients<'_> {
     #[inline(always)]
     pub(super) unsafe fn add<C: Cell>(
         &self,
+        unit: &Tiles,
         d: &PairTiles,
         features: [&FeatureTiles; 2],
         n_k: usize,
@@ -158,8 +159,15 @@ impl Gradients<'_> {
             for vectors in chunks(vectors.clone(), VECTOR_CHUNK) {
                 for tiles in chunks(0..n_tiles, FEATURE_CHUNK) {
                     for ks in chunks(0..n_k, DEPTH_CHUNK) {
+                        // What the next steps of k take, one half of the sums asking for one operand.
+                        let next = if ks.end < n_k { ks.end } else { 0 };
+                        let chunk = DEPTH_CHUNK * TILE * size_of::<f32>();
+                        unit.fetch(features.at(tiles.start, next), tiles.len() * chunk);
                         for vector in vectors.clone().step_by(2) {
                             let right = (vector + 1).min(vectors.end - 1);
+                            if vector - vectors.start == vectors.len() / 4 * 2 {
+                                unit.fetch(right_of(vectors.start, next), vectors.len() * chunk);
+                            }
                             for tile in tiles.clone().step_by(2) {
                                 let low = (tile + 1).min(tiles.end - 1);
                                 let square = Square {
@@ -172,7 +180,7 @@ impl Gradients<'_> {
                                     }),
                                 };
                                 // SAFETY: by this function's contract.
-                                unsafe { square.multiply(from_zero && ks.start == 0) };
+                                unsafe { square.multiply(unit, from_zero && ks.start == 0) };
                             }
                         }
                     }
@@ -205,9 +213,9 @@ impl Gradients<'_> {
                         let from = self.sums[weight].ptr((vector * n_tiles + tile) * TILE);
                         let n = ROWS.min(cols - tile * ROWS);
                         let columns = layout::transposed_sums(from);
-                        for (idx, column) in columns.into_iter().enumerate().take(n_units) {
+                        for (idx, &column) in columns[..n_units].iter().enumerate() {
                             let to = self.weights[weight].ptr((row + idx) * cols + tile * ROWS);
-                            store(load::<Avx512>(to, n).add(column), to, n);
+                            store(load::<Avx512>(to, n).add(Avx512::from_bits(column)), to, n);
                         }
                     }
                 }

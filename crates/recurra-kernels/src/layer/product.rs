@@ -42,13 +42,48 @@ pub(super) struct Columns {
     pub n_k: usize,
 }
 
-/// The tiles of a thread: how many rows those of A and C have.
-#[derive(Debug, Default)]
+/// The tiles of a thread: how many rows those of A and C have, and what will be read after the products.
+#[derive(Debug)]
 pub(super) struct Tiles {
     height: Cell<usize>,
+    ahead: Cell<Ahead>,
 }
 
+/// Memory that a product asks for while it works, so that it is in the second cache when it is wanted: the matrix unit leaves
+/// time for that, but a tile that comes from further away is not waited for in parallel with others.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    from: *const u8,
+    bytes: usize,
+}
+
+/// Bytes that are asked for with each step of k.
+const AHEAD: usize = 256;
+
 impl Tiles {
+    pub(super) fn new() -> Self {
+        let ahead = Ahead { from: std::ptr::null(), bytes: 0 };
+        Self { height: Cell::new(0), ahead: Cell::new(ahead) }
+    }
+
+    /// From now on, products ask for these bytes.
+    #[inline(always)]
+    pub(super) fn fetch<T>(&self, from: *const T, bytes: usize) {
+        self.ahead.set(Ahead { from: from.cast(), bytes });
+    }
+
+    /// What to ask for in `n_k` steps of k; when there is nothing left, something that is there anyway.
+    #[inline(always)]
+    fn next_ahead(&self, n_k: usize, otherwise: *const u16) -> *const u8 {
+        let Ahead { from, bytes } = self.ahead.get();
+        if bytes == 0 {
+            return otherwise.cast();
+        }
+        let asked = n_k * AHEAD;
+        self.fetch(from.wrapping_add(asked), bytes.saturating_sub(asked));
+        from
+    }
+
     /// Gives the tiles of A and C so many rows.
     ///
     /// # Safety
@@ -93,6 +128,7 @@ impl Tiles {
                     let low = (idx + 1).min(n_tiles - 1);
                     let block = Block {
                         n_k,
+                        ahead: self.next_ahead(n_k, first),
                         left: [idx, low].map(|idx| first.add(start(idx) * left.stride)),
                         row_bytes: 2 * left.stride,
                         panel: tiles.add(vector * n_k * TILE),
@@ -118,6 +154,8 @@ impl Tiles {
 /// Some tiles of sums: one or two tiles of rows by some vectors of a group. The height is that of the tiles' shapes.
 struct Block {
     n_k: usize,
+    /// The first of what is asked for, 256 bytes with each step of k.
+    ahead: *const u8,
     /// The first row of the first tile and of the second.
     left: [*const u16; 2],
     row_bytes: usize,
@@ -144,11 +182,17 @@ macro_rules! multiply {
             "add {a_low}, 64",
             concat!("add {b}, ", $bytes),
             concat!("add {b_pair}, ", $bytes),
+            "prefetcht1 [{ahead}]",
+            "prefetcht1 [{ahead} + 64]",
+            "prefetcht1 [{ahead} + 128]",
+            "prefetcht1 [{ahead} + 192]",
+            "add {ahead}, 256",
             "dec {n}",
             "jnz 2b",
             "3:",
             $($store,)*
             n = inout(reg) block.n_k => _,
+            ahead = inout(reg) block.ahead => _,
             a = inout(reg) block.left[0] => _,
             a_low = inout(reg) block.left[1] => _,
             a_bytes = in(reg) block.row_bytes,
@@ -279,7 +323,7 @@ pub(super) struct Square {
 }
 
 macro_rules! square {
-    ($square:expr, [$($start:literal)*]) => {{
+    ($square:expr, $ahead:expr, [$($start:literal)*]) => {{
         let square: &Square = $square;
         asm!(
             $($start,)*
@@ -296,6 +340,11 @@ macro_rules! square {
             "add {a_low}, 1024",
             "add {b}, 1024",
             "add {b_right}, 1024",
+            "prefetcht1 [{ahead}]",
+            "prefetcht1 [{ahead} + 64]",
+            "prefetcht1 [{ahead} + 128]",
+            "prefetcht1 [{ahead} + 192]",
+            "add {ahead}, 256",
             "dec {n}",
             "jnz 2b",
             "tilestored [{c} + {row}], tmm0",
@@ -303,6 +352,7 @@ macro_rules! square {
             "tilestored [{c_low} + {row}], tmm2",
             "tilestored [{c_low_right} + {row}], tmm3",
             n = inout(reg) square.n_k => _,
+            ahead = inout(reg) $ahead => _,
             a = inout(reg) square.left[0] => _,
             a_low = inout(reg) square.left[1] => _,
             b = inout(reg) square.right[0] => _,
@@ -324,14 +374,16 @@ impl Square {
     ///
     /// # Safety
     /// The machine has AMX, the thread's tiles are whole, `n_k` is at least 1, and tiles and sums are there.
-    pub(super) unsafe fn multiply(&self, from_zero: bool) {
+    pub(super) unsafe fn multiply(&self, tiles: &Tiles, from_zero: bool) {
+        let ahead = tiles.next_ahead(self.n_k, self.left[0].cast());
         // SAFETY: by this function's contract.
         unsafe {
             if from_zero {
-                square!(self, ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"]);
+                square!(self, ahead, ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"]);
             } else {
                 square!(
                     self,
+                    ahead,
                     ["tileloadd tmm0, [{c} + {row}]"
                      "tileloadd tmm1, [{c_right} + {row}]"
                      "tileloadd tmm2, [{c_low} + {row}]"

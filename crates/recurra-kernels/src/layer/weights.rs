@@ -199,7 +199,12 @@ impl Panels {
             .as_ptr()
     }
 
+    /// Bytes of so many vectors.
+    pub(super) fn bytes_of(&self, n_vectors: usize) -> usize {
+        n_vectors * self.n_k * TILE * size_of::<f32>()
+    }
+
     fn bytes(&self) -> usize {
-        self.n_vectors * self.n_k * TILE * size_of::<f32>()
+        self.bytes_of(self.n_vectors)
     }
 }
