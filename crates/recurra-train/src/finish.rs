@@ -11,7 +11,7 @@ use recurra_inference::{
     GenerateOptions, Generator, Kept, ModelRef, Sampling, dependencies, score,
 };
 use recurra_metrics::LanguageScore;
-use recurra_tensor::{Cpu, Tape, Window};
+use recurra_tensor::{Tape, Window};
 
 use crate::corpus::VALID_BOOK;
 use crate::error::Error;
@@ -56,7 +56,7 @@ impl Run<'_> {
     /// Measures what scoring costs on the machine as busy as it is now.
     pub(crate) fn measure_scoring(&mut self) {
         if matches!(self.recipe.length, Length::Budget(_)) {
-            let token_seconds = self.choose_scoring_threads();
+            let token_seconds = self.seconds_per_token();
             self.pace.costs.scored_token.note(token_seconds);
         }
     }
@@ -94,8 +94,7 @@ impl Run<'_> {
     fn scores(&mut self, stop: &AtomicBool) -> Result<Vec<(&'static str, LanguageScore)>, Error> {
         self.choose_scored_part();
         let best = self.folder.load_model()?;
-        let cpu = if self.scores_on_one_thread { &self.one_thread } else { &self.cpu };
-        let model = ModelRef::of(cpu, &best)?;
+        let model = ModelRef::of(&self.cpu, &best)?;
         let valid = match self.scored_valid() {
             Err(Error::Data(recurra_data::Error::Stopped { .. })) => return Ok(vec![]),
             valid => valid?,
@@ -148,13 +147,8 @@ impl Run<'_> {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
-        match dependencies(
-            ModelRef::of(self.scoring_cpu(), &best)?,
-            &book,
-            0,
-            PROBED_STORIES,
-            &mut go_on,
-        ) {
+        let model = ModelRef::of(&self.cpu, &best)?;
+        match dependencies(model, &book, 0, PROBED_STORIES, &mut go_on) {
             Err(recurra_inference::Error::Stopped { .. }) => Ok(vec![]),
             kept => Ok(kept?),
         }
@@ -165,7 +159,7 @@ impl Run<'_> {
         if !matches!(self.recipe.length, Length::Budget(_)) {
             return;
         }
-        let token_seconds = self.choose_scoring_threads();
+        let token_seconds = self.seconds_per_token();
         self.scored_part = self.pace.affordable_part(token_seconds);
         if self.scored_part < 1.0 {
             let message = format!(
@@ -187,29 +181,15 @@ impl Run<'_> {
         Ok(TokenFile::open_or_build(&self.cache, &start, &self.corpus.tokenizer)?)
     }
 
-    /// Decides how many threads score a text, and returns the seconds that a token takes. One stream gives each thread so
-    /// little that where another program holds a core, all of them are slower than one; the score is the same.
-    fn choose_scoring_threads(&mut self) -> f64 {
-        let with_all = self.seconds_per_token(false);
-        let with_one = self.seconds_per_token(true);
-        self.scores_on_one_thread = with_one < with_all;
-        with_one.min(with_all)
-    }
-
-    fn scoring_cpu(&self) -> &Cpu {
-        if self.scores_on_one_thread { &self.one_thread } else { &self.cpu }
-    }
-
     /// Seconds a token at batch 1, measured for some hundredths of a second.
-    fn seconds_per_token(&mut self, on_one_thread: bool) -> f64 {
-        let cpu = if on_one_thread { &self.one_thread } else { &self.cpu };
+    fn seconds_per_token(&mut self) -> f64 {
         let tokens = &self.corpus.valid.tokens;
         let time = 64.min(tokens.len() - 1);
         let (mut ids, window) = (vec![0; time + 1], Window { time, batch: 1 });
         tokens.read(0, &mut ids);
         let mut state = self.model.zero_state(1);
         let mut score = || {
-            let mut tape = Tape::inference(cpu, &self.parameters, &mut self.workspace);
+            let mut tape = Tape::inference(&self.cpu, &self.parameters, &mut self.workspace);
             self.model.nats(&mut tape, &ids[..time], &ids[1..], window, &mut state);
         };
         score(); // the first time packs weights and fills caches

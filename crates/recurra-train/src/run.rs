@@ -75,9 +75,6 @@ pub(crate) struct Run<'a> {
     pub validation: Validation,
     // Model, memory, arithmetic.
     pub cpu: Cpu,
-    /// For scoring, where that is faster.
-    pub one_thread: Cpu,
-    pub scores_on_one_thread: bool,
     pub model: LanguageModel,
     pub parameters: Parameters<f32>,
     pub carried: State<f32>,
