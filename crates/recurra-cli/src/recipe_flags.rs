@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use recurra::data::TokenizerSpec;
 use recurra::models::{CellKind, LanguageModelConfig};
-use recurra::train::{Length, OptimizerSettings, RecipeOptions, Schedule};
+use recurra::train::{Length, OptimizerSettings, Purpose, RecipeOptions, Schedule};
 
 use crate::failure::Failure;
 use crate::memory;
@@ -224,7 +224,7 @@ impl RecipeFlags {
             ));
         }
         match self.smallest_network() {
-            Some(config) => memory::expect_room(&config, memory::IN_TRAINING),
+            Some(config) => memory::expect_room(&config, Purpose::Training),
             None => Ok(()),
         }
     }

@@ -30,11 +30,11 @@ pub enum Error {
         hint: String,
     },
     /// More parameters than the machine has memory for.
-    #[error("a network of {parameters} parameters needs {} MiB of memory to learn, this machine has {} MiB", needed_bytes >> 20, present_bytes >> 20)]
+    #[error("a network of {parameters} parameters needs at least {} MiB of memory, this machine has {} MiB", needed_bytes >> 20, present_bytes >> 20)]
     NoRoom {
         /// Parameters.
         parameters: u64,
-        /// Memory that training takes at least.
+        /// Memory that it takes at least.
         needed_bytes: u64,
         /// Memory that the machine has.
         present_bytes: u64,

@@ -61,7 +61,7 @@ pub use optimizer::OptimizerSettings;
 pub use recipe::{Length, Recipe, RecipeOptions};
 pub use record::{CardText, Measurement, ModelCard, read_measurements};
 pub use report::Report;
-pub use room::machine_memory_bytes;
+pub use room::{Purpose, expect_room, machine_memory_bytes};
 pub use run::train;
 pub use schedule::{Decay, PlateauMemory, Schedule};
 pub use settings::{Corpus, Settings};

@@ -15,7 +15,7 @@ use crate::pace::Pace;
 use crate::position::Position;
 use crate::recipe::Recipe;
 use crate::record::Recorder;
-use crate::room::{expect_room, machine_memory_bytes};
+use crate::room::{Purpose, expect_room, machine_memory_bytes};
 use crate::run::{Run, Update};
 use crate::settings::Settings;
 use crate::validation::Validation;
@@ -51,7 +51,7 @@ impl<'a> Run<'a> {
         };
         let config = model_config(&recipe, tokenizer.vocab_size());
         config.check()?;
-        expect_room(&config, machine_memory_bytes())?; // before a long text is tokenised for a model that cannot be
+        expect_room(&config, Purpose::Training, machine_memory_bytes())?; // before a long text is tokenised for a model that cannot be
         let corpus = TokenizedCorpus::open(&texts, tokenizer, &cache, observer)?;
         let streams = Streams::new(corpus.train.tokens.clone(), recipe.batch, recipe.bptt)?;
         let validation = Validation::new(&corpus.valid, recipe.batch, recipe.bptt)?;

@@ -4,8 +4,23 @@ use recurra_models::LanguageModelConfig;
 
 use crate::error::Error;
 
-/// Numbers that training keeps for each parameter: value, gradient, two of the optimizer.
-const NUMBERS_A_PARAMETER: u128 = 4;
+/// What is done with a model decides how many numbers are kept for each of its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Value, gradient, two of the optimizer.
+    Training,
+    /// Value, and the same laid out for the kernels.
+    Use,
+}
+
+impl Purpose {
+    fn numbers_a_parameter(self) -> u128 {
+        match self {
+            Purpose::Training => 4,
+            Purpose::Use => 2,
+        }
+    }
+}
 
 /// All memory of the machine, where the system tells.
 pub fn machine_memory_bytes() -> Option<u64> {
@@ -15,16 +30,18 @@ pub fn machine_memory_bytes() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// Asks whether training the model fits into memory of `present_bytes`; where that is not known, it does.
+/// Asks whether the model fits into memory of `present_bytes`; where that is not known, it does.
 ///
 /// # Errors
 /// [`Error::NoRoom`] where it takes more.
-pub(crate) fn expect_room(
+pub fn expect_room(
     config: &LanguageModelConfig,
+    purpose: Purpose,
     present_bytes: Option<u64>,
 ) -> Result<(), Error> {
     let parameters = config.n_parameters();
-    let needed = parameters.saturating_mul(NUMBERS_A_PARAMETER * size_of::<f32>() as u128);
+    let needed =
+        parameters.saturating_mul(purpose.numbers_a_parameter() * size_of::<f32>() as u128);
     match present_bytes {
         Some(present_bytes) if needed > u128::from(present_bytes) => Err(Error::NoRoom {
             parameters: u64::try_from(parameters).unwrap_or(u64::MAX),
@@ -42,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn four_numbers_of_four_bytes_a_parameter_must_fit() {
+    fn the_numbers_of_four_bytes_that_a_purpose_keeps_must_fit() {
         let config = LanguageModelConfig {
             cell: CellKind::Lstm,
             vocab_size: 100,
@@ -52,10 +69,13 @@ mod tests {
             dropout: 0.0,
             forget_bias: 1.0,
         };
-        let needed = config.n_parameters() as u64 * 16;
-        assert!(expect_room(&config, Some(needed)).is_ok() && expect_room(&config, None).is_ok());
-        let error = expect_room(&config, Some(needed - 1)).unwrap_err();
-        assert!(matches!(error, Error::NoRoom { needed_bytes, .. } if needed_bytes == needed));
-        assert!(error.hint().unwrap().contains("smaller"));
+        for (purpose, numbers) in [(Purpose::Training, 4), (Purpose::Use, 2)] {
+            let needed = config.n_parameters() as u64 * numbers * 4;
+            assert!(expect_room(&config, purpose, Some(needed)).is_ok());
+            assert!(expect_room(&config, purpose, None).is_ok());
+            let error = expect_room(&config, purpose, Some(needed - 1)).unwrap_err();
+            assert!(matches!(error, Error::NoRoom { needed_bytes, .. } if needed_bytes == needed));
+            assert!(error.hint().unwrap().contains("smaller"));
+        }
     }
 }

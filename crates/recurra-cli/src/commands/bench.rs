@@ -9,6 +9,7 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 use recurra::models::{CellKind, LanguageModel, LanguageModelConfig};
 use recurra::tensor::{Cpu, Optimizer, Parameters, Random, Tape, Window, Workspace};
+use recurra::train::Purpose;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -228,10 +229,7 @@ impl Settings {
             let hint = error.hint().unwrap_or_default();
             Failure::of_arguments(error.to_string(), hint)
         })?;
-        memory::expect_room(
-            &config,
-            if is_training { memory::IN_TRAINING } else { memory::IN_USE },
-        )?;
+        memory::expect_room(&config, if is_training { Purpose::Training } else { Purpose::Use })?;
         let is_named = named.is_some_and(|shape| self.is_untouched(shape));
         let name = named
             .filter(|_| is_named)
