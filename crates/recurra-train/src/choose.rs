@@ -75,7 +75,7 @@ pub fn choose(
     facts: &CorpusFacts,
     precision: Precision,
 ) -> Result<(Recipe, Vec<Choice>), Error> {
-    check_options(options)?;
+    options.check()?;
     let mut choices = Choices(Vec::new());
     let cell = options.cell.unwrap_or(CellKind::Lstm);
     let length = options.length.unwrap_or_else(|| choices.length(facts));
@@ -401,64 +401,6 @@ fn round(count: f64) -> String {
         1e3.. => format!("{:.0} k", count / 1e3),
         _ => format!("{count:.0}"),
     }
-}
-
-/// The largest size of anything: far above use, far below overflow.
-const LARGEST: usize = 65_536;
-
-fn check_options(options: &RecipeOptions) -> Result<(), Error> {
-    let size = |name: &str, value: Option<usize>| within(name, value, 1, LARGEST);
-    size("embed", options.embed)?;
-    size("batch", options.batch)?;
-    size("bptt", options.bptt)?;
-    size("accumulate", options.accumulate)?;
-    within("layers", options.layers, 1, 64)?;
-    let hidden = options.hidden.as_deref();
-    hidden.unwrap_or(&[]).iter().try_for_each(|&each| size("hidden", Some(each)))?;
-    match (hidden.map(<[usize]>::len), options.layers) {
-        (Some(sizes), _) if !(1..=64).contains(&sizes) => {
-            return Err(out_of_range("hidden", format!("a list of {sizes}"), "1 to 64 sizes"));
-        }
-        (Some(sizes), Some(layers)) if sizes > 1 && sizes != layers => {
-            return Err(out_of_range(
-                "layers",
-                layers,
-                format!("{sizes}, as many as `hidden` has sizes"),
-            ));
-        }
-        _ => {}
-    }
-    within("dropout", options.dropout, 0.0, 0.99)?;
-    within("forget bias", options.forget_bias, -100.0, 100.0)?;
-    within("learning rate", options.learning_rate, 0.0, 1e6)?;
-    within("clip", options.clip, 0.0, 1e9)?;
-    within("validate every", options.validate_every, 1, u64::MAX)?;
-    match options.length {
-        Some(Length::Epochs(n)) => within("epochs", Some(n), 1, 1_000_000_000)?,
-        Some(Length::Steps(n)) => within("steps", Some(n), 1, 1_000_000_000_000)?,
-        Some(Length::Budget(seconds)) => within("budget", Some(seconds), 1.0, 1e9)?,
-        None => {}
-    }
-    options.schedule.map_or(Ok(()), |schedule| schedule.check())?;
-    options.optimizer.map_or(Ok(()), |optimizer| optimizer.check())
-}
-
-fn within<T: PartialOrd + std::fmt::Display>(
-    name: &str,
-    value: Option<T>,
-    low: T,
-    high: T,
-) -> Result<(), Error> {
-    match value {
-        Some(value) if !(value >= low && value <= high) => {
-            Err(out_of_range(name, value, format!("{low} to {high}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn out_of_range(name: &str, value: impl ToString, expected: impl Into<String>) -> Error {
-    Error::OutOfRange { name: name.to_owned(), value: value.to_string(), expected: expected.into() }
 }
 
 #[cfg(test)]

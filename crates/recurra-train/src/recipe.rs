@@ -182,7 +182,51 @@ impl Recipe {
     }
 }
 
+/// The largest size of anything: far above use, far below overflow.
+const LARGEST: usize = 65_536;
+
 impl RecipeOptions {
+    /// Refuses what makes no sense.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for a setting that was given and makes no sense.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let size = |name: &str, value: Option<usize>| within(name, value, 1, LARGEST);
+        size("embed", self.embed)?;
+        size("batch", self.batch)?;
+        size("bptt", self.bptt)?;
+        size("accumulate", self.accumulate)?;
+        within("layers", self.layers, 1, 64)?;
+        let hidden = self.hidden.as_deref();
+        hidden.unwrap_or(&[]).iter().try_for_each(|&each| size("hidden", Some(each)))?;
+        match (hidden.map(<[usize]>::len), self.layers) {
+            (Some(sizes), _) if !(1..=64).contains(&sizes) => {
+                return Err(out_of_range("hidden", format!("a list of {sizes}"), "1 to 64 sizes"));
+            }
+            (Some(sizes), Some(layers)) if sizes > 1 && sizes != layers => {
+                return Err(out_of_range(
+                    "layers",
+                    layers,
+                    format!("{sizes}, as many as `hidden` has sizes"),
+                ));
+            }
+            _ => {}
+        }
+        within("dropout", self.dropout, 0.0, 0.99)?;
+        within("forget bias", self.forget_bias, -100.0, 100.0)?;
+        within("learning rate", self.learning_rate, 0.0, 1e6)?;
+        within("clip", self.clip, 0.0, 1e9)?;
+        within("validate every", self.validate_every, 1, u64::MAX)?;
+        match self.length {
+            Some(Length::Epochs(n)) => within("epochs", Some(n), 1, 1_000_000_000)?,
+            Some(Length::Steps(n)) => within("steps", Some(n), 1, 1_000_000_000_000)?,
+            Some(Length::Budget(seconds)) => within("budget", Some(seconds), 1.0, 1e9)?,
+            None => {}
+        }
+        self.schedule.map_or(Ok(()), |schedule| schedule.check())?;
+        self.optimizer.map_or(Ok(()), |optimizer| optimizer.check())
+    }
+
     /// Puts everything that was asked for in place of what `recipe` has.
     pub(crate) fn lay_over(&self, recipe: &mut Recipe) {
         let lay = self.clone();
@@ -220,6 +264,24 @@ fn put<T>(asked: Option<T>, setting: &mut T) {
     if let Some(value) = asked {
         *setting = value;
     }
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(
+    name: &str,
+    value: Option<T>,
+    low: T,
+    high: T,
+) -> Result<(), Error> {
+    match value {
+        Some(value) if !(value >= low && value <= high) => {
+            Err(out_of_range(name, value, format!("{low} to {high}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn out_of_range(name: &str, value: impl ToString, expected: impl Into<String>) -> Error {
+    Error::OutOfRange { name: name.to_owned(), value: value.to_string(), expected: expected.into() }
 }
 
 /// A tokenizer in a recipe is written as on the command line: `char`, `bpe:8000`.

@@ -1,5 +1,6 @@
 //! Every source and format of text, good and bad.
 
+use super::outlet::CHUNK_BYTES;
 use super::*;
 use flate2::Compression;
 use flate2::write::GzEncoder;
