@@ -1,7 +1,9 @@
 //! Where a run stands: with the weights and the carried state, all that it needs to go on as if it had never stopped.
 
+use std::fmt;
 use std::path::Path;
 
+use recurra_tensor::Isa;
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::TokenizedCorpus;
@@ -25,6 +27,9 @@ pub(crate) struct Position {
     pub valid_sha256: String,
     /// The training text, for people.
     pub train_text: String,
+    /// What its last step was computed with; not known of a run from before this was stored.
+    #[serde(default)]
+    pub arithmetic: Option<Arithmetic>,
     /// Updates made.
     pub step: u64,
     /// Passes over the text completed.
@@ -71,6 +76,27 @@ pub(crate) struct TextNames {
     pub train_text: String,
 }
 
+/// What decides, beside texts and recipe, over the bits of a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Arithmetic {
+    /// The instruction set of the kernels.
+    pub isa: String,
+    /// How numbers go into products.
+    pub precision: String,
+}
+
+impl From<Isa> for Arithmetic {
+    fn from(isa: Isa) -> Arithmetic {
+        Arithmetic { isa: isa.to_string(), precision: isa.precision().to_string() }
+    }
+}
+
+impl fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` in {}", self.isa, self.precision)
+    }
+}
+
 /// The best validation so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Best {
@@ -111,6 +137,7 @@ impl Position {
             train_sha256: texts.train_sha256,
             valid_sha256: texts.valid_sha256,
             train_text: texts.train_text,
+            arithmetic: None,
             step: 0,
             epoch: 0,
             window: 0,
@@ -207,5 +234,28 @@ impl Position {
     /// Passes over the text, with the fraction of the present one.
     pub fn epochs(&self, windows_per_epoch: usize) -> f64 {
         self.epoch as f64 + self.window as f64 / windows_per_epoch.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::choose::{CorpusFacts, choose};
+    use crate::recipe::RecipeOptions;
+    use recurra_tensor::Precision;
+
+    #[test]
+    fn a_position_comes_back_and_one_from_before_arithmetic_was_stored_still_loads() {
+        let facts =
+            CorpusFacts { bytes: 1000, chars: 1000, lines: 10, words: 100, is_storybook: false };
+        let (recipe, _) = choose(&RecipeOptions::default(), &facts, Precision::F32).unwrap();
+        let mut position = Position::start(recipe, TextNames::default());
+        position.arithmetic = Some(Arithmetic::from(Isa::Plain));
+        let mut json = position.to_json();
+        assert_eq!(Position::from_json(json.clone()), Ok(position.clone()));
+
+        json.as_object_mut().unwrap().remove("arithmetic").unwrap();
+        position.arithmetic = None;
+        assert_eq!(Position::from_json(json), Ok(position));
     }
 }

@@ -12,7 +12,7 @@ use crate::corpus::{Texts, TokenizedCorpus};
 use crate::error::Error;
 use crate::observer::{Event, Observer};
 use crate::pace::Pace;
-use crate::position::Position;
+use crate::position::{Arithmetic, Position};
 use crate::recipe::Recipe;
 use crate::record::Recorder;
 use crate::room::{Purpose, expect_room, machine_memory_bytes};
@@ -93,6 +93,11 @@ impl<'a> Run<'a> {
             Box::new(move || started.elapsed().as_secs_f64()),
             &position,
         );
+        let arithmetic = Arithmetic::from(cpu.isa());
+        if let Some(message) = told_of_new_arithmetic(position.arithmetic.as_ref(), &arithmetic) {
+            observer.observe(&Event::Warned { message });
+        }
+        position.arithmetic = Some(arithmetic);
         position.fraction = pace.fraction(&position); // of a new length it is another part
         let recorder = match resumed_step {
             Some(step) => Recorder::resume(&folder.training_path(), step)?,
@@ -184,6 +189,15 @@ fn told_of_new_length(stored: &Recipe, resumed: &Recipe) -> Option<String> {
         format!(
             "the run was to have {}, now {}: the schedule `{}` spreads over the new length, so the learning rate goes on elsewhere than it stopped",
             stored.length, resumed.length, resumed.schedule
+        )
+    })
+}
+
+/// What a resumed run on another instruction set does to its result.
+fn told_of_new_arithmetic(stored: Option<&Arithmetic>, present: &Arithmetic) -> Option<String> {
+    stored.filter(|stored| *stored != present).map(|stored| {
+        format!(
+            "the run was computed with {stored} so far and goes on with {present}: it will not end with the bits of a run on one of them"
         )
     })
 }

@@ -291,6 +291,37 @@ fn a_finished_run_may_be_made_longer_but_nothing_else() {
 }
 
 #[test]
+fn a_run_that_goes_on_with_another_precision_is_told_that_its_bits_will_differ() {
+    if Isa::best(Some(Precision::Bf16)).is_none() {
+        println!("this machine has no `bf16`: not tested");
+        return;
+    }
+    let place = Place::new();
+    let warnings_of = |precision, steps, resume| {
+        let mut settings = Settings { precision: Some(precision), resume, ..place.settings("a") };
+        settings.recipe.length = Some(Length::Steps(steps));
+        settings.recipe.schedule = Some("constant".parse().unwrap());
+        let mut warnings = vec![];
+        let mut observer = |event: &Event| {
+            if let Event::Warned { message } = event {
+                warnings.push(message.clone());
+            }
+        };
+        train(settings, &mut observer, &AtomicBool::new(false)).unwrap();
+        warnings
+    };
+    assert_eq!(warnings_of(Precision::F32, 3, false), [""; 0]);
+    assert_eq!(warnings_of(Precision::F32, 4, true), [""; 0]);
+    let warnings = warnings_of(Precision::Bf16, 5, true);
+    assert!(
+        matches!(&warnings[..], [told] if told.contains("in f32 so far and goes on with `amx` in bf16")),
+        "{warnings:?}"
+    );
+    // From there on it is a run in bf16.
+    assert_eq!(warnings_of(Precision::Bf16, 6, true), [""; 0]);
+}
+
+#[test]
 fn resume_begins_where_there_is_nothing_and_a_new_run_overwrites_nothing() {
     let place = Place::new();
     let mut warnings = vec![];
