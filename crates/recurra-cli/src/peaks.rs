@@ -1,10 +1,11 @@
-//! What this machine reaches, measured: arithmetic through our own matrix product, and memory traffic.
+//! What this machine reaches, measured: our own matrix product, and reading from caches and memory.
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use recurra::kernels::Cpu;
 use recurra::kernels::matmul::{Matrix, PackedMatrix, Start, matmul_packed};
+use recurra::kernels::{Cpu, peak};
+use serde::Serialize;
 
 /// Operands of the product: large enough for full tiles, small enough for the second-level cache of each core.
 const M: usize = 512;
@@ -12,9 +13,6 @@ const K: usize = 512;
 const N: usize = 512;
 /// Products between two looks at the clock, so that no start of the team counts.
 const PRODUCTS: usize = 4;
-
-/// Numbers in the block that is read from memory: 256 MiB, far more than any cache.
-const BLOCK_LENGTH: usize = 64 << 20;
 
 /// Billions of operations a second of the matrix product that runs in training, its right side laid out beforehand, the
 /// best of `repeats`.
@@ -36,33 +34,38 @@ pub fn matmul_gflops(cpu: &Cpu, repeats: usize) -> f64 {
     best
 }
 
-/// Billions of bytes a second read from memory by `threads` threads, the best of `repeats`.
-pub fn memory_gbytes_per_second(threads: usize, repeats: usize) -> f64 {
-    let block = vec![1.0f32; BLOCK_LENGTH];
-    let share = BLOCK_LENGTH.div_ceil(threads);
-    let mut best: f64 = 0.0;
-    for _ in 0..repeats {
-        let start = Instant::now();
-        std::thread::scope(|scope| {
-            for part in block.chunks(share) {
-                scope.spawn(|| black_box(sum(part)));
-            }
-        });
-        best = best
-            .max((BLOCK_LENGTH * size_of::<f32>()) as f64 / start.elapsed().as_secs_f64() / 1e9);
-    }
-    best
+/// What is read from, how much of it by each thread, and how fast.
+#[derive(Debug, Serialize)]
+pub struct Reading {
+    pub from: &'static str,
+    pub block_bytes: usize,
+    pub gbytes_per_second: f64,
 }
 
-/// Sixteen sums side by side, so that adding is no bottleneck.
-fn sum(values: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 16];
-    for chunk in values.chunks_exact(16) {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += value;
-        }
-    }
-    sums.iter().sum()
+/// The second cache, the third where the system tells of one, and memory.
+pub fn readings(cpu: &Cpu) -> Vec<Reading> {
+    let second = cache_bytes(2).unwrap_or(512 << 10);
+    let third = cache_bytes(3);
+    // Half of a cache that a thread has for itself. Of the third, which threads share, what is too large for the second.
+    let blocks = [
+        ("second cache", Some(second / 2)),
+        ("third cache", third.map(|third| (4 * second).min(third / (2 * cpu.threads())))),
+        ("memory", Some((256 << 20) / cpu.threads())),
+    ];
+    let reading = |(from, bytes): (&'static str, Option<usize>)| {
+        let block_bytes = bytes?;
+        let gbytes_per_second = peak::read_gbytes_per_second(cpu, block_bytes);
+        Some(Reading { from, block_bytes, gbytes_per_second })
+    };
+    blocks.into_iter().filter_map(reading).collect()
+}
+
+/// The size of the data cache of a level, where the system tells.
+fn cache_bytes(level: usize) -> Option<usize> {
+    let size =
+        std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{level}/size"));
+    let kibibytes: usize = size.ok()?.trim().strip_suffix('K')?.parse().ok()?;
+    Some(kibibytes << 10)
 }
 
 /// Name of the processor, where the system tells.

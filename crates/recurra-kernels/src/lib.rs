@@ -22,6 +22,7 @@ mod isa;
 pub mod layer;
 pub mod lstm;
 pub mod matmul;
+pub mod peak;
 mod pool;
 pub mod recurrent;
 pub mod rnn;

@@ -1,12 +1,13 @@
 //! `recurra doctor`: the machine, as this program sees it.
 
 use clap::Args;
-use recurra::kernels::{Cpu, Isa};
+use recurra::kernels::{Cpu, Isa, peak};
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::machine_flags::n_cores;
-use crate::{memory, output, peaks, quantity, values};
+use crate::peaks::{self, Reading};
+use crate::{memory, output, quantity, values};
 
 /// What this machine can do: cores, instruction sets, measured peaks, which kernels will run
 #[derive(Args, Debug)]
@@ -19,7 +20,7 @@ pub struct Doctor {
     json: bool,
 }
 
-/// How often each peak is measured; the best counts.
+/// How often the matrix product is timed; the best counts.
 const REPEATS: usize = 5;
 
 /// What was found.
@@ -35,10 +36,41 @@ struct Findings {
     instruction_sets: Vec<&'static str>,
     isa: &'static str,
     precision: &'static str,
+    /// Of the unit that each instruction set multiplies with.
+    peaks: Vec<Peak>,
+    /// What a matrix product reaches on all threads.
+    matmul_gflops: f64,
+    readings: Vec<Reading>,
+    cache: String,
+}
+
+/// Arithmetic that an instruction set reaches at most.
+#[derive(Debug, Serialize)]
+struct Peak {
+    isa: &'static str,
+    precision: &'static str,
     gflops_one_thread: f64,
     gflops: f64,
-    memory_gbytes_per_second: f64,
-    cache: String,
+}
+
+impl Peak {
+    fn of(isa: Isa, threads: usize) -> Peak {
+        Peak {
+            isa: isa.name(),
+            precision: isa.precision().name(),
+            gflops_one_thread: peak::gflops(&Cpu::with_isa(isa, 1)),
+            gflops: peak::gflops(&Cpu::with_isa(isa, threads)),
+        }
+    }
+}
+
+impl Peak {
+    fn for_people(&self) -> String {
+        format!(
+            "{} in {}: {:.0} GFLOP/s with one thread, {:.0} with all",
+            self.isa, self.precision, self.gflops_one_thread, self.gflops
+        )
+    }
 }
 
 impl Doctor {
@@ -47,6 +79,7 @@ impl Doctor {
         let isa = Isa::chosen(None).map_err(crate::machine_flags::isa_failure)?;
         let cores = n_cores();
         let threads = self.threads.unwrap_or(cores);
+        let cpu = Cpu::with_isa(isa, threads);
         let findings = Findings {
             version: env!("CARGO_PKG_VERSION"),
             processor: peaks::processor_name(),
@@ -58,9 +91,9 @@ impl Doctor {
             instruction_sets: Isa::available().into_iter().map(Isa::name).collect(),
             isa: isa.name(),
             precision: isa.precision().name(),
-            gflops_one_thread: peaks::matmul_gflops(&Cpu::with_isa(isa, 1), REPEATS),
-            gflops: peaks::matmul_gflops(&Cpu::with_isa(isa, threads), REPEATS),
-            memory_gbytes_per_second: peaks::memory_gbytes_per_second(threads, REPEATS),
+            peaks: Isa::available().into_iter().map(|isa| Peak::of(isa, threads)).collect(),
+            matmul_gflops: peaks::matmul_gflops(&cpu, REPEATS),
+            readings: peaks::readings(&cpu),
             cache: recurra::data::cache_dir().display().to_string(),
         };
         tell!("{}", findings.for_people());
@@ -71,6 +104,10 @@ impl Doctor {
 impl Findings {
     fn for_people(&self) -> String {
         let unknown = || "not told by the system".to_owned();
+        let peaks: Vec<String> = self.peaks.iter().map(Peak::for_people).collect();
+        let reading =
+            |reading: &Reading| format!("{} {:.1} GB/s", reading.from, reading.gbytes_per_second);
+        let readings: Vec<String> = self.readings.iter().map(reading).collect();
         let rows = [
             (
                 "program",
@@ -84,14 +121,9 @@ impl Findings {
             ("memory", self.memory_bytes.map_or_else(unknown, quantity::memory)),
             ("instruction sets", self.instruction_sets.join(", ")),
             ("kernels", format!("{} in {}{}", self.isa, self.precision, self.forced())),
-            (
-                "matrix product",
-                format!(
-                    "{:.0} GFLOP/s with one thread, {:.0} with {}",
-                    self.gflops_one_thread, self.gflops, self.threads
-                ),
-            ),
-            ("memory traffic", format!("{:.1} GB/s read", self.memory_gbytes_per_second)),
+            ("peaks", peaks.join("\n                  ")),
+            ("matrix product", format!("{:.0} GFLOP/s with {}", self.matmul_gflops, self.isa)),
+            ("reads", readings.join(", ")),
             ("token cache", format!("`{}` (set RECURRA_CACHE for another place)", self.cache)),
         ];
         rows.iter().map(|(name, value)| format!("{name:<17} {value}\n")).collect()

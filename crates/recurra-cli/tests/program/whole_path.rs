@@ -148,7 +148,7 @@ fn a_reader_that_goes_away_is_no_failure() {
 fn doctor_and_bench_measure() {
     let place = Workplace::new();
     let found = place.run("doctor --threads 1 --json").succeeds().tells("matrix product").json();
-    has_keys(&found, "cores instruction_sets isa gflops memory_gbytes_per_second");
+    has_keys(&found, "cores instruction_sets isa peaks matmul_gflops readings");
     for mode in ["train", "generate"] {
         let line = format!(
             "bench {mode} --vocab 20 --embed 8 --hidden 8 --batch 2 --bptt 4 --steps 2 --threads 1 --json"
