@@ -1,3 +1,4 @@
-//! The project's own rules, as functions that a test can call on good and on bad input.
+//! The project's own tools as functions that a test can call: rules on good and on bad input, what other programs print.
 
+pub mod bench;
 pub mod tidy;

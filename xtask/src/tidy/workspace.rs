@@ -84,14 +84,24 @@ pub fn member_comments(tree: &Tree) -> Vec<String> {
     complaints
 }
 
-/// Every crate in the tree is a member.
+/// Where programs to be compared with stand, each a workspace of its own, so that they do not weigh on the build.
+const PEERS: &str = "bench/peers/";
+
+/// Every crate in the tree is a member, or an opponent and a workspace of its own.
 pub fn member_folders(tree: &Tree) -> Vec<String> {
     let members = members(tree).unwrap_or_default();
-    let manifests = tree.files.iter().filter_map(|file| file.path.strip_suffix("/Cargo.toml"));
-    manifests
-        .filter(|folder| !members.iter().any(|member| member.folder == **folder))
-        .map(|folder| format!("{folder}/Cargo.toml: not in the list of members"))
-        .collect()
+    let mut complaints = Vec::new();
+    for file in &tree.files {
+        let Some(folder) = file.path.strip_suffix("/Cargo.toml") else { continue };
+        if folder.starts_with(PEERS) {
+            if !file.text.lines().any(|line| line.trim() == "[workspace]") {
+                complaints.push(format!("{}: expected to be a workspace of its own", file.path));
+            }
+        } else if !members.iter().any(|member| member.folder == folder) {
+            complaints.push(format!("{}: not in the list of members", file.path));
+        }
+    }
+    complaints
 }
 
 /// `("crates/x", "comment")` for each line of the list of members.
@@ -200,6 +210,17 @@ mod tests {
             &[("crates/upper", UPPER), ("crates/lower", LOWER), ("crates/stray", LOWER)],
         );
         check(member_folders, &tree, &["crates/stray"]);
+    }
+
+    #[test]
+    fn an_opponent_that_would_weigh_on_the_build_is_found() {
+        let own = format!("[workspace]\n{LOWER}");
+        let manifests =
+            [("crates/upper", UPPER), ("crates/lower", LOWER), ("bench/peers/own", &own)];
+        check(member_folders, &tree(LISTED, &manifests), &[]);
+        let manifests =
+            [("crates/upper", UPPER), ("crates/lower", LOWER), ("bench/peers/stray", LOWER)];
+        check(member_folders, &tree(LISTED, &manifests), &["bench/peers/stray"]);
     }
 
     #[test]
