@@ -160,10 +160,12 @@ fn every_shape_agrees_with_the_reference_and_with_any_number_of_threads() {
 
 #[test]
 fn blocks_of_rows_and_of_vocabulary_agree_with_the_reference() {
-    let best = [Isa::best(None).unwrap()];
-    check(420, 12, 10_000, &best); // one pass, several blocks of rows
-    check(170, 6, 33_278, &best); // two passes
-    check(1500, 3, 13_200, &best); // two passes, two blocks of rows
+    // A matrix unit has ways of its own.
+    let mut isas = vec![Isa::best(None).unwrap(), Isa::best(Some(Precision::F32)).unwrap()];
+    isas.dedup();
+    check(170, 3, 78_000, &isas); // one pass, several blocks of rows
+    check(170, 3, 80_000, &isas); // two passes
+    check(1030, 1, 80_000, &isas); // two passes, two blocks of rows
 }
 
 #[test]
