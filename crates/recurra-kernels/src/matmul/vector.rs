@@ -80,6 +80,10 @@ pub(super) unsafe fn pack<V: Lanes>(strip: &Strip, to: *mut f32) {
             } else {
                 debug_assert!(along == 1, "strides {across} and {along}");
                 for k in (0..depth).step_by(V::LANES) {
+                    // So many rows at once are more than the hardware follows.
+                    for r in 0..lanes {
+                        V::prefetch(first.wrapping_add(r * across + k + 3 * V::LANES));
+                    }
                     V::transpose(
                         Corner { first: first.wrapping_add(k), stride: across },
                         lanes,
