@@ -12,9 +12,11 @@ use recurra::train::{Corpus, Event, Length, RecipeOptions, Settings, train};
 /// Stories that nobody has read, whose places are asked: so many that forgetting passes once in a thousand times.
 const PROBED_BOOK: u64 = 77;
 
-/// What a model of one layer must reach: more at 10 words than chance.
+/// What a model of one layer must reach: more at 10 words than chance (seen: 42 %, by chance 31 %).
 ///
-/// With `SLOW_TESTS=1` a model of twice the width reads four times as far back for 4,000 steps.
+/// With `SLOW_TESTS=1` a model of twice the width reads four times as far back for 4,000 steps, which takes three minutes on
+/// two cores with AMX. Seen were 63 % of 3,217 places at 10 words, 19 % of 1,854 at 50 and 17 % of 739 at 200; by chance
+/// 31 %, 12 % and 10 %.
 #[test]
 fn a_small_model_comes_near_the_true_entropy_and_keeps_dependencies() {
     let is_slow = std::env::var_os("SLOW_TESTS").is_some();

@@ -19,15 +19,15 @@ pub use timing::{Timing, geometric_mean, median, parse};
 pub const SHAPES: [&str; 6] =
     ["char-512", "gru-512", "ptb-650", "word-650", "word-200", "awd-1150"];
 
-/// Time Recurra beside the opponents that are installed; prints a Markdown table of medians and ratios
+/// Time Recurra beside the opponents that are installed; prints Markdown tables of medians and ratios
 #[derive(Args, Clone, Debug)]
 pub struct Bench {
     /// Shapes to time [default: all]
     #[arg(long, num_args = 1.., value_parser = SHAPES, value_name = "NAME")]
     pub shape: Vec<String>,
-    /// What to time
-    #[arg(long, value_enum, default_value = "train")]
-    pub mode: Mode,
+    /// What to time [default: both]
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
     /// How often every program is run; medians count
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
     pub rounds: u64,
@@ -90,7 +90,7 @@ impl Isa {
 }
 
 impl Bench {
-    /// Times, and returns the table; `tell` hears of every run, and of what is missing.
+    /// Times, and returns a table for each mode; `tell` hears of every run, and of what is missing.
     ///
     /// # Errors
     /// When Recurra cannot be built, or a program that is there fails.
@@ -103,11 +103,15 @@ impl Bench {
             let hints: Vec<String> = missing.iter().map(Program::how_to_install).collect();
             tell(&format!("not installed: {}", hints.join("; ")));
         }
-        let mut rows = Vec::new();
-        for shape in self.shapes() {
-            rows.push(self.time_shape(shape, &recurra, &peers, tell)?);
+        let mut tables = Vec::new();
+        for mode in self.mode.map_or(vec![Mode::Train, Mode::Generate], |mode| vec![mode]) {
+            let mut rows = Vec::new();
+            for shape in self.shapes() {
+                rows.push(self.time_shape(mode, shape, &recurra, &peers, tell)?);
+            }
+            tables.push(markdown(mode, &rows));
         }
-        Ok(markdown(self.mode, &rows))
+        Ok(tables.join("\n\n"))
     }
 
     fn shapes(&self) -> Vec<&str> {
@@ -120,20 +124,21 @@ impl Bench {
     /// Recurra and every opponent that knows the shape, in turns.
     fn time_shape(
         &self,
+        mode: Mode,
         shape: &str,
         recurra: &Program,
         peers: &[Program],
         tell: &mut dyn FnMut(&str),
     ) -> Result<Row, String> {
         let mut programs: Vec<(&Program, Vec<Timing>)> = std::iter::once(recurra)
-            .chain(peers.iter().filter(|peer| peer.knows(self.mode, shape)))
+            .chain(peers.iter().filter(|peer| peer.knows(mode, shape)))
             .map(|program| (program, vec![]))
             .collect();
         for round in 1..=self.rounds {
             for (program, timings) in &mut programs {
                 // Which precision is the faster one is asked once, in the first round.
                 let precision = timings.first().and_then(|first: &Timing| first.precision.clone());
-                let timing = program.time(self, shape, precision.as_deref())?;
+                let timing = program.time(self, mode, shape, precision.as_deref())?;
                 tell(&format!(
                     "{shape}, round {round} of {}: {}, {timing}",
                     self.rounds, program.name

@@ -117,10 +117,11 @@ impl Program {
     pub fn time(
         &self,
         bench: &Bench,
+        mode: Mode,
         shape: &str,
         precision: Option<&str>,
     ) -> Result<Timing, String> {
-        let mut command = self.command(bench, shape, precision);
+        let mut command = self.command(bench, mode, shape, precision);
         let failed = |reason: String| format!("{} on `{shape}`: {reason}", self.name);
         let output = command.output().map_err(|error| failed(error.to_string()))?;
         if !output.status.success() {
@@ -130,12 +131,12 @@ impl Program {
         parse(&String::from_utf8_lossy(&output.stdout)).map_err(failed)
     }
 
-    fn command(&self, bench: &Bench, shape: &str, precision: Option<&str>) -> Command {
+    fn command(&self, bench: &Bench, mode: Mode, shape: &str, precision: Option<&str>) -> Command {
         let mut command;
         match &self.kind {
             Kind::Recurra { path } => {
                 command = Command::new(path);
-                command.args(["bench", bench.mode.name(), "--json", "--shape", shape]);
+                command.args(["bench", mode.name(), "--json", "--shape", shape]);
                 add(&mut command, "--steps", bench.steps);
                 if let Some(isa) = bench.isa {
                     command.env("RECURRA_ISA", isa.name());
@@ -143,10 +144,10 @@ impl Program {
             }
             Kind::Script { python, script } => {
                 command = Command::new(python);
-                command.arg(script).args([bench.mode.name(), "--shape", shape]);
+                command.arg(script).args([mode.name(), "--shape", shape]);
                 add(
                     &mut command,
-                    if bench.mode == Mode::Train { "--steps" } else { "--tokens" },
+                    if mode == Mode::Train { "--steps" } else { "--tokens" },
                     bench.steps,
                 );
                 let precision = if bench.isa.is_some() { Some("f32") } else { precision };
@@ -164,7 +165,7 @@ impl Program {
                 return command;
             }
         }
-        if bench.mode == Mode::Generate {
+        if mode == Mode::Generate {
             add(&mut command, "--streams", Some(bench.streams));
         }
         add(&mut command, "--threads", bench.threads);
@@ -203,7 +204,8 @@ mod tests {
         let mut programs = Program::peers(&bench, root);
         programs.push(Program::recurra(&bench, root).unwrap());
         let program = programs.into_iter().find(|program| program.name == name).unwrap();
-        let command = program.command(&bench, "gru-512", precision);
+        let command =
+            program.command(&bench, bench.mode.unwrap_or(Mode::Train), "gru-512", precision);
         let environment = command
             .get_envs()
             .map(|(key, value)| format!("{}={} ", key.display(), value.unwrap().display()));
@@ -240,10 +242,16 @@ mod tests {
     #[test]
     fn what_is_missing_comes_with_a_command() {
         let bench = Line::parse_from(["xtask", "--recurra", "r", "--python", "/no/python"]).bench;
-        for peer in Program::peers(&bench, Path::new("/no/repository")) {
-            assert!(!peer.is_installed(), "{}", peer.name);
+        let [torch, small @ ..] = &Program::peers(&bench, Path::new("/no/repository"))[..] else {
+            panic!("no opponents")
+        };
+        assert!(!torch.is_installed() && torch.how_to_install().contains("pip install torch"));
+        for peer in small {
             let hint = peer.how_to_install();
-            assert!(hint.contains("install torch") || hint.contains("cargo build"), "{hint}");
+            assert!(
+                hint.contains("cargo build --release --manifest-path /no/repository"),
+                "{hint}"
+            );
         }
     }
 }
