@@ -8,7 +8,7 @@
 //! operations and G bytes a second, one pass is quicker when 16/(R·G) < 2/F, that is for R > 8·F/G: about 160 rows where
 //! F is 300 G and G is 15 G. Such a block of logits fits the scratch memory up to a vocabulary of 78,000. (Measured with
 //! AVX-512 on two threads, steps of 700 rows, in place of scratch memory for a sixth as many logits, which computed those
-//! of 33,278 tokens twice: 18 % more tokens a second at H 650 and V 10,000, 7 % at H 650 and V 33,278, 20 % at H 200.) The
+//! of 33,278 tokens twice: 22 % more tokens a second at H 650 and V 10,000, 7 % at H 650 and V 33,278, 17 % at H 200.) The
 //! loss alone computes no logit twice, so it always takes as many rows at a time as it can and reads W least often.
 
 use super::vector::{Kernel, Statistics};
