@@ -28,6 +28,7 @@ pub mod recurrent;
 pub mod rnn;
 pub mod simd;
 pub mod squared_error;
+pub mod step;
 pub mod update;
 
 pub use cpu::Cpu;

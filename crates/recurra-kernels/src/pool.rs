@@ -202,7 +202,7 @@ impl Pool {
         }
     }
 
-    /// Runs `work` on the calling thread alone.
+    /// Runs `work` on the calling thread alone: for work that is shorter than waking the team.
     pub fn alone(&self, work: impl Fn(&Worker<'_>)) {
         work(&Worker { index: 0, count: 1, shared: &self.shared });
     }

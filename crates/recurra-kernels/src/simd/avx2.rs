@@ -37,6 +37,16 @@ impl Vector for Avx2 {
         Self(unsafe { _mm256_loadu_ps(from) })
     }
     #[inline(always)]
+    unsafe fn load_bf16_pairs(from: *const u32) -> [Self; 2] {
+        // SAFETY: as above.
+        unsafe {
+            let pairs = _mm256_loadu_si256(from.cast());
+            let first = _mm256_slli_epi32::<16>(pairs);
+            let second = _mm256_and_si256(pairs, _mm256_set1_epi32(-0x1_0000));
+            [Self(_mm256_castsi256_ps(first)), Self(_mm256_castsi256_ps(second))]
+        }
+    }
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: as above.
         unsafe { _mm256_storeu_ps(to, self.0) }

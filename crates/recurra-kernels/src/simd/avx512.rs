@@ -146,6 +146,16 @@ impl Vector for Avx512 {
         Self(unsafe { _mm512_loadu_ps(from) })
     }
     #[inline(always)]
+    unsafe fn load_bf16_pairs(from: *const u32) -> [Self; 2] {
+        // SAFETY: as above.
+        unsafe {
+            let pairs = _mm512_loadu_si512(from.cast());
+            let first = _mm512_slli_epi32::<16>(pairs);
+            let second = _mm512_and_si512(pairs, _mm512_set1_epi32(-0x1_0000));
+            [Self(_mm512_castsi512_ps(first)), Self(_mm512_castsi512_ps(second))]
+        }
+    }
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: as above.
         unsafe { _mm512_storeu_ps(to, self.0) }

@@ -17,6 +17,21 @@ pub trait Vector: Copy {
     unsafe fn splat(x: f32) -> Self;
     /// `LANES` values from `from`.
     unsafe fn load(from: *const f32) -> Self;
+    /// `LANES` pairs of `bf16` from `from`: the first of each, and the second.
+    #[inline(always)]
+    unsafe fn load_bf16_pairs(from: *const u32) -> [Self; 2] {
+        const MOST_LANES: usize = 16;
+        let mut halves = [[0.0; MOST_LANES]; 2];
+        // SAFETY: by the contract of this trait.
+        unsafe {
+            for lane in 0..Self::LANES {
+                let pair = from.add(lane).read_unaligned();
+                halves[0][lane] = f32::from_bits(pair << 16);
+                halves[1][lane] = f32::from_bits(pair & 0xffff_0000);
+            }
+            halves.map(|half| Self::load(half.as_ptr()))
+        }
+    }
     /// `LANES` values to `to`.
     unsafe fn store(self, to: *mut f32);
     /// The first `n ≤ LANES` values from `from`, the other lanes zero; reads nothing past them.

@@ -1,0 +1,161 @@
+//! The loops with AVX-512; whole numbers with VNNI where it is, else as with AVX2.
+
+use super::cell::{self, Finish};
+use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
+use super::layout::{LANES, Line, lay_out_int8_of};
+use super::likeliest::Likeliest;
+use super::product::{Header, Product, fetch_ahead};
+use super::{Storage, avx2, quantize, vector};
+use crate::simd::Avx512;
+use std::arch::x86_64::*;
+
+loops!(
+    Avx512,
+    1,
+    if is_x86_feature_detected!("avx512vnni") { multiply_int8 } else { avx2::multiply_int8 },
+    [target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+);
+
+/// # Safety
+/// The machine has AVX-512.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn lay_out_int8(
+    rows: &[f32],
+    depth: usize,
+    weights: &mut [Line],
+    n_lines: usize,
+) -> [[u32; LANES]; 2] {
+    lay_out_int8_of(rows, depth, weights, n_lines)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn multiply_int8(product: &Product<'_>) {
+    // SAFETY: the caller's contract is the same.
+    unsafe {
+        match product.packed.n_lines {
+            1 => rows::<1>(product),
+            2 => rows::<2>(product),
+            3 => rows::<3>(product),
+            _ => rows::<4>(product),
+        }
+    }
+}
+
+/// All rows, four at a time, then one at a time.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn rows<const P: usize>(product: &Product<'_>) {
+    let mut row = 0;
+    while row < product.n_rows {
+        // SAFETY: the caller's contract is the same.
+        unsafe {
+            if row + 4 <= product.n_rows {
+                tile::<P, 4>(product, row);
+                row += 4;
+            } else {
+                one_row::<P>(product, row);
+                row += 1;
+            }
+        }
+    }
+}
+
+/// One row by P lines: 2·P chains, because a sum waits five cycles for the one before it.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn one_row<const P: usize>(product: &Product<'_>, row: usize) {
+    // SAFETY: the machine has what this function enables; everything that `product` names is there.
+    unsafe {
+        let (header, mut line) = product.operand();
+        let n_steps = product.depth().div_ceil(4);
+        let x = product.row(row).cast::<i32>();
+        let mut even = [_mm512_setzero_si512(); P];
+        let mut odd = [_mm512_setzero_si512(); P];
+        for p in 0..P {
+            // Each line of the header costs no more than one of the weights.
+            fetch_ahead(line.wrapping_add(p * 64));
+        }
+        for step in 0..n_steps / 2 {
+            let x_even = _mm512_set1_epi32(x.add(2 * step).read_unaligned());
+            let x_odd = _mm512_set1_epi32(x.add(2 * step + 1).read_unaligned());
+            for p in 0..P {
+                fetch_ahead(line.wrapping_add(p * 64));
+                even[p] = _mm512_dpbusd_epi32(even[p], x_even, load(line.add(p * 64)));
+            }
+            for p in 0..P {
+                fetch_ahead(line.wrapping_add((P + p) * 64));
+                odd[p] = _mm512_dpbusd_epi32(odd[p], x_odd, load(line.add((P + p) * 64)));
+            }
+            line = line.add(2 * P * 64);
+        }
+        if n_steps % 2 == 1 {
+            let x_last = _mm512_set1_epi32(x.add(n_steps - 1).read_unaligned());
+            for p in 0..P {
+                even[p] = _mm512_dpbusd_epi32(even[p], x_last, load(line.add(p * 64)));
+            }
+        }
+        for p in 0..P {
+            finish_line(product, header, row, p, _mm512_add_epi32(even[p], odd[p]));
+        }
+    }
+}
+
+/// R rows by P lines.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn tile<const P: usize, const R: usize>(product: &Product<'_>, first: usize) {
+    // SAFETY: the machine has what this function enables; everything that `product` names is there.
+    unsafe {
+        let (header, mut line) = product.operand();
+        let mut sums = [[_mm512_setzero_si512(); P]; R];
+        for step in 0..product.depth().div_ceil(4) {
+            let mut weights = [_mm512_setzero_si512(); P];
+            for (p, weights) in weights.iter_mut().enumerate() {
+                fetch_ahead(line.wrapping_add(p * 64));
+                *weights = load(line.add(p * 64));
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let x = product.row(first + r).cast::<i32>().add(step).read_unaligned();
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = _mm512_dpbusd_epi32(*sum, _mm512_set1_epi32(x), weights);
+                }
+            }
+            line = line.add(P * 64);
+        }
+        for (r, sums) in sums.into_iter().enumerate() {
+            for (p, sum) in sums.into_iter().enumerate() {
+                finish_line(product, header, first + r, p, sum);
+            }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn load(from: *const u8) -> __m512i {
+    // SAFETY: lines are aligned, and this one is there.
+    unsafe { _mm512_load_si512(from.cast()) }
+}
+
+/// y = (Σ − offset) · s_x · s_w + bias, rounded once less than in [`bytes`](super::bytes).
+///
+/// # Safety
+/// The machine has AVX-512; everything that `product` names is there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn finish_line(
+    product: &Product<'_>,
+    header: Header,
+    row: usize,
+    line: usize,
+    sums: __m512i,
+) {
+    let n_lines = product.packed.n_lines;
+    // SAFETY: by this function's contract.
+    unsafe {
+        let offsets = _mm512_load_si512(header.offsets(line, n_lines).cast());
+        let scales = _mm512_load_ps(header.scales(line, n_lines));
+        let bias = _mm512_load_ps(header.bias(line));
+        let scale = _mm512_set1_ps(*product.rows.scales.add(row));
+        let sums = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, offsets));
+        let y = _mm512_fmadd_ps(sums, _mm512_mul_ps(scale, scales), bias);
+        _mm512_storeu_ps(product.out(row, line), y);
+    }
+}

@@ -1,0 +1,130 @@
+//! The loops of an instruction set, and which of them a step takes.
+
+use super::cell::Finish;
+use super::likeliest::Likeliest;
+use super::product::Product;
+use super::{Storage, plain};
+use crate::Isa;
+
+/// The loops of one instruction set for one storage and a number of rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kernels {
+    /// What inputs are before they are multiplied.
+    pub input: Input,
+    /// Makes that of a row of `f32`, and gives its scale; fills the rest of `to` with zeros.
+    pub prepare: unsafe fn(row: &[f32], to: &mut [u8]) -> f32,
+    pub multiply: unsafe fn(&Product<'_>),
+    pub finish: unsafe fn(&Finish),
+    pub look: unsafe fn(&mut Likeliest, logits: &[f32], first: usize),
+    /// What a thread does before the first product of so many rows, and after the last.
+    pub enter: unsafe fn(n_rows: usize),
+    pub leave: unsafe fn(),
+}
+
+/// What a product reads of its inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// The values as they are.
+    F32,
+    /// Rounded to `bf16`.
+    Bf16,
+    /// Whole numbers with an offset, and a scale a row.
+    U8,
+}
+
+impl Input {
+    /// Bytes from one prepared row of `depth` values to the next: whole tiles, and an odd number of cache lines, because
+    /// rows whose distance is a power of two would push each other out of the first cache.
+    pub fn row_bytes(self, depth: usize) -> usize {
+        let bytes = match self {
+            Input::F32 => 0,
+            Input::Bf16 => 2 * depth,
+            Input::U8 => depth,
+        };
+        (bytes.div_ceil(64) | 1) * 64
+    }
+}
+
+/// Rows from which the matrix unit is faster than vectors (measured).
+#[cfg(target_arch = "x86_64")]
+const ROWS_FOR_TILES: usize = 4;
+
+impl Kernels {
+    /// The loops for `n_rows` streams.
+    pub fn of(isa: Isa, storage: Storage, n_rows: usize) -> Self {
+        match (isa, storage) {
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Amx, Storage::Int8) if n_rows >= ROWS_FOR_TILES => super::amx::INT8,
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Amx, Storage::Bf16) if n_rows >= ROWS_FOR_TILES => super::amx::BF16,
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Amx | Isa::Avx512, storage) => super::avx512::kernels(storage),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx2, storage) => super::avx2::kernels(storage),
+            #[cfg(target_arch = "aarch64")]
+            (Isa::Neon, storage) => super::neon::kernels(storage),
+            (_, storage) => plain::kernels(storage),
+        }
+    }
+}
+
+/// Nothing to do before the first product.
+pub(super) unsafe fn enter_nothing(_n_rows: usize) {}
+
+/// Nothing to do after the last.
+pub(super) unsafe fn leave_nothing() {}
+
+/// The loops over vectors of one instruction set, instantiated with its features.
+macro_rules! loops {
+    ($vector:ty, $n:literal, $multiply_int8:expr, [$($feature:meta)?]) => {
+        $(#[$feature])?
+        unsafe fn multiply_f32(product: &Product<'_>) {
+            // SAFETY: the caller's contract is the same.
+            unsafe { vector::multiply::<$vector, $n, false>(product) }
+        }
+
+        $(#[$feature])?
+        unsafe fn multiply_bf16(product: &Product<'_>) {
+            // SAFETY: the caller's contract is the same.
+            unsafe { vector::multiply::<$vector, $n, true>(product) }
+        }
+
+        $(#[$feature])?
+        pub(super) unsafe fn finish(finish: &Finish) {
+            // SAFETY: the caller's contract is the same.
+            unsafe { cell::finish::<$vector>(finish) }
+        }
+
+        $(#[$feature])?
+        pub(super) unsafe fn look(likeliest: &mut Likeliest, logits: &[f32], first: usize) {
+            likeliest.look(logits, first);
+        }
+
+        $(#[$feature])?
+        pub(super) unsafe fn quantize(row: &[f32], to: &mut [u8]) -> f32 {
+            let (values, rest) = to.split_at_mut(row.len());
+            rest.fill(0);
+            quantize::quantize(row, values)
+        }
+
+        unsafe fn as_it_is(_row: &[f32], _to: &mut [u8]) -> f32 {
+            unreachable!("inputs that stay as they are")
+        }
+
+        /// The loops for weights of this storage.
+        pub(super) fn kernels(storage: Storage) -> Kernels {
+            let multiply = match storage {
+                Storage::F32 => multiply_f32,
+                Storage::Bf16 => multiply_bf16,
+                Storage::Int8 => $multiply_int8,
+            };
+            let (input, prepare): (_, unsafe fn(&[f32], &mut [u8]) -> f32) = match storage {
+                Storage::F32 | Storage::Bf16 => (Input::F32, as_it_is),
+                Storage::Int8 => (Input::U8, quantize),
+            };
+            Kernels { input, prepare, multiply, finish, look, enter: enter_nothing, leave: leave_nothing }
+        }
+    };
+}
+
+pub(super) use loops;

@@ -1,0 +1,15 @@
+//! The loops as the compiler makes them for any machine.
+
+use super::cell::{self, Finish};
+use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
+use super::likeliest::Likeliest;
+use super::product::Product;
+use super::{Storage, bytes, quantize, vector};
+use crate::simd::Plain;
+
+loops!(Plain, 2, multiply_int8, []);
+
+unsafe fn multiply_int8(product: &Product<'_>) {
+    // SAFETY: the caller's contract is the same.
+    unsafe { bytes::multiply(product) }
+}

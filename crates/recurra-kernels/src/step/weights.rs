@@ -1,0 +1,143 @@
+//! The weights of a network, laid out.
+
+use super::layout::{Packed, Source};
+use super::{Cell, Storage};
+use crate::{Cpu, Isa};
+
+/// The weights of a recurrent layer, as training has them.
+///
+/// # Shapes
+/// `weight_ih` (G·H, E), `weight_hh` (G·H, H), biases (G·H), the gates one after the other.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)] // named as in PyTorch
+pub struct LayerWeights<'a> {
+    pub weight_ih: &'a [f32],
+    pub weight_hh: &'a [f32],
+    pub bias_ih: &'a [f32],
+    pub bias_hh: &'a [f32],
+}
+
+/// The weights of the output layer: (V, H of the last layer) and (V).
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)] // named as in PyTorch
+pub struct OutputWeights<'a> {
+    pub weight: &'a [f32],
+    pub bias: &'a [f32],
+}
+
+/// The weights of a network, laid out for single steps on one instruction set; any number of [`Stepper`](super::Stepper)s
+/// share them.
+#[derive(Debug)]
+pub struct Weights {
+    pub(super) isa: Isa,
+    pub(super) storage: Storage,
+    pub(super) cell: Cell,
+    pub(super) layers: Vec<Layer>,
+    /// Of no rows where there is no output layer.
+    pub(super) output: Packed,
+}
+
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub inputs: usize,
+    pub hidden: usize,
+    pub packed: Packed,
+}
+
+impl Weights {
+    /// Lays out the layers of a network, first to last, and its output layer, if it has one.
+    ///
+    /// # Panics
+    /// When there is no layer, a size is zero, or sizes do not fit each other.
+    #[track_caller]
+    pub fn pack(
+        cpu: &Cpu,
+        storage: Storage,
+        cell: Cell,
+        layers: &[LayerWeights<'_>],
+        output: Option<OutputWeights<'_>>,
+    ) -> Self {
+        let mut inputs = None;
+        let mut packed = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let layer = Layer::pack(cpu, storage, cell, layer);
+            let above = layer.hidden;
+            assert!(
+                inputs.replace(above).is_none_or(|below| below == layer.inputs),
+                "layer {} has {} inputs; the layer below has another size",
+                packed.len(),
+                layer.inputs
+            );
+            packed.push(layer);
+        }
+        let depth = inputs.expect("a network has a layer");
+        let OutputWeights { weight, bias } =
+            output.unwrap_or(OutputWeights { weight: &[], bias: &[] });
+        assert!(
+            weight.len() == bias.len() * depth,
+            "output weights of {} values for {} outputs of {depth} inputs",
+            weight.len(),
+            bias.len()
+        );
+        let source = Source { weight, bias, depth };
+        let output = Packed::new(cpu, storage, 1, bias.len(), &[source]);
+        Self { isa: cpu.isa(), storage, cell, layers: packed, output }
+    }
+
+    /// How weights are stored.
+    pub fn storage(&self) -> Storage {
+        self.storage
+    }
+
+    /// Bytes held; a step reads nearly all of them.
+    pub fn bytes(&self) -> usize {
+        let layers: usize = self.layers.iter().map(|layer| layer.packed.bytes()).sum();
+        layers + self.output.bytes()
+    }
+
+    /// E, values of an input.
+    pub fn inputs(&self) -> usize {
+        self.layers[0].inputs
+    }
+
+    /// V, outputs.
+    pub fn outputs(&self) -> usize {
+        self.output.units
+    }
+}
+
+impl Layer {
+    #[track_caller]
+    fn pack(cpu: &Cpu, storage: Storage, cell: Cell, weights: &LayerWeights<'_>) -> Self {
+        let LayerWeights { weight_ih, weight_hh, bias_ih, bias_hh } = *weights;
+        let n_gates = cell.n_gates();
+        let rows = bias_ih.len();
+        let hidden = rows / n_gates;
+        let inputs = weight_ih.len() / rows.max(1);
+        assert!(hidden > 0 && inputs > 0, "a layer of {hidden} units with {inputs} inputs");
+        assert!(
+            rows == n_gates * hidden
+                && bias_hh.len() == rows
+                && weight_hh.len() == rows * hidden
+                && weight_ih.len() == rows * inputs,
+            "W_ih of {} values, W_hh of {}, biases of {rows} and {}; {n_gates} gates",
+            weight_ih.len(),
+            weight_hh.len(),
+            bias_hh.len()
+        );
+        // The last gate of a GRU multiplies h's product, with its bias, before it is added.
+        let joint = if cell == Cell::Gru { 2 * hidden } else { rows };
+        let mut bias_x = bias_ih.to_vec();
+        let mut bias_h = bias_hh.to_vec();
+        for (x, h) in bias_x.iter_mut().zip(&mut bias_h[..joint]) {
+            *x += *h;
+            *h = 0.0;
+        }
+        let sources = [
+            Source { weight: weight_ih, bias: &bias_x, depth: inputs },
+            Source { weight: weight_hh, bias: &bias_h, depth: hidden },
+        ];
+        let packed = Packed::new(cpu, storage, n_gates, hidden, &sources);
+        Self { inputs, hidden, packed }
+    }
+}
