@@ -1,6 +1,7 @@
 //! The flags that say what computes; no result depends on the number of threads.
 
 use clap::{Args, ValueEnum};
+use recurra::kernels::step::Storage;
 use recurra::kernels::{self, Cpu, Isa, IsaError};
 
 use crate::failure::Failure;
@@ -59,6 +60,55 @@ impl MachineFlags {
     /// Refuses what this machine cannot compute with.
     pub fn check(&self) -> Result<(), Failure> {
         Isa::chosen(self.precision()).map(drop).map_err(isa_failure)
+    }
+}
+
+/// The kinds of numbers that a model is used with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum UsePrecision {
+    /// The fastest that costs nothing to speak of.
+    #[default]
+    Auto,
+    /// 32-bit numbers everywhere.
+    F32,
+    /// 16-bit weights.
+    Bf16,
+    /// 8-bit weights and inputs, with a scale a row.
+    Int8,
+}
+
+/// What computes when a model is used, not trained.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "Machine")]
+pub struct UseFlags {
+    /// Number of threads [default: the number of cores]
+    #[arg(long, value_parser = values::size::<1, 1024>, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Kind of numbers
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value = "auto",
+        value_name = "auto|f32|bf16|int8"
+    )]
+    pub precision: UsePrecision,
+}
+
+impl UseFlags {
+    /// What computes: the best instruction set, whatever the numbers.
+    pub fn cpu(&self) -> Result<Cpu, Failure> {
+        Cpu::new(self.threads.unwrap_or_else(n_cores)).map_err(isa_failure)
+    }
+
+    /// How weights are stored that were asked for; none for whatever is best.
+    pub fn storage(&self) -> Option<Storage> {
+        match self.precision {
+            UsePrecision::Auto => None,
+            UsePrecision::F32 => Some(Storage::F32),
+            UsePrecision::Bf16 => Some(Storage::Bf16),
+            UsePrecision::Int8 => Some(Storage::Int8),
+        }
     }
 }
 

@@ -81,7 +81,8 @@ struct Retreat {
 impl Retreat {
     /// Work of the team between two decisions.
     const WINDOW: Duration = Duration::from_millis(20);
-    const SHORTEST: Duration = Duration::from_millis(200);
+    /// Short, because a team that has just been woken may wait a few milliseconds until each member has its core.
+    const SHORTEST: Duration = Duration::from_millis(10);
     const LONGEST: Duration = Duration::from_secs(5);
 
     fn lasts(&self, now: Instant) -> bool {
@@ -435,9 +436,9 @@ mod tests {
         retreat.observe(start, millis(10), millis(9));
         assert!(!retreat.lasts(start), "too short to tell");
         retreat.observe(start, millis(10), millis(9));
-        assert!(retreat.lasts(start + millis(199)) && !retreat.lasts(start + millis(200)));
+        assert!(retreat.lasts(start + millis(9)) && !retreat.lasts(start + millis(10)));
         // Nothing is better: twice as long each time, up to a limit.
-        for expected in [400, 800, 1600, 3200, 5000, 5000] {
+        for expected in [20, 40, 80, 160, 320, 640, 1280, 2560, 5000, 5000] {
             retreat.observe(start, millis(500), millis(490));
             assert!(retreat.lasts(start + millis(expected - 1)), "{expected}");
             assert!(!retreat.lasts(start + millis(expected)), "{expected}");
@@ -446,7 +447,7 @@ mod tests {
         let later = start + millis(6000);
         retreat.observe(later, millis(20), millis(1));
         retreat.observe(later, millis(20), millis(19));
-        assert!(retreat.lasts(later + millis(199)) && !retreat.lasts(later + millis(200)));
+        assert!(retreat.lasts(later + millis(9)) && !retreat.lasts(later + millis(10)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A recurrent language model: the next token from all tokens before it.
 
-use recurra_layers::{Embedding, RecurrentStack, SoftmaxLoss};
+use recurra_layers::{Embedding, Recurrent, RecurrentStack, SoftmaxLoss};
 use recurra_tensor::{Element, Parameters, Random, Tape, Var, Window};
 
 use crate::{Error, LanguageModelConfig, State};
@@ -51,6 +51,21 @@ impl LanguageModel {
     /// What it is made of.
     pub fn config(&self) -> &LanguageModelConfig {
         &self.config
+    }
+
+    /// The table of the tokens' vectors.
+    pub(crate) fn embedding(&self) -> Embedding {
+        self.embedding
+    }
+
+    /// The recurrent layers, first to last.
+    pub(crate) fn layers(&self) -> &[Recurrent] {
+        self.recurrent.layers()
+    }
+
+    /// The output layer.
+    pub(crate) fn output(&self) -> SoftmaxLoss {
+        self.output
     }
 
     /// Draws all parameters; the same seed, the same values.

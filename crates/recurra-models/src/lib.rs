@@ -27,10 +27,12 @@
 mod config;
 mod error;
 mod language_model;
+mod prepared;
 mod state;
 
 pub use config::LanguageModelConfig;
 pub use error::Error;
 pub use language_model::LanguageModel;
+pub use prepared::{Prepared, Stepper};
 pub use recurra_layers::{CellKind, CellState};
 pub use state::State;

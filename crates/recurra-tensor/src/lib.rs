@@ -39,5 +39,5 @@ pub use ops::sweep::RecurrentWeights;
 pub use optimizer::Optimizer;
 pub use parameters::{ParameterId, Parameters};
 pub use random::Random;
-pub use recurra_kernels::{Cpu, Element, Isa, IsaError, Precision};
+pub use recurra_kernels::{Cpu, Element, Isa, IsaError, Precision, step};
 pub use tape::{Tape, Var, Window, Workspace};

@@ -8,16 +8,20 @@ use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use recurra::kernels::peak;
+use recurra::kernels::step::Storage;
 use recurra::models::{CellKind, LanguageModel, LanguageModelConfig};
 use recurra::tensor::{Cpu, Optimizer, Parameters, Random, Tape, Window, Workspace};
 use recurra::train::Purpose;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::machine_flags::MachineFlags;
+use crate::machine_flags::{MachineFlags, UseFlags};
 use crate::recipe_flags::Model;
 use crate::values::{self, Parsed, ValueError, nearest};
 use crate::{memory, output, quantity};
+
+mod step;
+mod writing;
 
 /// Time how fast a model of a given shape trains or writes
 #[derive(Args, Debug)]
@@ -29,9 +33,21 @@ pub struct Bench {
 #[derive(Debug, Subcommand)]
 enum Mode {
     /// Forward, backward, clipping and update on random tokens
-    Train(Settings),
+    Train {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        machine: MachineFlags,
+    },
     /// One token after another, the likeliest each time
-    Generate(Settings),
+    Generate {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        machine: UseFlags,
+    },
+    /// One step of one LSTM layer in one stream, checked before it is timed
+    Step(step::Step),
 }
 
 /// What to time.
@@ -75,8 +91,6 @@ struct Settings {
     /// Steps to time [default: 7 in training, 300 in writing]
     #[arg(long, value_parser = values::size::<1, 1_000_000>, value_name = "N")]
     steps: Option<usize>,
-    #[command(flatten)]
-    machine: MachineFlags,
     /// Print one JSON object as last line of standard output
     #[arg(long)]
     json: bool,
@@ -156,39 +170,23 @@ const WARM_UP: usize = 2;
 impl Bench {
     /// Builds the model and times it.
     pub fn run(self) -> Result<(), Failure> {
-        let (mode, settings) = match self.mode {
-            Mode::Train(settings) => ("train", settings),
-            Mode::Generate(settings) => ("generate", settings),
-        };
-        settings.machine.check()?;
-        let is_training = mode == "train";
-        let task = settings.task(is_training)?;
-        let cpu = settings.machine.cpu()?;
-        let (isa, threads) = (cpu.isa(), cpu.threads());
-        tell_line!("{task}, {mode}, {isa}, {threads} threads");
-
-        let peak_before = peak::gflops(&cpu);
-        let tokens_per_second =
-            if is_training { task.time_training(&cpu)? } else { task.time_writing(&cpu)? };
-        let peak_gflops = peak::gflops(&cpu).max(peak_before); // of a machine that others use too
-        // A forward pass is a third of training.
-        let flops_per_token = task.config.flops_per_token() / if is_training { 1 } else { 3 };
-        let gflops = tokens_per_second * flops_per_token as f64 / 1e9;
-        let timing = Timing {
-            shape: task.name,
-            mode,
-            tokens_per_second,
-            flops_per_token,
-            gflops,
-            peak_gflops,
-            utilisation: gflops / peak_gflops,
-            peak_rss_mib: memory::peak_rss_bytes().map(|bytes| bytes >> 20),
-            isa: isa.name(),
-            precision: isa.precision().name(),
-            threads,
-        };
-        tell_line!("{timing}");
-        if settings.json { output::write_json(&timing) } else { Ok(()) }
+        match self.mode {
+            Mode::Train { settings, machine } => {
+                machine.check()?;
+                let task = settings.task(true)?;
+                let cpu = machine.cpu()?;
+                let precision = cpu.isa().precision().name();
+                task.report("train", &cpu, precision, settings.json, || task.time_training(&cpu))
+            }
+            Mode::Generate { settings, machine } => {
+                let task = settings.task(false)?;
+                let cpu = machine.cpu()?;
+                let storage = machine.storage().unwrap_or(Storage::FASTEST);
+                let time = || writing::tokens_per_second(&task, &cpu, storage);
+                task.report("generate", &cpu, storage.name(), settings.json, time)
+            }
+            Mode::Step(step) => step.run(),
+        }
     }
 }
 
@@ -275,6 +273,40 @@ fn description(config: &LanguageModelConfig) -> String {
 }
 
 impl Task {
+    /// Times it, and says how that compares with what the machine can do.
+    fn report(
+        &self,
+        mode: &'static str,
+        cpu: &Cpu,
+        precision: &'static str,
+        json: bool,
+        time: impl FnOnce() -> Result<f64, Failure>,
+    ) -> Result<(), Failure> {
+        let (isa, threads) = (cpu.isa(), cpu.threads());
+        tell_line!("{self}, {mode}, {isa} in {precision}, {threads} threads");
+        let peak_before = peak::gflops(cpu);
+        let tokens_per_second = time()?;
+        let peak_gflops = peak::gflops(cpu).max(peak_before); // of a machine that others use too
+        // A forward pass is a third of training.
+        let flops_per_token = self.config.flops_per_token() / if mode == "train" { 1 } else { 3 };
+        let gflops = tokens_per_second * flops_per_token as f64 / 1e9;
+        let timing = Timing {
+            shape: self.name.clone(),
+            mode,
+            tokens_per_second,
+            flops_per_token,
+            gflops,
+            peak_gflops,
+            utilisation: gflops / peak_gflops,
+            peak_rss_mib: memory::peak_rss_bytes().map(|bytes| bytes >> 20),
+            isa: isa.name(),
+            precision,
+            threads,
+        };
+        tell_line!("{timing}");
+        if json { output::write_json(&timing) } else { Ok(()) }
+    }
+
     /// Tokens a second of whole training steps.
     fn time_training(&self, cpu: &Cpu) -> Result<f64, Failure> {
         let (model, mut parameters) = self.build()?;
@@ -297,29 +329,6 @@ impl Task {
         Ok(self.window.len() as f64 / median(&mut seconds))
     }
 
-    /// Tokens a second over all streams, one token at a time.
-    fn time_writing(&self, cpu: &Cpu) -> Result<f64, Failure> {
-        let (model, parameters) = self.build()?;
-        let mut workspace = Workspace::new();
-        let mut state = model.zero_state(self.window.batch);
-        let mut ids = vec![0u32; self.window.batch];
-        let mut seconds = Vec::with_capacity(self.steps);
-        for step in 0..WARM_UP + self.steps {
-            let start = Instant::now();
-            let mut tape = Tape::inference(cpu, &parameters, &mut workspace);
-            let logits = model.step(&mut tape, &ids, &mut state); // (B, V)
-            for (id, row) in
-                ids.iter_mut().zip(tape.value(logits).chunks_exact(self.config.vocab_size))
-            {
-                *id = likeliest(row);
-            }
-            if step >= WARM_UP {
-                seconds.push(start.elapsed().as_secs_f64());
-            }
-        }
-        Ok(self.window.batch as f64 / median(&mut seconds))
-    }
-
     fn build(&self) -> Result<(LanguageModel, Parameters<f32>), Failure> {
         let mut parameters = Parameters::new();
         let model = LanguageModel::new(&self.config, &mut parameters)?;
@@ -332,11 +341,6 @@ impl Task {
             .map(|_| (random.unit() * self.config.vocab_size as f64) as u32)
             .collect()
     }
-}
-
-fn likeliest(logits: &[f32]) -> u32 {
-    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    best.map_or(0, |(idx, _)| idx as u32)
 }
 
 fn median(seconds: &mut [f64]) -> f64 {
@@ -401,8 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn the_likeliest_is_found_and_the_median_is_in_the_middle() {
-        assert_eq!(likeliest(&[0.1, 3.0, -1.0]), 1);
+    fn the_median_is_in_the_middle() {
         assert_eq!(median(&mut [5.0, 1.0, 3.0]), 3.0);
     }
 }

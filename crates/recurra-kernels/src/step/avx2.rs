@@ -4,7 +4,7 @@ use super::cell::{self, Finish};
 use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
 use super::layout::{LANES, Line, lay_out_int8_of};
 use super::likeliest::Likeliest;
-use super::product::{Product, fetch_ahead};
+use super::product::Product;
 use super::{Storage, bytes, quantize, vector};
 use crate::simd::Avx2;
 use std::arch::x86_64::*;
@@ -38,7 +38,6 @@ pub(super) unsafe fn multiply_int8(product: &Product<'_>) {
                 for step in 0..n_steps {
                     let four = product.row(row).add(4 * step).cast::<i32>().read_unaligned();
                     let x = _mm256_broadcastq_epi64(_mm_cvtepu8_epi16(_mm_cvtsi32_si128(four)));
-                    fetch_ahead(place);
                     for (quarter, sum) in sums.iter_mut().enumerate() {
                         let w = _mm_load_si128(place.add(quarter * 16).cast());
                         let product = _mm256_madd_epi16(_mm256_cvtepi8_epi16(w), x);

@@ -4,7 +4,7 @@ use super::cell::{self, Finish};
 use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
 use super::layout::{LANES, Line, lay_out_int8_of};
 use super::likeliest::Likeliest;
-use super::product::{Header, Product, fetch_ahead};
+use super::product::{Header, Product};
 use super::{Storage, avx2, quantize, vector};
 use crate::simd::Avx512;
 use std::arch::x86_64::*;
@@ -69,19 +69,13 @@ unsafe fn one_row<const P: usize>(product: &Product<'_>, row: usize) {
         let x = product.row(row).cast::<i32>();
         let mut even = [_mm512_setzero_si512(); P];
         let mut odd = [_mm512_setzero_si512(); P];
-        for p in 0..P {
-            // Each line of the header costs no more than one of the weights.
-            fetch_ahead(line.wrapping_add(p * 64));
-        }
         for step in 0..n_steps / 2 {
             let x_even = _mm512_set1_epi32(x.add(2 * step).read_unaligned());
             let x_odd = _mm512_set1_epi32(x.add(2 * step + 1).read_unaligned());
             for p in 0..P {
-                fetch_ahead(line.wrapping_add(p * 64));
                 even[p] = _mm512_dpbusd_epi32(even[p], x_even, load(line.add(p * 64)));
             }
             for p in 0..P {
-                fetch_ahead(line.wrapping_add((P + p) * 64));
                 odd[p] = _mm512_dpbusd_epi32(odd[p], x_odd, load(line.add((P + p) * 64)));
             }
             line = line.add(2 * P * 64);
@@ -108,7 +102,6 @@ unsafe fn tile<const P: usize, const R: usize>(product: &Product<'_>, first: usi
         for step in 0..product.depth().div_ceil(4) {
             let mut weights = [_mm512_setzero_si512(); P];
             for (p, weights) in weights.iter_mut().enumerate() {
-                fetch_ahead(line.wrapping_add(p * 64));
                 *weights = load(line.add(p * 64));
             }
             for (r, sums) in sums.iter_mut().enumerate() {

@@ -75,18 +75,3 @@ impl Product<'_> {
         self.out.wrapping_add(row * self.out_stride + line * LANES)
     }
 }
-
-/// Asks for what is read `AHEAD` bytes further on, into the second cache.
-#[inline(always)]
-pub(super) fn fetch_ahead(from: *const u8) {
-    /// Far enough for the third cache, near enough not to be pushed out again.
-    const AHEAD: usize = 6 << 10;
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 has the instruction, and it may be given any address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = from.wrapping_add(AHEAD);
-}

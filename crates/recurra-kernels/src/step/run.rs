@@ -29,7 +29,8 @@ pub struct Stepper {
     states: Vec<f32>,
     /// Which of the two h is the current one.
     current: usize,
-    /// Whether the output layer is read from its first block or from its last: what was read last is still near.
+    /// Whether members read their blocks from the last to the first: every other step, because what was read last is
+    /// still in the cache. (With 3.6 MiB a core, two of which fit: 1.6 times as fast. Fetching ahead brought nothing.)
     is_backward: bool,
     logits: Vec<f32>,
     likeliest: Vec<Likeliest>,
@@ -285,7 +286,7 @@ impl Shared<'_> {
         // SAFETY: this member's own; sizes by `Stepper::run`.
         unsafe {
             let [x_rows, h_rows] = self.prepare(worker, [Some(x), Some(before)]);
-            for block in worker.share(packed.n_blocks) {
+            for block in self.share(worker, packed) {
                 let product = Product {
                     packed,
                     part: 0,
@@ -320,14 +321,11 @@ impl Shared<'_> {
     unsafe fn output(&self, worker: &Worker<'_>, h: Outside) {
         let packed = &self.weights.output;
         let n_rows = self.n_streams;
-        let share = worker.share(packed.n_blocks);
         let [sums, _] = self.sums(worker);
         // SAFETY: as in `layer`; logits of different blocks are different places.
         unsafe {
             let [rows, _] = self.prepare(worker, [Some(h), None]);
-            for idx in share.clone() {
-                let block =
-                    if self.is_backward { share.end - 1 - (idx - share.start) } else { idx };
+            for block in self.share(worker, packed) {
                 let first = block * packed.block_units;
                 let (out, out_stride) = match self.wanted {
                     Wanted::Logits => {
@@ -342,6 +340,13 @@ impl Shared<'_> {
                 }
             }
         }
+    }
+
+    /// This member's blocks, in the order of this step.
+    fn share(&self, worker: &Worker<'_>, packed: &Packed) -> impl Iterator<Item = usize> {
+        let share = worker.share(packed.n_blocks);
+        let (first, last) = (share.start, share.end);
+        share.map(move |block| if self.is_backward { first + last - 1 - block } else { block })
     }
 
     /// Looks for the likeliest of each row among the logits of a block.

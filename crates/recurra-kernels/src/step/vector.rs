@@ -1,7 +1,7 @@
 //! Products with weights in `f32` and `bf16` on vectors: inputs stay `f32`, `bf16` is widened in registers.
 
 use super::layout::LANES;
-use super::product::{Product, fetch_ahead};
+use super::product::Product;
 use crate::simd::Vector;
 
 /// A line in N registers.
@@ -132,7 +132,6 @@ unsafe fn tile<V: Vector, const N: usize, const P: usize, const R: usize, const 
         if PAIRS {
             for pair in 0..depth / 2 {
                 for p in 0..P {
-                    fetch_ahead(line.wrapping_add(p * 64));
                     let [even, odd] = Sums::<V, N>::load_pairs(line.add(p * 64).cast());
                     for r in 0..R {
                         sum[r][p] = sum[r][p].plus(V::splat(*x[r].add(2 * pair)), even);
@@ -152,7 +151,6 @@ unsafe fn tile<V: Vector, const N: usize, const P: usize, const R: usize, const 
         } else {
             for k in 0..depth {
                 for p in 0..P {
-                    fetch_ahead(line.wrapping_add(p * 64));
                     let weights = Sums::load(line.add(p * 64).cast());
                     for r in 0..R {
                         sum[r][p] = sum[r][p].plus(V::splat(*x[r].add(k)), weights);

@@ -1,0 +1,175 @@
+//! A network laid out for writing: one token at a time, in a few streams.
+
+use recurra_layers::{CellKind, CellState};
+use recurra_tensor::step::{self, Cell, LayerWeights, Likeliest, OutputWeights, Storage};
+use recurra_tensor::{Cpu, ParameterId, Parameters};
+
+use crate::{LanguageModel, State};
+
+/// The weights of a network, laid out once for any number of [`Stepper`]s. The embedding stays in the parameters.
+#[derive(Debug)]
+pub struct Prepared {
+    weights: step::Weights,
+    table: ParameterId,
+    embed_size: usize,
+    n_parts: usize,
+    hidden_sizes: Vec<usize>,
+}
+
+/// Some streams that read and write with a [`Prepared`] network: their states, and the memory that a step works in.
+#[derive(Debug)]
+pub struct Stepper {
+    stepper: step::Stepper,
+    /// (B, E)
+    x: Vec<f32>,
+}
+
+impl LanguageModel {
+    /// Lays the network out for writing.
+    pub fn prepare(&self, cpu: &Cpu, parameters: &Parameters<f32>, storage: Storage) -> Prepared {
+        let cell = match self.config().cell {
+            CellKind::RnnTanh => Cell::RnnTanh,
+            CellKind::RnnRelu => Cell::RnnRelu,
+            CellKind::Lstm => Cell::Lstm,
+            CellKind::Gru => Cell::Gru,
+        };
+        let layers: Vec<LayerWeights<'_>> = self
+            .layers()
+            .iter()
+            .map(|layer| {
+                let weights = layer.weights();
+                LayerWeights {
+                    weight_ih: parameters.value(weights.weight_ih),
+                    weight_hh: parameters.value(weights.weight_hh),
+                    bias_ih: parameters.value(weights.bias_ih),
+                    bias_hh: parameters.value(weights.bias_hh),
+                }
+            })
+            .collect();
+        let output = self.output();
+        let output = OutputWeights {
+            weight: parameters.value(output.weight),
+            bias: parameters.value(output.bias),
+        };
+        Prepared {
+            weights: step::Weights::pack(cpu, storage, cell, &layers, Some(output)),
+            table: self.embedding().weight,
+            embed_size: self.config().embed_size,
+            n_parts: cell.n_parts(),
+            hidden_sizes: self.config().hidden_sizes.clone(),
+        }
+    }
+}
+
+impl Prepared {
+    /// How the weights are stored.
+    pub fn storage(&self) -> Storage {
+        self.weights.storage()
+    }
+
+    /// Bytes of the weights as they are laid out.
+    pub fn n_bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+}
+
+impl Stepper {
+    /// `n_streams` streams before their first token.
+    pub fn new(cpu: &Cpu, prepared: &Prepared, n_streams: usize) -> Self {
+        let stepper = step::Stepper::new(cpu, &prepared.weights, n_streams);
+        let x = vec![0.0; stepper.n_streams() * prepared.embed_size];
+        Self { stepper, x }
+    }
+
+    /// What the streams remember.
+    pub fn state(&self, prepared: &Prepared) -> State<f32> {
+        let part = |layer, part| self.stepper.state(layer, part).to_vec();
+        let layer = |layer| CellState {
+            parts: (0..prepared.n_parts).map(|idx| part(layer, idx)).collect(),
+        };
+        State { layers: (0..prepared.hidden_sizes.len()).map(layer).collect() }
+    }
+
+    /// Lets the streams go on from `state`.
+    ///
+    /// # Panics
+    /// When it has other sizes.
+    #[track_caller]
+    pub fn set_state(&mut self, state: &State<f32>) {
+        for (layer, state) in state.layers.iter().enumerate() {
+            for (part, values) in state.parts.iter().enumerate() {
+                self.stepper.state_mut(layer, part).copy_from_slice(values);
+            }
+        }
+    }
+
+    /// Reads one token in each stream.
+    ///
+    /// # Shapes
+    /// `ids` (B).
+    ///
+    /// # Panics
+    /// When there are more or fewer, or one is not below V.
+    #[track_caller]
+    pub fn read(
+        &mut self,
+        cpu: &Cpu,
+        prepared: &Prepared,
+        parameters: &Parameters<f32>,
+        ids: &[u32],
+    ) {
+        self.embed(prepared, parameters, ids);
+        self.stepper.read(cpu, &prepared.weights, &self.x);
+    }
+
+    /// Reads one token in each stream, and gives the logits of the next, stream by stream.
+    ///
+    /// # Shapes
+    /// `ids` (B) → B rows (V).
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    #[track_caller]
+    pub fn logits(
+        &mut self,
+        cpu: &Cpu,
+        prepared: &Prepared,
+        parameters: &Parameters<f32>,
+        ids: &[u32],
+    ) -> impl Iterator<Item = &[f32]> {
+        self.embed(prepared, parameters, ids);
+        let (stride, vocab_size) =
+            (step::Stepper::logit_stride(&prepared.weights), prepared.weights.outputs());
+        let logits = self.stepper.logits(cpu, &prepared.weights, &self.x);
+        logits.chunks_exact(stride).map(move |row| &row[..vocab_size])
+    }
+
+    /// Reads one token in each stream, and gives the likeliest next one of each.
+    ///
+    /// # Shapes
+    /// `ids` (B) → (B).
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    #[track_caller]
+    pub fn likeliest(
+        &mut self,
+        cpu: &Cpu,
+        prepared: &Prepared,
+        parameters: &Parameters<f32>,
+        ids: &[u32],
+    ) -> &[Likeliest] {
+        self.embed(prepared, parameters, ids);
+        self.stepper.likeliest(cpu, &prepared.weights, &self.x)
+    }
+
+    #[track_caller]
+    fn embed(&mut self, prepared: &Prepared, parameters: &Parameters<f32>, ids: &[u32]) {
+        let size = prepared.embed_size;
+        assert_eq!(ids.len(), self.stepper.n_streams(), "as many tokens as streams");
+        let table = parameters.value(prepared.table);
+        for (x, &id) in self.x.chunks_exact_mut(size).zip(ids) {
+            x.copy_from_slice(&table[id as usize * size..][..size]);
+        }
+    }
+}
