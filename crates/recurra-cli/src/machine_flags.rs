@@ -1,6 +1,9 @@
 //! The flags that say what computes; no result depends on the number of threads.
 
+use std::path::Path;
+
 use clap::{Args, ValueEnum};
+use recurra::Model;
 use recurra::kernels::step::Storage;
 use recurra::kernels::{self, Cpu, Isa, IsaError};
 
@@ -99,6 +102,34 @@ impl UseFlags {
     /// What computes: the best instruction set, whatever the numbers.
     pub fn cpu(&self) -> Result<Cpu, Failure> {
         Cpu::new(self.threads.unwrap_or_else(n_cores)).map_err(isa_failure)
+    }
+
+    /// A model to write with.
+    pub fn open(&self, folder: &Path) -> Result<Model, Failure> {
+        let model = Model::open_on(self.cpu()?, folder)?;
+        Ok(match self.storage() {
+            Some(storage) => model.with_storage(storage),
+            None => model,
+        })
+    }
+
+    /// A model to read long texts with: whole windows at once, where an instruction set of this machine has this precision.
+    pub fn open_to_read(&self, folder: &Path) -> Result<Model, Failure> {
+        let asked = match self.precision {
+            UsePrecision::F32 => Some(kernels::Precision::F32),
+            UsePrecision::Bf16 => Some(kernels::Precision::Bf16),
+            UsePrecision::Auto | UsePrecision::Int8 => None,
+        };
+        let threads = self.threads.unwrap_or_else(n_cores);
+        let cpu = match Cpu::with_precision(asked, threads) {
+            Ok(cpu) => cpu,
+            Err(_) => self.cpu()?,
+        };
+        let model = Model::open_on(cpu, folder)?;
+        Ok(match self.storage() {
+            Some(storage) => model.with_storage(storage),
+            None => model,
+        })
     }
 
     /// How weights are stored that were asked for; none for whatever is best.

@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use recurra_data::storybook::{Probe, Storybook};
 use recurra_models::State;
-use recurra_tensor::{Tape, Window, Workspace};
+use recurra_tensor::Workspace;
 use serde::Serialize;
 
+use crate::predictor::Predictor;
 use crate::{Error, ModelRef, Result};
 
 /// Tokens that are read in one go.
@@ -95,7 +96,7 @@ fn shared_start(a: &[u32], b: &[u32]) -> usize {
 /// A model that has read the start of a story, and remembers which.
 struct Reader<'a, 'w> {
     model: ModelRef<'a>,
-    workspace: &'w mut Workspace<f32>,
+    predictor: Predictor<'a, 'w>,
     read: Vec<u32>,
     last: u32,
     state: State<f32>,
@@ -104,7 +105,8 @@ struct Reader<'a, 'w> {
 impl<'a, 'w> Reader<'a, 'w> {
     fn new(model: ModelRef<'a>, workspace: &'w mut Workspace<f32>) -> Self {
         let state = model.network.zero_state(1);
-        Self { model, workspace, read: Vec::new(), last: model.start_id(), state }
+        let predictor = Predictor::new(model, workspace);
+        Self { model, predictor, read: Vec::new(), last: model.start_id(), state }
     }
 
     /// Reads on until all of `ids` is read; from the start again if something else was read before.
@@ -133,10 +135,7 @@ impl<'a, 'w> Reader<'a, 'w> {
         let mut last = self.last;
         for targets in ids.chunks(WINDOW) {
             let inputs: Vec<u32> = std::iter::once(last).chain(targets.iter().copied()).collect();
-            let window = Window { time: targets.len(), batch: 1 };
-            let ModelRef { cpu, network, parameters, .. } = self.model;
-            let mut tape = Tape::inference(cpu, parameters, self.workspace);
-            nats += network.nats(&mut tape, &inputs[..targets.len()], targets, window, state);
+            nats += self.predictor.nats(&inputs[..targets.len()], targets, state);
             last = inputs[targets.len()];
         }
         nats

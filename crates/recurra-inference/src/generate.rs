@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use recurra_tensor::{Tape, Workspace};
+use recurra_models::{Prepared, Stepper};
 
 use crate::warning::{Warning, unseen};
-use crate::{Found, Memory, ModelRef, Result, Sampler, Sampling, StopStrings};
+use crate::{Error, Found, Memory, ModelRef, Result, Sampler, Sampling, StopStrings};
 
 /// How to write.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,16 +57,22 @@ pub struct Written {
 /// prompt, the text begins after an end of line. Prompt and text run through the same single steps, so reading what was
 /// written leads to the same state, bit for bit, as writing it.
 ///
+/// A model that is not [prepared](ModelRef::with_prepared) is prepared first, in the precision of its processor: where many
+/// texts are written with one model, prepare it once.
+///
 /// Text that may be the start of a stop string, and bytes that are not yet a character, are held back. Where the text ends
 /// by length, [`rest`](Self::rest) gives what is held, or [`memory`](Self::memory) keeps it for a text that goes on.
 #[derive(Debug)]
 pub struct Generator<'a> {
     model: ModelRef<'a>,
+    /// The weights, where the model does not bring them prepared.
+    own: Option<Prepared>,
+    /// Holds the state of the network; that in `memory` is the one from which this text went on.
+    stepper: Stepper,
     memory: Memory,
     sampler: Sampler,
     stop: StopStrings,
     max_tokens: usize,
-    workspace: Workspace<f32>,
     /// Bytes of the memory's held text that the last piece handed out.
     handed_out: usize,
     n_written: usize,
@@ -94,14 +100,21 @@ impl<'a> Generator<'a> {
         let sampler = Sampler::new(options.sampling.clone())?;
         let stop = StopStrings::new(options.stop.clone())?;
         let (reading, writing) = (Duration::ZERO, Duration::ZERO);
-        let (workspace, max_tokens) = (Workspace::new(), options.max_tokens);
+        let own = model
+            .prepared
+            .is_none()
+            .then(|| model.network.prepare(model.cpu, model.parameters, model.storage()));
+        let prepared = own.as_ref().or(model.prepared).expect("one of both");
+        let mut stepper = Stepper::new(model.cpu, prepared, 1);
+        stepper.set_state(&memory.state);
         Ok(Self {
             model,
+            own,
+            stepper,
             memory,
             sampler,
             stop,
-            max_tokens,
-            workspace,
+            max_tokens: options.max_tokens,
             handed_out: 0,
             n_written: 0,
             ended: None,
@@ -198,7 +211,8 @@ impl<'a> Generator<'a> {
 
     /// Where the text stands, to be saved or to go on from.
     pub fn memory(&self) -> Memory {
-        let mut memory = self.memory.clone();
+        let state = self.stepper.state(self.prepared());
+        let mut memory = Memory { state, ..self.memory.clone() };
         memory.held.drain(..self.handed_out);
         memory
     }
@@ -210,8 +224,13 @@ impl<'a> Generator<'a> {
 
     /// Lets the network read a token without asking what comes next.
     fn step(&mut self, id: u32) {
-        let mut tape = Tape::inference(self.model.cpu, self.model.parameters, &mut self.workspace);
-        self.model.network.step(&mut tape, &[id], &mut self.memory.state);
+        let ModelRef { cpu, parameters, .. } = self.model;
+        let prepared = self.own.as_ref().or(self.model.prepared).expect("one of both");
+        self.stepper.read(cpu, prepared, parameters, &[id]);
+    }
+
+    fn prepared(&self) -> &Prepared {
+        self.own.as_ref().or(self.model.prepared).expect("one of both")
     }
 
     /// Chooses one token and appends its text to what is held.
@@ -222,10 +241,18 @@ impl<'a> Generator<'a> {
             self.memory.decoder.push(start);
             start
         });
-        let Memory { state, recent, draws, .. } = &mut self.memory;
-        let mut tape = Tape::inference(self.model.cpu, self.model.parameters, &mut self.workspace);
-        let logits = self.model.network.step(&mut tape, &[last], state);
-        let id = self.sampler.choose(tape.value(logits), recent, draws)?;
+        let ModelRef { cpu, parameters, .. } = self.model;
+        let prepared = self.own.as_ref().or(self.model.prepared).expect("one of both");
+        let id = if self.sampler.takes_the_likeliest() {
+            let likeliest = self.stepper.likeliest(cpu, prepared, parameters, &[last])[0];
+            likeliest.is_sound().then_some(likeliest.id).ok_or(Error::Logits)?
+        } else {
+            let Memory { recent, draws, .. } = &mut self.memory;
+            let last = [last];
+            let mut logits = self.stepper.logits(cpu, prepared, parameters, &last);
+            let logits = logits.next().expect("one stream");
+            self.sampler.choose(logits, recent, draws)?
+        };
         self.accept(id);
         self.n_written += 1;
         self.writing += started.elapsed();

@@ -43,6 +43,7 @@ mod fixture;
 mod generate;
 mod memory;
 mod model_ref;
+mod predictor;
 mod sampler;
 mod score;
 mod stop;

@@ -2,8 +2,9 @@
 
 use recurra_checkpoint::SavedModel;
 use recurra_data::Tokenizer;
-use recurra_models::LanguageModel;
-use recurra_tensor::{Cpu, Parameters};
+use recurra_models::{LanguageModel, Prepared};
+use recurra_tensor::step::Storage;
+use recurra_tensor::{Cpu, Parameters, Precision};
 
 use crate::{Error, Result};
 
@@ -14,6 +15,7 @@ pub struct ModelRef<'a> {
     pub(crate) network: &'a LanguageModel,
     pub(crate) parameters: &'a Parameters<f32>,
     pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) prepared: Option<&'a Prepared>,
 }
 
 impl<'a> ModelRef<'a> {
@@ -31,7 +33,7 @@ impl<'a> ModelRef<'a> {
         if found != expected {
             return Err(Error::Vocabulary { found, expected });
         }
-        Ok(Self { cpu, network, parameters, tokenizer })
+        Ok(Self { cpu, network, parameters, tokenizer, prepared: None })
     }
 
     /// A model read from its folder.
@@ -40,6 +42,22 @@ impl<'a> ModelRef<'a> {
     /// As [`ModelRef::new`].
     pub fn of(cpu: &'a Cpu, saved: &'a SavedModel) -> Result<Self> {
         Self::new(cpu, &saved.model, &saved.parameters, &saved.tokenizer)
+    }
+
+    /// The same model, read and written with in single steps, with weights as `prepared` has them: made by
+    /// [`prepare`](LanguageModel::prepare) from this network and these parameters, for this processor.
+    #[must_use]
+    pub fn with_prepared(self, prepared: &'a Prepared) -> Self {
+        Self { prepared: Some(prepared), ..self }
+    }
+
+    /// How weights are stored in which it is read and written with.
+    pub fn storage(&self) -> Storage {
+        match (self.prepared, self.cpu.isa().precision()) {
+            (Some(prepared), _) => prepared.storage(),
+            (None, Precision::F32) => Storage::F32,
+            (None, Precision::Bf16) => Storage::Bf16,
+        }
     }
 
     /// V.

@@ -14,10 +14,9 @@
 //! Of equal logits the lower id counts as the likelier one. The n-th draw of a seed is always the same number, whatever
 //! was drawn before, so a seed and a count are the whole position of a sampler.
 
-use std::cmp::Ordering;
-
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use recurra_tensor::step::{Likeliest, exponentials, place_of, sum};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -127,9 +126,12 @@ impl Draws {
 #[derive(Clone, Debug)]
 pub struct Sampler {
     sampling: Sampling,
+    /// Logits, then weights, of the tokens that may be chosen.
     weights: Vec<f32>,
-    /// Ranks of logits in top-k, ids in top-p.
-    order: Vec<u32>,
+    /// Which tokens these are, rising; all where it is empty.
+    ids: Vec<u32>,
+    /// What top-k and top-p put in order.
+    order: Vec<u64>,
     /// The last choice in which a token was penalised, so that none is twice.
     penalised: Vec<u64>,
     n_choices: u64,
@@ -142,13 +144,20 @@ impl Sampler {
     /// As [`Sampling::check`].
     pub fn new(sampling: Sampling) -> Result<Self> {
         sampling.check()?;
-        let (weights, order, penalised) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { sampling, weights, order, penalised, n_choices: 0 })
+        let (weights, ids) = (Vec::new(), Vec::new());
+        let (order, penalised) = (Vec::new(), Vec::new());
+        Ok(Self { sampling, weights, ids, order, penalised, n_choices: 0 })
     }
 
     /// What it was made with.
     pub fn sampling(&self) -> &Sampling {
         &self.sampling
+    }
+
+    /// Whether every choice is the likeliest token, whatever came lately.
+    pub fn takes_the_likeliest(&self) -> bool {
+        let Sampling { temperature, top_k, repetition_penalty, .. } = self.sampling;
+        (temperature == 0.0 || top_k == Some(1)) && repetition_penalty == 1.0
     }
 
     /// Chooses a token by its logits and what came lately.
@@ -161,38 +170,42 @@ impl Sampler {
     pub fn choose(&mut self, logits: &[f32], recent: &Recent, draws: &mut Draws) -> Result<u32> {
         self.weights.clear();
         self.weights.extend_from_slice(logits);
-        if !logits.iter().fold(true, |sound, &x| sound & (x < f32::INFINITY)) {
+        self.ids.clear();
+        let likeliest = match self.penalise(recent) {
+            // A penalty cannot hide what is no number.
+            true if !Likeliest::of(logits).is_sound() => return Err(Error::Logits),
+            _ => Likeliest::of(&self.weights),
+        };
+        if !likeliest.is_sound() {
             return Err(Error::Logits);
         }
-        self.penalise(recent);
-        let (likeliest, largest) = largest(&self.weights).ok_or(Error::Logits)?;
         if self.sampling.temperature == 0.0 || self.sampling.top_k == Some(1) {
-            return Ok(likeliest);
+            return Ok(likeliest.id);
         }
         if let Some(k) = self.sampling.top_k {
             self.keep_top_k(k);
         }
         let scale = (1.0 / self.sampling.temperature) as f32;
-        for weight in &mut self.weights {
-            *weight = exp((*weight - largest) * scale);
-        }
+        exponentials(&mut self.weights, likeliest.logit, scale);
         if self.sampling.top_p < 1.0 {
             self.keep_top_p(self.sampling.top_p);
         }
         if self.sampling.min_p > 0.0 {
             let least = self.sampling.min_p as f32;
-            self.weights
-                .iter_mut()
-                .filter(|weight| **weight < least)
-                .for_each(|weight| *weight = 0.0);
+            for weight in &mut self.weights {
+                *weight = if *weight < least { 0.0 } else { *weight };
+            }
         }
-        Ok(draw(&self.weights, draws.unit()).unwrap_or(likeliest))
+        let target = draws.unit() * sum(&self.weights);
+        let Some(place) = place_of(&self.weights, target) else { return Ok(likeliest.id) };
+        Ok(self.ids.get(place).copied().unwrap_or(place as u32))
     }
 
-    fn penalise(&mut self, recent: &Recent) {
+    /// Whether there is a penalty.
+    fn penalise(&mut self, recent: &Recent) -> bool {
         let penalty = self.sampling.repetition_penalty as f32;
         if penalty == 1.0 {
-            return;
+            return false;
         }
         self.n_choices += 1;
         self.penalised.resize(self.weights.len(), 0);
@@ -203,26 +216,37 @@ impl Sampler {
                 *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
             }
         }
+        true
     }
 
-    /// Sets every logit to −∞ that is not among the `k` largest.
+    /// Leaves the `k` largest logits.
     fn keep_top_k(&mut self, k: usize) {
         if k >= self.weights.len() {
             return;
         }
+        let weights = &self.weights;
+        // The k-th largest of the maxima of pieces is no larger than the k-th largest of all: what lies below is out.
+        let piece = (weights.len() / (4 * k)).clamp(1, 64);
+        let ranks = weights.chunks(piece).map(|piece| u64::from(rank(largest(piece))));
         self.order.clear();
-        self.order.extend(self.weights.iter().map(|&logit| rank(logit)));
-        let (_, &mut last, _) = self.order.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
-        let n_above = self.order[..k].iter().filter(|&&rank| rank > last).count();
-        let mut n_equal = k - n_above;
-        for logit in &mut self.weights {
-            let is_equal = rank(*logit) == last;
-            if rank(*logit) < last || (is_equal && n_equal == 0) {
-                *logit = f32::NEG_INFINITY;
-            } else if is_equal {
-                n_equal -= 1;
+        self.order.extend(ranks);
+        let (_, &mut bound, _) = self.order.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
+        self.order.clear();
+        for (first, piece) in (0..).step_by(piece).zip(weights.chunks(piece)) {
+            if u64::from(rank(largest(piece))) >= bound {
+                let ids = (first..).zip(piece);
+                self.order.extend(ids.map(|(id, &w)| place(w, id)).filter(|&p| p >> 32 >= bound));
             }
         }
+        self.order.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
+        self.order.truncate(k);
+        self.ids.extend(self.order.iter().map(|&place| id_of(place)));
+        self.ids.sort_unstable();
+        for idx in 0..k {
+            // Ids rise, so what is overwritten has been read.
+            self.weights[idx] = self.weights[self.ids[idx] as usize];
+        }
+        self.weights.truncate(k);
     }
 
     /// Sets every weight to 0 that is not among the fewest that reach the share `p`.
@@ -230,26 +254,40 @@ impl Sampler {
         let total = sum(&self.weights);
         // All below this together have less than 1 − p: none of them is needed, and none has to be sorted.
         let least = ((1.0 - p) * total / self.weights.len() as f64) as f32 * 0.999;
-        let weights = &mut self.weights;
         self.order.clear();
-        self.order.extend((0..).zip(&*weights).filter(|(_, w)| **w >= least).map(|(id, _)| id));
-        self.order.sort_unstable_by(|&a, &b| likelier(weights, a, b));
-        let mut share = 0.0;
-        let last = self.order.iter().position(|&id| {
-            share += f64::from(weights[id as usize]);
-            share >= p * total
-        });
-        if let Some(last) = last {
-            self.order.truncate(last + 1);
-            self.order.sort_unstable();
-            let mut kept = self.order.iter().copied().peekable();
-            for (id, weight) in (0..).zip(weights) {
-                if kept.next_if_eq(&id).is_none() {
-                    *weight = 0.0;
-                }
+        let places = (0..).zip(&self.weights).filter(|(_, w)| **w >= least);
+        self.order.extend(places.map(|(id, &w)| place(w, id)));
+        let (mut share, mut n_sorted, mut last) = (0.0, 0, None);
+        while last.is_none() && n_sorted < self.order.len() {
+            // Mostly the first few are enough: four times as many each time.
+            let rest = &mut self.order[n_sorted..];
+            let n = rest.len().min((3 * n_sorted).max(64));
+            if n < rest.len() {
+                rest.select_nth_unstable_by(n, |a, b| b.cmp(a));
             }
+            rest[..n].sort_unstable_by(|a, b| b.cmp(a));
+            let found = rest[..n].iter().position(|&place| {
+                share += f64::from(self.weights[id_of(place) as usize]);
+                share >= p * total
+            });
+            last = found.map(|found| n_sorted + found);
+            n_sorted += n;
+        }
+        let Some(last) = last else { return };
+        let bound = self.order[last];
+        for (id, weight) in (0..).zip(&mut self.weights) {
+            *weight = if place(*weight, id) < bound { 0.0 } else { *weight };
         }
     }
+}
+
+/// A whole number that orders as tokens do by their likelihood: by the logit or weight, of equal ones the lower id.
+fn place(logit: f32, id: u32) -> u64 {
+    u64::from(rank(logit)) << 32 | u64::from(!id)
+}
+
+fn id_of(place: u64) -> u32 {
+    !(place as u32)
 }
 
 /// A whole number that orders as the logit does; whole numbers are compared much faster.
@@ -258,58 +296,9 @@ fn rank(logit: f32) -> u32 {
     if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
 }
 
-/// The order of likelihood, likeliest first; of equal ones the lower id.
-fn likelier(weights: &[f32], a: u32, b: u32) -> Ordering {
-    weights[b as usize].total_cmp(&weights[a as usize]).then(a.cmp(&b))
-}
-
-/// The place and the value of the first largest finite logit.
-fn largest(logits: &[f32]) -> Option<(u32, f32)> {
-    let mut lanes = [f32::NEG_INFINITY; 16];
-    let (whole, rest) = logits.as_chunks::<16>();
-    for values in whole {
-        for (lane, &x) in lanes.iter_mut().zip(values) {
-            *lane = if x > *lane { x } else { *lane };
-        }
-    }
-    let largest = lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
-    let place = logits.iter().position(|&x| x == largest)?;
-    (largest > f32::NEG_INFINITY).then_some((place as u32, largest))
-}
-
-fn sum(weights: &[f32]) -> f64 {
-    weights.iter().map(|&w| f64::from(w)).sum()
-}
-
-/// The first token whose weights, added up to it, exceed the share `unit` of all.
-fn draw(weights: &[f32], unit: f64) -> Option<u32> {
-    let target = unit * sum(weights);
-    let mut sum = 0.0;
-    let place = weights.iter().position(|&weight| {
-        sum += f64::from(weight);
-        sum > target
-    });
-    place.map(|place| place as u32)
-}
-
-/// eˣ for x ≤ 0, and 0 below −87: additions and multiplications only, so the same bits on every machine, and as vectors.
-///
-/// x = n·ln 2 + r with |r| ≤ ln 2 / 2, then 2ⁿ·eʳ by Taylor's series to r⁷; relative error below 3·10⁻⁷.
-fn exp(x: f32) -> f32 {
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
-    /// Adding 1.5·2²³ leaves the nearest whole number in the low bits.
-    const MAGIC: f32 = 12_582_912.0;
-    let clamped = if x > -87.0 { x } else { -87.0 };
-    let shifted = clamped * std::f32::consts::LOG2_E + MAGIC;
-    let n = shifted - MAGIC;
-    let r = (clamped - n * LN_2_HIGH) - n * LN_2_LOW;
-    let mut sum = 1.0 / 5040.0;
-    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        sum = sum * r + coefficient;
-    }
-    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
-    if x >= -87.0 { sum * power } else { 0.0 }
+/// The largest of a few logits.
+fn largest(logits: &[f32]) -> f32 {
+    logits.iter().fold(f32::NEG_INFINITY, |largest, &x| if x > largest { x } else { largest })
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use std::path::Path;
 
 use recurra_data::{Text, TokenFile};
 use recurra_metrics::{Context, LanguageScore, Signature, StateCarry};
-use recurra_tensor::{Tape, Window, Workspace};
+use recurra_tensor::Workspace;
 
+use crate::predictor::Predictor;
 use crate::{Error, ModelRef, Result};
 
 /// Tokens that are in memory at once.
@@ -56,6 +57,7 @@ pub fn score(
     let total = tokens.len() - 1;
     let mut ids = [0; WINDOW + 1];
     let mut state = model.network.zero_state(1);
+    let mut predictor = Predictor::new(model, workspace);
     let (mut total_nats, mut done) = (0.0, 0);
     while done < total {
         let time = WINDOW.min(total - done);
@@ -65,9 +67,7 @@ pub fn score(
         if largest as usize >= vocab_size {
             return Err(Error::Token { id: largest, vocab_size });
         }
-        let mut tape = Tape::inference(model.cpu, model.parameters, workspace);
-        let window = Window { time, batch: 1 };
-        total_nats += model.network.nats(&mut tape, &ids[..time], &ids[1..], window, &mut state);
+        total_nats += predictor.nats(&ids[..time], &ids[1..], &mut state);
         done += time;
         if progress(done as u64, total as u64).is_break() && done < total {
             return Err(Error::Stopped { done: done as u64, total: total as u64 });
@@ -104,7 +104,7 @@ fn signature(model: ModelRef<'_>, tokens: &TokenFile) -> Signature {
         context: Context::Unbounded,
         state: StateCarry::Carried,
         data: data[..data.len().min(16)].to_owned(),
-        precision: model.cpu.isa().precision().to_string(),
+        precision: model.storage().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

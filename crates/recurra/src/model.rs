@@ -3,12 +3,15 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use recurra_checkpoint::{ModelFolder, SavedModel, StateFile};
 use recurra_data::{Text, cache_dir};
 use recurra_inference::{GenerateOptions, Generator, Memory, ModelRef, score_text};
 use recurra_metrics::LanguageScore;
+use recurra_models::Prepared;
 use recurra_tensor::Cpu;
+use recurra_tensor::step::Storage;
 
 use crate::Result;
 
@@ -16,6 +19,8 @@ use crate::Result;
 pub struct Model {
     cpu: Cpu,
     saved: SavedModel,
+    storage: Option<Storage>,
+    prepared: OnceLock<Prepared>,
 }
 
 impl Model {
@@ -35,7 +40,19 @@ impl Model {
     pub fn open_on(cpu: Cpu, folder: impl AsRef<Path>) -> Result<Model> {
         let saved = ModelFolder::open(folder.as_ref())?.load_model()?;
         ModelRef::of(&cpu, &saved)?;
-        Ok(Model { cpu, saved })
+        Ok(Model { cpu, saved, storage: None, prepared: OnceLock::new() })
+    }
+
+    /// The same model, used with its weights stored like this. Without it, texts are written with the storage that is fastest
+    /// and costs nothing to speak of ([`Storage::FASTEST`]), and read in the precision of the instruction set.
+    #[must_use]
+    pub fn with_storage(self, storage: Storage) -> Model {
+        Model { storage: Some(storage), prepared: OnceLock::new(), ..self }
+    }
+
+    /// How weights are stored with which texts are written.
+    pub fn storage(&self) -> Storage {
+        self.storage.unwrap_or(Storage::FASTEST)
     }
 
     /// Weights, configuration, tokenizer, and what is known about them.
@@ -43,9 +60,25 @@ impl Model {
         &self.saved
     }
 
-    /// The model as the functions of [`inference`](crate::inference) read it.
+    /// The model as the functions of [`inference`](crate::inference) read texts with it.
     pub fn reference(&self) -> ModelRef<'_> {
-        ModelRef::of(&self.cpu, &self.saved).expect("it was checked when the model was opened")
+        let bare =
+            ModelRef::of(&self.cpu, &self.saved).expect("it was checked when the model was opened");
+        // Whole windows are faster than single steps, where they are as exact.
+        match self.storage {
+            Some(storage) if storage != bare.storage() => bare.with_prepared(self.prepared()),
+            _ => bare,
+        }
+    }
+
+    /// The model as texts are written with it, prepared at the first use.
+    pub fn reference_for_writing(&self) -> ModelRef<'_> {
+        self.reference().with_prepared(self.prepared())
+    }
+
+    fn prepared(&self) -> &Prepared {
+        let SavedModel { model, parameters, .. } = &self.saved;
+        self.prepared.get_or_init(|| model.prepare(&self.cpu, parameters, self.storage()))
     }
 
     /// How well it predicts a text, with the signature of how that was measured.
@@ -76,7 +109,7 @@ impl Model {
     /// # Errors
     /// When an option is outside of its range.
     pub fn generator(&self, options: &GenerateOptions, seed: u64) -> Result<Generator<'_>> {
-        Ok(Generator::new(self.reference(), options, seed)?)
+        Ok(Generator::new(self.reference_for_writing(), options, seed)?)
     }
 
     /// A writer that goes on from where `memory` stands, bit for bit.
@@ -84,7 +117,7 @@ impl Model {
     /// # Errors
     /// When an option is outside of its range.
     pub fn resume(&self, options: &GenerateOptions, memory: Memory) -> Result<Generator<'_>> {
-        Ok(Generator::resume(self.reference(), options, memory)?)
+        Ok(Generator::resume(self.reference_for_writing(), options, memory)?)
     }
 
     /// Saves where a text stands, in a file of a few kilobytes that only this model can go on from.

@@ -9,13 +9,12 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use recurra::Model;
 use recurra::data::{Text, cache_dir};
 use recurra::inference::score_text;
 use recurra::metrics::{Incomparable, LanguageScore, Quantity};
 
 use crate::failure::Failure;
-use crate::machine_flags::MachineFlags;
+use crate::machine_flags::UseFlags;
 use crate::text_flags::TextFlags;
 use crate::values::grouped;
 use crate::{interrupt, output};
@@ -35,7 +34,7 @@ pub struct Eval {
     #[command(flatten)]
     text: TextFlags,
     #[command(flatten)]
-    machine: MachineFlags,
+    machine: UseFlags,
     /// Print one JSON object as last line of standard output
     #[arg(long)]
     json: bool,
@@ -47,7 +46,7 @@ const MAX_SCORE_BYTES: u64 = 16 << 20;
 impl Eval {
     /// Scores, and compares if asked to.
     pub fn run(self) -> Result<(), Failure> {
-        let model = Model::open_on(self.machine.cpu()?, &self.model)?;
+        let model = self.machine.open_to_read(&self.model)?;
         let other = self.against.as_deref().map(read_score).transpose()?;
         let stop = Arc::default();
         let text = Text::open(&self.paths, &self.text.options())?.stopped_by(&stop);

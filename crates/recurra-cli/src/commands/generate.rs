@@ -12,7 +12,7 @@ use recurra::inference::{Ended, GenerateOptions, Memory, Sampling};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::machine_flags::MachineFlags;
+use crate::machine_flags::UseFlags;
 use crate::quantity::rounded;
 use crate::values::{self, grouped};
 use crate::{interrupt, output};
@@ -58,7 +58,7 @@ pub struct Generate {
     #[arg(long, value_name = "FILE", help_heading = "State")]
     state_out: Option<PathBuf>,
     #[command(flatten)]
-    machine: MachineFlags,
+    machine: UseFlags,
     /// Print one JSON object, in place of the text, as last line of standard output
     #[arg(long)]
     json: bool,
@@ -77,7 +77,7 @@ struct Report {
 impl Generate {
     /// Reads the prompt, writes, saves the state.
     pub fn run(self) -> Result<(), Failure> {
-        let model = Model::open_on(self.machine.cpu()?, &self.model)?;
+        let model = self.machine.open(&self.model)?;
         let memory = self.memory(&model)?;
         let seed = memory.seed();
         let mut generator = model.resume(&self.options(), memory)?;
@@ -110,9 +110,10 @@ impl Generate {
             model.save_memory(&generator.memory(), path)?;
         }
         tell_line!(
-            "{} tokens, {} tokens/s, seed {seed}",
+            "{} tokens, {} tokens/s in {}, seed {seed}",
             grouped(written.tokens as u64),
-            rounded(written.tokens_per_second)
+            rounded(written.tokens_per_second),
+            model.storage()
         );
         output.result?;
         match self.json {

@@ -2,6 +2,7 @@
 
 use recurra_checkpoint::StateFile;
 use recurra_models::CellKind;
+use recurra_tensor::{Tape, Workspace};
 use serde_json::json;
 
 use super::*;

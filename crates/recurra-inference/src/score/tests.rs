@@ -1,7 +1,7 @@
 //! Against a score computed from single steps in `f64`, and the counts against counting by hand.
 
 use recurra_models::CellKind;
-use recurra_tensor::Cpu;
+use recurra_tensor::{Cpu, Tape};
 
 use super::*;
 use crate::fixture::{Fixture, TEXT};

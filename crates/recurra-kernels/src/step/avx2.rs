@@ -5,11 +5,17 @@ use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
 use super::layout::{LANES, Line, lay_out_int8_of};
 use super::likeliest::Likeliest;
 use super::product::Product;
-use super::{Storage, bytes, quantize, vector};
+use super::{Storage, bytes, quantize, softmax, vector};
 use crate::simd::Avx2;
 use std::arch::x86_64::*;
 
 loops!(Avx2, 2, multiply_int8, [target_feature(enable = "avx2,fma")]);
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn exponentials(values: &mut [f32], largest: f32, scale: f32) {
+    // SAFETY: the caller's contract is the same.
+    unsafe { softmax::exponentials_of::<Avx2>(values, largest, scale) }
+}
 
 /// # Safety
 /// The machine has AVX2.

@@ -5,7 +5,7 @@ use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
 use super::layout::{LANES, Line, lay_out_int8_of};
 use super::likeliest::Likeliest;
 use super::product::{Header, Product};
-use super::{Storage, avx2, quantize, vector};
+use super::{Storage, avx2, quantize, softmax, vector};
 use crate::simd::Avx512;
 use std::arch::x86_64::*;
 
@@ -15,6 +15,12 @@ loops!(
     if is_x86_feature_detected!("avx512vnni") { multiply_int8 } else { avx2::multiply_int8 },
     [target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 );
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn exponentials(values: &mut [f32], largest: f32, scale: f32) {
+    // SAFETY: the caller's contract is the same.
+    unsafe { softmax::exponentials_of::<Avx512>(values, largest, scale) }
+}
 
 /// # Safety
 /// The machine has AVX-512.

@@ -5,6 +5,7 @@ use super::likeliest::Likeliest;
 use super::product::Product;
 use super::{Storage, plain};
 use crate::Isa;
+use std::sync::OnceLock;
 
 /// The loops of one instruction set for one storage and a number of rows.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +67,17 @@ impl Kernels {
             (_, storage) => plain::kernels(storage),
         }
     }
+}
+
+/// The instruction set for loops that have the same bits with each: the one that was asked for, or the best.
+pub(super) fn isa() -> Isa {
+    static ISA: OnceLock<Isa> = OnceLock::new();
+    *ISA.get_or_init(|| Isa::chosen(None).unwrap_or(Isa::Plain))
+}
+
+/// The search for the likeliest of a row of logits.
+pub(super) fn look() -> unsafe fn(&mut Likeliest, &[f32], usize) {
+    Kernels::of(isa(), Storage::F32, 1).look
 }
 
 /// Nothing to do before the first product.

@@ -8,12 +8,25 @@ pub struct Likeliest {
     /// Its logit; −∞ where there is none.
     pub logit: f32,
     /// Whether every logit was a number below +∞.
-    pub is_sound: bool,
+    pub(super) is_sound: bool,
 }
 
 impl Likeliest {
+    /// Whether there is a likeliest: all logits were numbers below +∞, and not all of them −∞.
+    pub fn is_sound(&self) -> bool {
+        self.is_sound && self.logit > f32::NEG_INFINITY
+    }
+
     /// Nothing seen yet.
     pub(super) const NONE: Self = Self { id: 0, logit: f32::NEG_INFINITY, is_sound: true };
+
+    /// That of a whole row of logits.
+    pub fn of(logits: &[f32]) -> Self {
+        let mut likeliest = Self::NONE;
+        // SAFETY: these are the loops of an instruction set that this machine has.
+        unsafe { (super::kernels::look())(&mut likeliest, logits, 0) };
+        likeliest
+    }
 
     /// The likelier of two; of equal ones the lower id.
     pub(super) fn or(self, other: Self) -> Self {

@@ -22,6 +22,7 @@ mod plain;
 mod product;
 mod quantize;
 mod run;
+mod softmax;
 mod vector;
 mod weights;
 
@@ -37,6 +38,7 @@ pub mod reference;
 
 pub use likeliest::Likeliest;
 pub use run::Stepper;
+pub use softmax::{exponentials, log_sum_exp, place_of, sum};
 pub use weights::{LayerWeights, OutputWeights, Weights};
 
 use layout::MOST_LINES;
