@@ -1,6 +1,7 @@
 //! `model.safetensors`: the best weights, and what is known about them.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 
 use recurra_data::Tokenizer;
 use recurra_metrics::LanguageScore;
@@ -105,9 +106,25 @@ impl ModelFolder {
         }
         let reader = TensorReader::open(&path)?.expect_kind(KIND)?;
         let Described { reader, config, tokenizer_json } = self.check_description(reader)?;
-        let tokenizer_path = || self.path().join(TOKENIZER);
-        let tokenizer = Tokenizer::from_json(&tokenizer_json)
-            .map_err(|source| Error::Tokenizer { path: tokenizer_path(), source })?;
+        let named = reader.metadata(WEIGHTS_KEY).filter(|_| reader.is_ours()).map(str::to_owned);
+        // Notes of a later version may not be readable; the model is, all the same.
+        let notes = reader.metadata(NOTES_KEY).and_then(|notes| serde_json::from_str(notes).ok());
+        // Tokenizer and weights at once: each takes about as long as the digest, which a third thread computes.
+        let (tokenizer, weights) = std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| self.tokenizer(&tokenizer_json, &config));
+            let weights = self.weights(&config, reader);
+            (tokenizer.join(), weights)
+        });
+        let tokenizer = tokenizer.unwrap_or_else(|panic| resume_unwind(panic))?;
+        let (model, parameters) = weights?;
+        let weights_sha256 = named.unwrap_or_else(|| weights_sha256(&parameters));
+        Ok(SavedModel { config, model, parameters, tokenizer, weights_sha256, notes })
+    }
+
+    fn tokenizer(&self, json: &str, config: &LanguageModelConfig) -> Result<Tokenizer> {
+        let path = || self.path().join(TOKENIZER);
+        let tokenizer = Tokenizer::from_json(json)
+            .map_err(|source| Error::Tokenizer { path: path(), source })?;
         if tokenizer.vocab_size() != config.vocab_size {
             return Err(Error::VocabularySize {
                 path: self.path().into(),
@@ -115,17 +132,18 @@ impl ModelFolder {
                 model: config.vocab_size,
             });
         }
-        let (model, mut parameters) = self.build(&config, &reader)?;
-        let named = reader.metadata(WEIGHTS_KEY).filter(|_| reader.is_ours()).map(str::to_owned);
-        // Notes of a later version may not be readable; the model is, all the same.
-        let notes = reader.metadata(NOTES_KEY).and_then(|notes| serde_json::from_str(notes).ok());
-        Layout::default().with_values(&parameters).read(
-            reader,
-            &mut parameters,
-            &mut State { layers: vec![] },
-        )?;
-        let weights_sha256 = named.unwrap_or_else(|| weights_sha256(&parameters));
-        Ok(SavedModel { config, model, parameters, tokenizer, weights_sha256, notes })
+        Ok(tokenizer)
+    }
+
+    fn weights(
+        &self,
+        config: &LanguageModelConfig,
+        reader: TensorReader,
+    ) -> Result<(LanguageModel, Parameters<f32>)> {
+        let (model, mut parameters) = self.build(config, &reader)?;
+        let layout = Layout::default().with_values(&parameters);
+        layout.read(reader, &mut parameters, &mut State { layers: vec![] })?;
+        Ok((model, parameters))
     }
 
     /// Reads `config.json` and `tokenizer.json` and checks that they are the ones which the checkpoint names.

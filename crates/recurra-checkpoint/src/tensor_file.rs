@@ -9,6 +9,7 @@
 //! header, so that its place is known before anything is parsed. Any altered byte and any missing one is found on
 //! reading. Files made by others have no digest; they are read too, and their headers are trusted in nothing.
 
+mod digest;
 mod header;
 mod reader;
 mod writer;

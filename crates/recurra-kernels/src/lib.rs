@@ -16,8 +16,8 @@ pub mod dropout;
 mod element;
 pub mod embedding;
 pub mod gru;
-pub mod huge_pages;
 mod isa;
+mod large_pages;
 #[cfg_attr(not(target_arch = "x86_64"), path = "layer/elsewhere.rs")]
 pub mod layer;
 pub mod lstm;
@@ -34,4 +34,5 @@ pub mod update;
 pub use cpu::Cpu;
 pub use element::Element;
 pub use isa::{Isa, IsaError, Precision};
+pub use large_pages::prefer_large_pages;
 pub use pool::{Pool, SharedSlice, Worker};

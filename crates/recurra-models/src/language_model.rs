@@ -33,6 +33,8 @@ impl LanguageModel {
             dropout,
             forget_bias,
         } = *config;
+        let n_parameters = 3 + 4 * hidden_sizes.len();
+        parameters.reserve(n_parameters, config.n_parameters() as usize);
         let embedding = Embedding::declare(parameters, vocab_size, embed_size);
         let recurrent = RecurrentStack::declare(
             parameters,

@@ -1,6 +1,6 @@
 //! Buffers that are used again step after step, so that a steady step allocates nothing.
 
-use recurra_kernels::{Element, huge_pages};
+use recurra_kernels::{Element, prefer_large_pages};
 
 /// A store of buffers between uses. A step asks for the same sizes in the same order as the step before it, so after the
 /// first step every request is met by a buffer that is already there.
@@ -23,7 +23,7 @@ impl<E: Element> Arena<E> {
         let mut buffer = fitting.map_or_else(Vec::new, |idx| self.free.swap_remove(idx));
         if buffer.capacity() < len {
             buffer.reserve_exact(len - buffer.len());
-            huge_pages::prefer(&mut buffer);
+            prefer_large_pages(buffer.spare_capacity_mut());
         }
         buffer.resize(len, E::ZERO);
         buffer

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use recurra_kernels::{Cpu, Element, huge_pages, update};
+use recurra_kernels::{Cpu, Element, prefer_large_pages, update};
 
 /// Each parameter starts at a multiple of this many values (64 bytes of `f32`).
 const ALIGNMENT: usize = 16;
@@ -81,6 +81,12 @@ impl<E: Element> Parameters<E> {
     pub fn new() -> Self {
         let values = Values { entries: Vec::new(), slab: Vec::new(), version: fresh_version() };
         Self { values, gradients: Gradients::default(), moments: Vec::new() }
+    }
+
+    /// Makes room for `n_values` more numbers in `n` more parameters: what is declared next need not move what is there.
+    pub fn reserve(&mut self, n: usize, n_values: usize) {
+        self.values.slab.reserve_exact(n_values + n * ALIGNMENT);
+        prefer_large_pages(self.values.slab.spare_capacity_mut());
     }
 
     /// Adds a parameter of zeros.
@@ -233,7 +239,7 @@ impl<E: Element> Gradients<E> {
     fn allocate(&mut self, len: usize) {
         if self.slab.len() < len {
             self.slab.reserve_exact(len - self.slab.len());
-            huge_pages::prefer(&mut self.slab);
+            prefer_large_pages(self.slab.spare_capacity_mut());
             self.slab.resize(len, E::ZERO);
         }
     }

@@ -4,8 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
+use super::digest::Digest;
 use super::header::{Header, TensorInfo};
 use super::{
     BEFORE_DIGEST, DIGEST_DIGITS, DIGEST_KEY, FORMAT, FORMAT_KEY, KIND_KEY, LENGTH_BYTES,
@@ -13,7 +12,6 @@ use super::{
 };
 use crate::Error;
 use crate::float_bytes::try_fill;
-use crate::hash::hex;
 
 /// A safetensors file that is being read: first the header, then the tensors in the order of their bytes.
 ///
@@ -25,7 +23,7 @@ pub(crate) struct TensorReader {
     header: Header,
     /// The digest that the file names; `None` for a file made by others.
     digest: Option<String>,
-    hasher: Sha256,
+    hashed: Digest,
     n_read: usize,
 }
 
@@ -81,10 +79,10 @@ impl TensorReader {
             Some(expected) => return Err(cut_off(expected)),
             None => return Err(damaged("its tensors have more bytes than there can be".into())),
         }
-        let mut hasher = Sha256::new();
-        hasher.update(length);
-        hasher.update(&text);
-        let reader = TensorReader { path: path.into(), file, header, digest, hasher, n_read: 0 };
+        let mut hashed = Digest::new(n_bytes);
+        hashed.update(&length);
+        hashed.update(&text);
+        let reader = TensorReader { path: path.into(), file, header, digest, hashed, n_read: 0 };
         match reader.header.metadata.get(FORMAT_KEY) {
             Some(found) if *found != FORMAT.to_string() => {
                 let unknown = Error::UnknownFormat {
@@ -145,7 +143,7 @@ impl TensorReader {
         assert_eq!(tensor.dtype, "F32", "`{}`", tensor.name);
         assert_eq!(tensor.end - tensor.start, size_of_val(values) as u64, "`{}`", tensor.name);
         self.n_read += 1;
-        try_fill(values, |bytes| read(&mut self.file, &mut self.hasher, bytes))
+        try_fill(values, |bytes| read(&mut self.file, &mut self.hashed, bytes))
             .map_err(Error::io("read", &self.path))
     }
 
@@ -155,7 +153,7 @@ impl TensorReader {
     /// When one was.
     pub(crate) fn finish(self) -> Result<(), Error> {
         debug_assert_eq!(self.n_read, self.header.tensors.len());
-        let found = hex(self.hasher.finalize().as_slice());
+        let found = self.hashed.finish();
         match self.digest {
             Some(expected) if expected != found => Err(Error::Altered {
                 path: self.path,
@@ -171,7 +169,7 @@ impl TensorReader {
         loop {
             match self.file.read(&mut bytes) {
                 Ok(0) => break,
-                Ok(n) => self.hasher.update(&bytes[..n]),
+                Ok(n) => self.hashed.update(&bytes[..n]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Error::io("read", &self.path)(error),
             }
@@ -181,9 +179,9 @@ impl TensorReader {
     }
 }
 
-fn read(file: &mut File, hasher: &mut Sha256, bytes: &mut [u8]) -> io::Result<()> {
+fn read(file: &mut File, hashed: &mut Digest, bytes: &mut [u8]) -> io::Result<()> {
     file.read_exact(bytes)?;
-    hasher.update(&*bytes);
+    hashed.update(bytes);
     Ok(())
 }
 

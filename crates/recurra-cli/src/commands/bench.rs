@@ -88,7 +88,7 @@ struct Settings {
     /// Streams written side by side
     #[arg(long, value_parser = values::size::<1, 65536>, default_value = "1", value_name = "N")]
     streams: usize,
-    /// Steps to time [default: 7 in training, 300 in writing]
+    /// Steps to time [default: 7 in training; in writing 300, of a small model more]
     #[arg(long, value_parser = values::size::<1, 1_000_000>, value_name = "N")]
     steps: Option<usize>,
     /// Print one JSON object as last line of standard output
@@ -238,12 +238,11 @@ impl Settings {
             },
             false => Window { time: 1, batch: self.streams },
         };
-        Ok(Task {
-            name,
-            config,
-            window,
-            steps: self.steps.unwrap_or(if is_training { 7 } else { 300 }),
-        })
+        let steps = self.steps.unwrap_or(match is_training {
+            true => 7,
+            false => writing::enough_steps(&config, self.streams),
+        });
+        Ok(Task { name, config, window, steps })
     }
 
     /// Whether nothing that was given makes another shape of the named one.

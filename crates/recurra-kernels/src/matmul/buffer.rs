@@ -1,6 +1,6 @@
 //! Scratch memory that starts at a cache line and only grows.
 
-use crate::{Element, huge_pages};
+use crate::{Element, prefer_large_pages};
 
 /// The size of a cache line, and of the widest vector.
 const LINE_BYTES: usize = 64;
@@ -24,7 +24,7 @@ impl<E: Element> Buffer<E> {
             // The old content is of no use: do not copy it.
             self.values = Vec::new();
             self.values.reserve_exact(len + slack);
-            huge_pages::prefer(&mut self.values);
+            prefer_large_pages(self.values.spare_capacity_mut());
             self.values.resize(len + slack, E::ZERO);
         }
         let start = self.start();

@@ -124,7 +124,7 @@ impl Packed {
         let slack = TILE_STEPS * MOST_LINES;
         let len = self.n_blocks * self.block_len;
         let mut lines: Vec<Line> = Vec::with_capacity(len + slack);
-        super::memory::prefer_large_pages(lines.spare_capacity_mut());
+        crate::prefer_large_pages(lines.spare_capacity_mut());
         let shared = SharedSlice::new(&mut lines.spare_capacity_mut()[..len + slack]);
         cpu.pool().for_each(self.n_blocks + 1, |block| {
             // SAFETY: blocks do not overlap, and the slack is one of its own.

@@ -17,7 +17,6 @@ mod cell;
 mod kernels;
 mod layout;
 mod likeliest;
-mod memory;
 mod plain;
 mod product;
 mod quantize;

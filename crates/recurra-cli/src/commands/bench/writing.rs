@@ -3,11 +3,17 @@
 use std::time::Instant;
 
 use recurra::kernels::step::Storage;
-use recurra::models::Stepper;
+use recurra::models::{LanguageModelConfig, Stepper};
 use recurra::tensor::Cpu;
 
 use super::{Task, WARM_UP, median};
 use crate::failure::Failure;
+
+/// Steps that take some tenths of a second: the first of them wait until each thread has its core.
+pub fn enough_steps(config: &LanguageModelConfig, n_streams: usize) -> usize {
+    let work = config.n_parameters() as usize * n_streams.min(8);
+    ((1 << 35) / work).clamp(300, 20_000)
+}
 
 /// The median step of many, streams a second.
 pub fn tokens_per_second(task: &Task, cpu: &Cpu, storage: Storage) -> Result<f64, Failure> {
