@@ -28,18 +28,9 @@ pub(crate) fn try_for_each_chunk<E>(
     Ok(())
 }
 
-/// Fills all values from little-endian bytes, which `fill` reads piece by piece.
-pub(crate) fn try_fill<E>(
-    values: &mut [f32],
-    mut fill: impl FnMut(&mut [u8]) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut bytes = vec![0; size_of::<f32>() * CHUNK.min(values.len())];
-    for chunk in values.chunks_mut(CHUNK) {
-        let bytes = &mut bytes[..size_of_val(chunk)];
-        fill(bytes)?;
-        for (value, bytes) in chunk.iter_mut().zip(bytes.as_chunks::<4>().0) {
-            *value = f32::from_le_bytes(*bytes);
-        }
+/// Fills all values from as many little-endian bytes.
+pub(crate) fn from_bytes(values: &mut [f32], bytes: &[u8]) {
+    for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *value = f32::from_le_bytes(*bytes);
     }
-    Ok(())
 }

@@ -1,10 +1,8 @@
 //! Large pages: memory that is read from end to end, or filled for the first time, otherwise costs the system a page of
 //! 4 KiB every 64 lines.
 
-use std::mem::MaybeUninit;
-
 /// Asks the system to back this memory, which nobody has touched yet, with large pages. A hint, where there are such.
-pub fn prefer_large_pages<T>(memory: &mut [MaybeUninit<T>]) {
+pub fn prefer_large_pages<T>(memory: &mut [T]) {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     {
         const LARGE: usize = 2 << 20;

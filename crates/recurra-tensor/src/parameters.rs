@@ -85,8 +85,14 @@ impl<E: Element> Parameters<E> {
 
     /// Makes room for `n_values` more numbers in `n` more parameters: what is declared next need not move what is there.
     pub fn reserve(&mut self, n: usize, n_values: usize) {
-        self.values.slab.reserve_exact(n_values + n * ALIGNMENT);
-        prefer_large_pages(self.values.slab.spare_capacity_mut());
+        let len = n_values + n * ALIGNMENT;
+        if self.values.slab.is_empty() {
+            // Zeros of the system, which cost nothing before they are replaced.
+            self.values.slab = vec![E::ZERO; len];
+            prefer_large_pages(&mut self.values.slab);
+        } else {
+            self.values.slab.reserve_exact(len);
+        }
     }
 
     /// Adds a parameter of zeros.
@@ -96,10 +102,13 @@ impl<E: Element> Parameters<E> {
     #[track_caller]
     pub fn declare(&mut self, name: &str, shape: &[usize]) -> ParameterId {
         assert!(self.find(name).is_none(), "parameter `{name}` is declared twice");
-        let start = self.values.slab.len();
+        let start = self.values.end();
         let len: usize = shape.iter().product();
         let range = start..start + len;
-        self.values.slab.resize(range.end.next_multiple_of(ALIGNMENT), E::ZERO);
+        let end = range.end.next_multiple_of(ALIGNMENT);
+        if end > self.values.slab.len() {
+            self.values.slab.resize(end, E::ZERO);
+        }
         self.gradients.ranges.push(range.clone());
         self.gradients.written.push(Written::Nothing);
         self.gradients.squares.push(Vec::new());
@@ -216,6 +225,11 @@ impl<E: Element> Default for Parameters<E> {
 impl<E: Element> Values<E> {
     pub(crate) fn of(&self, id: ParameterId) -> &[E] {
         &self.slab[self.entries[id.0].range.clone()]
+    }
+
+    /// Where the next parameter begins.
+    fn end(&self) -> usize {
+        self.entries.last().map_or(0, |last| last.range.end.next_multiple_of(ALIGNMENT))
     }
 
     pub(crate) fn version(&self) -> u64 {

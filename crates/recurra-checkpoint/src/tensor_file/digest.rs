@@ -10,7 +10,7 @@ use crate::hash::hex;
 /// Bytes from which a thread is worth its while.
 const LARGE: u64 = 4 << 20;
 /// Pieces that may wait for the thread.
-const WAITING: usize = 16;
+const WAITING: usize = 8;
 
 /// A sha256 that takes bytes as they are read.
 #[derive(Debug)]
@@ -50,14 +50,19 @@ impl Digest {
         }
     }
 
-    /// Takes the next bytes.
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    /// A buffer to read the next bytes into.
+    pub(super) fn piece(&self) -> Vec<u8> {
         match self {
-            Digest::Here(hasher) => hasher.update(bytes),
-            Digest::Elsewhere(Elsewhere { pieces, done, .. }) => {
-                let mut piece = done.try_recv().unwrap_or_default();
-                piece.clear();
-                piece.extend_from_slice(bytes);
+            Digest::Here(_) => Vec::new(),
+            Digest::Elsewhere(Elsewhere { done, .. }) => done.try_recv().unwrap_or_default(),
+        }
+    }
+
+    /// Takes the next bytes.
+    pub(super) fn update(&mut self, piece: Vec<u8>) {
+        match self {
+            Digest::Here(hasher) => hasher.update(&piece),
+            Digest::Elsewhere(Elsewhere { pieces, .. }) => {
                 pieces.send(piece).expect("the thread takes pieces until there are no more");
             }
         }
@@ -85,7 +90,12 @@ mod tests {
         let bytes: Vec<u8> = (0..1 << 20).map(|idx: u32| (idx * 7 + idx / 251) as u8).collect();
         for n_bytes in [0, LARGE] {
             let mut digest = Digest::new(n_bytes);
-            bytes.chunks(10_007).for_each(|piece| digest.update(piece));
+            for part in bytes.chunks(10_007) {
+                let mut piece = digest.piece();
+                piece.clear();
+                piece.extend_from_slice(part);
+                digest.update(piece);
+            }
             assert_eq!(digest.finish(), crate::hash::sha256(&bytes));
         }
     }

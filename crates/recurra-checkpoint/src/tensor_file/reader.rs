@@ -11,7 +11,10 @@ use super::{
     MAX_HEADER_BYTES,
 };
 use crate::Error;
-use crate::float_bytes::try_fill;
+use crate::float_bytes::from_bytes;
+
+/// How many floats are read at once.
+const CHUNK: usize = 64 * 1024;
 
 /// A safetensors file that is being read: first the header, then the tensors in the order of their bytes.
 ///
@@ -80,8 +83,8 @@ impl TensorReader {
             None => return Err(damaged("its tensors have more bytes than there can be".into())),
         }
         let mut hashed = Digest::new(n_bytes);
-        hashed.update(&length);
-        hashed.update(&text);
+        hashed.update(length.to_vec());
+        hashed.update(text.clone());
         let reader = TensorReader { path: path.into(), file, header, digest, hashed, n_read: 0 };
         match reader.header.metadata.get(FORMAT_KEY) {
             Some(found) if *found != FORMAT.to_string() => {
@@ -143,8 +146,14 @@ impl TensorReader {
         assert_eq!(tensor.dtype, "F32", "`{}`", tensor.name);
         assert_eq!(tensor.end - tensor.start, size_of_val(values) as u64, "`{}`", tensor.name);
         self.n_read += 1;
-        try_fill(values, |bytes| read(&mut self.file, &mut self.hashed, bytes))
-            .map_err(Error::io("read", &self.path))
+        for values in values.chunks_mut(CHUNK) {
+            let mut bytes = self.hashed.piece();
+            bytes.resize(size_of_val(values), 0);
+            self.file.read_exact(&mut bytes).map_err(Error::io("read", &self.path))?;
+            from_bytes(values, &bytes);
+            self.hashed.update(bytes);
+        }
+        Ok(())
     }
 
     /// Checks, after the last tensor, that no byte was altered.
@@ -165,11 +174,14 @@ impl TensorReader {
 
     /// The error to report where the header does not fit: that the file was altered, if it was, or else `error`.
     pub(crate) fn blame(mut self, error: Error) -> Error {
-        let mut bytes = vec![0; 1 << 16];
         loop {
+            let mut bytes = vec![0; 1 << 16];
             match self.file.read(&mut bytes) {
                 Ok(0) => break,
-                Ok(n) => self.hashed.update(&bytes[..n]),
+                Ok(n) => {
+                    bytes.truncate(n);
+                    self.hashed.update(bytes);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Error::io("read", &self.path)(error),
             }
@@ -177,12 +189,6 @@ impl TensorReader {
         self.n_read = self.header.tensors.len();
         self.finish().err().unwrap_or(error)
     }
-}
-
-fn read(file: &mut File, hashed: &mut Digest, bytes: &mut [u8]) -> io::Result<()> {
-    file.read_exact(bytes)?;
-    hashed.update(bytes);
-    Ok(())
 }
 
 /// The digest at its place in a header of ours, which is replaced by the zeros that were hashed.
