@@ -49,6 +49,10 @@ fn every_flag_of_the_contract_is_read() {
         "generate d --prompt It --tokens 10 --temperature 0.8 --top-k 40 --top-p 0.9 --min-p 0.05 --seed 1 --state-in a \
          --state-out b --json --stop \\n --stop END --repetition-penalty 1.1",
     );
+    accepted("generate d --precision int8 --threads 1");
+    accepted("eval d a.txt --precision int8");
+    accepted("bench generate --shape word-200 --precision int8");
+    accepted("bench step --hidden 256 --precision bf16 --steps 9 --threads 2 --json");
     accepted("info d --json");
     accepted("doctor --json --threads 1");
     accepted("bench train --shape ptb-650 --threads 2 --precision auto --steps 3 --json");
@@ -67,6 +71,7 @@ fn unknown_names_are_answered_with_the_nearest() {
         "did you mean `lstm`?",
     );
     refused("train --optimizer adam", "`--optimizer` cannot be `adam`", "did you mean `adamw`?");
+    refused("train --precision int8", "`--precision` cannot be `int8`", "auto");
     refused("train --precision fp32", "`--precision` cannot be `fp32`", "did you mean `f32`?");
     refused("train --tokenizer chra", "`--tokenizer` cannot be `chra`", "did you mean `char`?");
     refused("train --schedule cosin", "`--schedule` cannot be `cosin`", "did you mean `cosine`?");

@@ -173,3 +173,43 @@ impl Stepper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use recurra_tensor::{Isa, Tape, Workspace};
+
+    use super::*;
+    use crate::LanguageModelConfig;
+
+    #[test]
+    fn in_f32_steps_have_the_bits_of_training() {
+        for isa in Isa::available().into_iter().filter(|&isa| isa != Isa::Amx) {
+            for cell in CellKind::ALL {
+                let base = LanguageModelConfig::new(70);
+                let config =
+                    LanguageModelConfig { cell, embed_size: 9, hidden_sizes: vec![21, 18], ..base };
+                let mut parameters = Parameters::new();
+                let model = LanguageModel::new(&config, &mut parameters).unwrap();
+                model.initialize(&mut parameters, 5);
+                let cpu = Cpu::with_isa(isa, 2);
+                let prepared = model.prepare(&cpu, &parameters, Storage::F32);
+                let mut stepper = Stepper::new(&cpu, &prepared, 3);
+                let (mut state, mut workspace) = (model.zero_state(3), Workspace::new());
+                for ids in [[1, 69, 5], [1, 2, 0], [33, 33, 33]] {
+                    let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
+                    let logits = model.step(&mut tape, &ids, &mut state);
+                    let expected: Vec<&[f32]> = tape.value(logits).chunks_exact(70).collect();
+                    let found: Vec<&[f32]> =
+                        stepper.logits(&cpu, &prepared, &parameters, &ids).collect();
+                    assert!(found == expected, "{isa} {cell}");
+                    assert_eq!(stepper.state(&prepared), state, "{isa} {cell}");
+                }
+                let mut fork = Stepper::new(&cpu, &prepared, 3);
+                fork.set_state(&state);
+                fork.read(&cpu, &prepared, &parameters, &[4, 5, 6]);
+                stepper.read(&cpu, &prepared, &parameters, &[4, 5, 6]);
+                assert_eq!(fork.state(&prepared), stepper.state(&prepared), "{isa} {cell}");
+            }
+        }
+    }
+}

@@ -160,4 +160,11 @@ fn doctor_and_bench_measure() {
         );
         assert!(timing["tokens_per_second"].as_f64().unwrap() > 0.0, "{timing}");
     }
+    for precision in ["f32", "bf16", "int8"] {
+        let line =
+            format!("bench step --hidden 20 --steps 2 --threads 1 --precision {precision} --json");
+        let timing = place.run(&line).succeeds().json();
+        has_keys(&timing, "mode cell hidden microseconds weight_bytes isa precision threads");
+        assert_eq!(timing["precision"], precision);
+    }
 }

@@ -1,8 +1,9 @@
 //! Texts against a loop written by hand, and against themselves when saved, restored, forked, stopped and cut short.
 
-use recurra_checkpoint::StateFile;
+use recurra_checkpoint::{SavedModel, StateFile};
 use recurra_models::CellKind;
-use recurra_tensor::{Tape, Workspace};
+use recurra_tensor::step::Storage;
+use recurra_tensor::{Cpu, Tape, Workspace};
 use serde_json::json;
 
 use super::*;
@@ -330,4 +331,64 @@ fn weights_that_are_no_numbers_are_an_error() {
     fixture.saved.parameters.value_mut(bias)[3] = f32::NAN;
     let mut generator = Generator::new(fixture.model(), &options(5), 1).unwrap();
     assert!(matches!(generator.next_piece(), Err(Error::Logits)));
+}
+
+/// What a text is and where it leads, with weights stored like this.
+fn written_with(fixture: &Fixture, storage: Storage, cut: Option<usize>) -> (String, StateFile) {
+    let SavedModel { model, parameters, .. } = &fixture.saved;
+    let prepared = model.prepare(&fixture.cpu, parameters, storage);
+    let reference = fixture.model().with_prepared(&prepared);
+    assert_eq!(reference.storage(), storage);
+    let mut generator = Generator::new(reference, &options(cut.unwrap_or(50)), 3).unwrap();
+    generator.feed("the dog saw").unwrap();
+    let (mut text, mut memory) = (text_of(&mut generator), generator.memory());
+    if let Some(cut) = cut {
+        let memory_file = Memory::from_file(reference, memory.to_file()).unwrap();
+        let (rest, end, _) = continued(reference, &options(50 - cut), memory_file);
+        text.push_str(&rest);
+        memory = end;
+    }
+    (text, memory.to_file())
+}
+
+#[test]
+fn in_each_precision_a_text_goes_on_bit_for_bit_with_any_number_of_threads() {
+    for storage in Storage::ALL {
+        for cell in CellKind::ALL {
+            let mut fixture = Fixture::new("char", cell, vec![9, 7]);
+            let whole = written_with(&fixture, storage, None);
+            for cut in [0, 1, 20, 49] {
+                assert_eq!(written_with(&fixture, storage, Some(cut)), whole, "{storage} {cell}");
+            }
+            for threads in [2, 3] {
+                fixture.cpu = Cpu::with_isa(fixture.cpu.isa(), threads);
+                assert_eq!(written_with(&fixture, storage, None), whole, "{storage} {cell}");
+            }
+        }
+    }
+}
+
+#[test]
+fn in_each_precision_reading_leads_where_writing_led() {
+    for storage in Storage::ALL {
+        let fixture = Fixture::lstm("byte");
+        let SavedModel { model, parameters, .. } = &fixture.saved;
+        let prepared = model.prepare(&fixture.cpu, parameters, storage);
+        let reference = fixture.model().with_prepared(&prepared);
+        let greedy = GenerateOptions { sampling: Sampling::greedy(), ..options(30) };
+        let mut writer = Generator::new(reference, &greedy, 4).unwrap();
+        writer.feed("the dog").unwrap();
+        text_of(&mut writer);
+        let mut ids: Vec<u32> = writer.memory().recent.last(64).collect();
+        ids.reverse();
+        let mut reader = Generator::new(reference, &options(0), 4).unwrap();
+        for (idx, &id) in ids.iter().enumerate() {
+            if idx > 0 {
+                reader.step(ids[idx - 1]);
+            }
+            reader.accept(id);
+        }
+        assert_eq!(ids.len(), 37);
+        assert_eq!(reader.memory().state, writer.memory().state, "{storage}");
+    }
 }

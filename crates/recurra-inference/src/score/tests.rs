@@ -1,6 +1,8 @@
 //! Against a score computed from single steps in `f64`, and the counts against counting by hand.
 
+use recurra_checkpoint::SavedModel;
 use recurra_models::CellKind;
+use recurra_tensor::step::Storage;
 use recurra_tensor::{Cpu, Tape};
 
 use super::*;
@@ -132,4 +134,31 @@ fn tokens_of_a_larger_vocabulary_are_an_error() {
         &large.saved.tokenizer,
     );
     assert!(matches!(mixed, Err(Error::Vocabulary { .. })));
+}
+
+#[test]
+fn prepared_weights_score_as_close_as_they_are_stored() {
+    for cell in [CellKind::Lstm, CellKind::Gru, CellKind::RnnTanh] {
+        let fixture = Fixture::new("char", cell, vec![9, 7]);
+        let text = TEXT.repeat(12);
+        let expected = scored(fixture.model(), &text).unwrap();
+        for (storage, tolerance) in
+            [(Storage::F32, 1e-6), (Storage::Bf16, 1e-2), (Storage::Int8, 2e-2)]
+        {
+            let SavedModel { model, parameters, .. } = &fixture.saved;
+            let prepared = model.prepare(&fixture.cpu, parameters, storage);
+            let reference = fixture.model().with_prepared(&prepared);
+            let found = scored(reference, &text).unwrap();
+            let difference = (found.total_nats / expected.total_nats - 1.0).abs();
+            assert!(difference < tolerance, "{cell} {storage}: {difference}");
+            assert_eq!(found.signature.precision, storage.name());
+            let nats = found.total_nats.to_bits();
+            for threads in [2, 3] {
+                let cpu = Cpu::with_isa(fixture.cpu.isa(), threads);
+                let reference = ModelRef::of(&cpu, &fixture.saved).unwrap();
+                let found = scored(reference.with_prepared(&prepared), &text).unwrap();
+                assert_eq!(found.total_nats.to_bits(), nats, "{cell} {storage}");
+            }
+        }
+    }
 }
