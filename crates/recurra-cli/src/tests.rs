@@ -71,7 +71,6 @@ fn unknown_names_are_answered_with_the_nearest() {
         "did you mean `lstm`?",
     );
     refused("train --optimizer adam", "`--optimizer` cannot be `adam`", "did you mean `adamw`?");
-    refused("train --precision int8", "`--precision` cannot be `int8`", "auto");
     refused("train --precision fp32", "`--precision` cannot be `fp32`", "did you mean `f32`?");
     refused("train --tokenizer chra", "`--tokenizer` cannot be `chra`", "did you mean `char`?");
     refused("train --schedule cosin", "`--schedule` cannot be `cosin`", "did you mean `cosine`?");

@@ -24,10 +24,13 @@ pub trait Vector: Copy {
         let mut halves = [[0.0; MOST_LANES]; 2];
         // SAFETY: by the contract of this trait.
         unsafe {
-            for lane in 0..Self::LANES {
-                let pair = from.add(lane).read_unaligned();
-                halves[0][lane] = f32::from_bits(pair << 16);
-                halves[1][lane] = f32::from_bits(pair & 0xffff_0000);
+            let [first, second] = &mut halves;
+            for (lane, (first, second)) in first.iter_mut().zip(second).enumerate() {
+                if lane < Self::LANES {
+                    let pair = from.add(lane).read_unaligned();
+                    *first = f32::from_bits(pair << 16);
+                    *second = f32::from_bits(pair & 0xffff_0000);
+                }
             }
             halves.map(|half| Self::load(half.as_ptr()))
         }

@@ -3,7 +3,7 @@
 use super::cell::{self, Finish};
 use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
 use super::layout::{LANES, Line, lay_out_int8_of};
-use super::likeliest::Likeliest;
+use super::likeliest::Lanes;
 use super::product::Product;
 use super::{Storage, bytes, quantize, softmax, vector};
 use crate::simd::Avx2;

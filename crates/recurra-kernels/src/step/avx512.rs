@@ -3,7 +3,7 @@
 use super::cell::{self, Finish};
 use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
 use super::layout::{LANES, Line, lay_out_int8_of};
-use super::likeliest::Likeliest;
+use super::likeliest::Lanes;
 use super::product::{Header, Product};
 use super::{Storage, avx2, quantize, softmax, vector};
 use crate::simd::Avx512;
@@ -67,6 +67,7 @@ unsafe fn rows<const P: usize>(product: &Product<'_>) {
 
 /// One row by P lines: 2·P chains, because a sum waits five cycles for the one before it.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+#[allow(clippy::needless_range_loop)] // lines and their places, counted alike
 unsafe fn one_row<const P: usize>(product: &Product<'_>, row: usize) {
     // SAFETY: the machine has what this function enables; everything that `product` names is there.
     unsafe {

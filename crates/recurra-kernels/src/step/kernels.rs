@@ -1,7 +1,7 @@
 //! The loops of an instruction set, and which of them a step takes.
 
 use super::cell::Finish;
-use super::likeliest::Likeliest;
+use super::likeliest::Lanes;
 use super::product::Product;
 use super::{Storage, plain};
 use crate::Isa;
@@ -16,11 +16,14 @@ pub(super) struct Kernels {
     pub prepare: unsafe fn(row: &[f32], to: &mut [u8]) -> f32,
     pub multiply: unsafe fn(&Product<'_>),
     pub finish: unsafe fn(&Finish),
-    pub look: unsafe fn(&mut Likeliest, logits: &[f32], first: usize),
+    pub look: Look,
     /// What a thread does before the first product of so many rows, and after the last.
     pub enter: unsafe fn(n_rows: usize),
     pub leave: unsafe fn(),
 }
+
+/// As [`Lanes::look`].
+pub(super) type Look = unsafe fn(&mut Lanes, logits: &[f32], first: usize, is_backward: bool);
 
 /// What a product reads of its inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +79,7 @@ pub(super) fn isa() -> Isa {
 }
 
 /// The search for the likeliest of a row of logits.
-pub(super) fn look() -> unsafe fn(&mut Likeliest, &[f32], usize) {
+pub(super) fn look() -> Look {
     Kernels::of(isa(), Storage::F32, 1).look
 }
 
@@ -108,8 +111,8 @@ macro_rules! loops {
         }
 
         $(#[$feature])?
-        pub(super) unsafe fn look(likeliest: &mut Likeliest, logits: &[f32], first: usize) {
-            likeliest.look(logits, first);
+        pub(super) unsafe fn look(lanes: &mut Lanes, logits: &[f32], first: usize, is_backward: bool) {
+            lanes.look(logits, first, is_backward);
         }
 
         $(#[$feature])?

@@ -11,21 +11,33 @@ pub struct Likeliest {
     pub(super) is_sound: bool,
 }
 
+const LANES: usize = 16;
+
+/// The same for each of sixteen lanes while a row is looked through, from its first place to its last or backward.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(super) struct Lanes {
+    logits: [f32; LANES],
+    ids: [u32; LANES],
+    /// Not 0 where a logit was no number, or +∞.
+    unsound: [u32; LANES],
+}
+
 impl Likeliest {
+    /// Nothing seen yet.
+    pub(super) const NONE: Self = Self { id: 0, logit: f32::NEG_INFINITY, is_sound: true };
+
     /// Whether there is a likeliest: all logits were numbers below +∞, and not all of them −∞.
     pub fn is_sound(&self) -> bool {
         self.is_sound && self.logit > f32::NEG_INFINITY
     }
 
-    /// Nothing seen yet.
-    pub(super) const NONE: Self = Self { id: 0, logit: f32::NEG_INFINITY, is_sound: true };
-
     /// That of a whole row of logits.
     pub fn of(logits: &[f32]) -> Self {
-        let mut likeliest = Self::NONE;
+        let mut lanes = Lanes::NONE;
         // SAFETY: these are the loops of an instruction set that this machine has.
-        unsafe { (super::kernels::look())(&mut likeliest, logits, 0) };
-        likeliest
+        unsafe { (super::kernels::look())(&mut lanes, logits, 0, false) };
+        lanes.likeliest()
     }
 
     /// The likelier of two; of equal ones the lower id.
@@ -35,29 +47,60 @@ impl Likeliest {
         let is_sound = self.is_sound && other.is_sound;
         Self { is_sound, ..if is_other { other } else { self } }
     }
+}
 
-    /// Looks at `logits`, the first of which has the id `first`.
+impl Lanes {
+    /// Nothing seen yet.
+    pub(super) const NONE: Self =
+        Self { logits: [f32::NEG_INFINITY; LANES], ids: [0; LANES], unsound: [0; LANES] };
+
+    /// Looks at `logits`, the first of which has the id `first`; what was looked at before stands before them, or after
+    /// them where `is_backward`.
     #[inline(always)]
-    pub(super) fn look(&mut self, logits: &[f32], first: usize) {
-        let mut lanes = [f32::NEG_INFINITY; 16];
-        let mut sound = [true; 16];
-        let (whole, rest) = logits.as_chunks::<16>();
-        for values in whole {
-            for lane in 0..16 {
-                let x = values[lane];
-                lanes[lane] = if x > lanes[lane] { x } else { lanes[lane] };
-                sound[lane] &= x < f32::INFINITY;
+    pub(super) fn look(&mut self, logits: &[f32], first: usize, is_backward: bool) {
+        let (whole, rest) = logits.as_chunks::<LANES>();
+        let mut last = [f32::NEG_INFINITY; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        let rest_first = first + logits.len() - rest.len();
+        if is_backward {
+            if !rest.is_empty() {
+                self.look_at(&last, rest_first, |x, best| x >= best);
+            }
+            for (idx, values) in whole.iter().enumerate().rev() {
+                self.look_at(values, first + idx * LANES, |x, best| x >= best);
+            }
+        } else {
+            for (idx, values) in whole.iter().enumerate() {
+                self.look_at(values, first + idx * LANES, |x, best| x > best);
+            }
+            if !rest.is_empty() {
+                self.look_at(&last, rest_first, |x, best| x > best);
             }
         }
-        let mut largest = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
-        self.is_sound &= sound.into_iter().all(|sound| sound);
-        for &x in rest {
-            largest = if x > largest { x } else { largest };
-            self.is_sound &= x < f32::INFINITY;
+    }
+
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // lanes of four arrays, counted alike
+    fn look_at(
+        &mut self,
+        values: &[f32; LANES],
+        first: usize,
+        is_better: impl Fn(f32, f32) -> bool,
+    ) {
+        for lane in 0..LANES {
+            let x = values[lane];
+            let better = is_better(x, self.logits[lane]);
+            self.logits[lane] = if better { x } else { self.logits[lane] };
+            self.ids[lane] = if better { (first + lane) as u32 } else { self.ids[lane] };
+            self.unsound[lane] |= u32::from(x.is_nan()) | u32::from(x == f32::INFINITY);
         }
-        if largest > self.logit || (largest == self.logit && (first as u32) < self.id) {
-            let place = logits.iter().position(|&x| x == largest).unwrap_or(0);
-            *self = Self { id: (first + place) as u32, logit: largest, ..*self };
-        }
+    }
+
+    /// The likeliest of all lanes.
+    pub(super) fn likeliest(&self) -> Likeliest {
+        let is_sound = self.unsound == [0; LANES];
+        let lanes = self.logits.into_iter().zip(self.ids);
+        let lanes = lanes.map(|(logit, id)| Likeliest { id, logit, is_sound });
+        lanes.fold(Likeliest { is_sound, ..Likeliest::NONE }, Likeliest::or)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::cell::{self, Finish};
 use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
-use super::likeliest::Likeliest;
+use super::likeliest::Lanes;
 use super::product::Product;
 use super::{Storage, bytes, quantize, vector};
 use crate::simd::Plain;

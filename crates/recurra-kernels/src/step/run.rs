@@ -3,7 +3,7 @@
 use super::cell::Finish;
 use super::kernels::{Input, Kernels};
 use super::layout::{LANES, Line, MOST_LINES, Packed};
-use super::likeliest::Likeliest;
+use super::likeliest::{Lanes, Likeliest};
 use super::product::{Product, Rows};
 use super::{Storage, Weights};
 use crate::{Cpu, Isa, SharedSlice, Worker};
@@ -54,7 +54,7 @@ struct Scratch {
     scales: Vec<f32>,
     /// Products with x and with h.
     sums: Vec<Line>,
-    likeliest: Vec<Likeliest>,
+    likeliest: Vec<Lanes>,
 }
 
 /// What is asked of a step besides the states.
@@ -89,7 +89,7 @@ impl Stepper {
             inputs_len,
             scales: vec![0.0; threads * 2 * n_streams],
             sums: vec![Line::ZERO; threads * 2 * n_streams * MOST_LINES],
-            likeliest: vec![Likeliest::NONE; threads * n_streams],
+            likeliest: vec![Lanes::NONE; threads * n_streams],
         };
         Self {
             isa: weights.isa,
@@ -177,7 +177,7 @@ impl Stepper {
         self.likeliest.fill(Likeliest::NONE);
         for member in self.scratch.likeliest.chunks_exact(self.n_streams) {
             for (all, part) in self.likeliest.iter_mut().zip(member) {
-                *all = all.or(*part);
+                *all = all.or(part.likeliest());
             }
         }
         &self.likeliest
@@ -200,7 +200,7 @@ impl Stepper {
         for (layer, places) in weights.layers.iter().zip(&self.layers) {
             sizes(layer.hidden, places.hidden, "a state");
         }
-        self.scratch.likeliest.fill(Likeliest::NONE);
+        self.scratch.likeliest.fill(Lanes::NONE);
         let shared = Shared {
             kernels: self.kernels,
             weights,
@@ -250,7 +250,7 @@ struct Shared<'a> {
     inputs_len: usize,
     scales: SharedSlice<'a, f32>,
     sums: SharedSlice<'a, Line>,
-    likeliest: SharedSlice<'a, Likeliest>,
+    likeliest: SharedSlice<'a, Lanes>,
     wanted: Wanted,
     is_backward: bool,
 }
@@ -357,7 +357,7 @@ impl Shared<'_> {
             // SAFETY: this member's own.
             unsafe {
                 let logits = std::slice::from_raw_parts(sums.add(row * packed.block_units), n);
-                (self.kernels.look)(&mut *likeliest.add(row), logits, first);
+                (self.kernels.look)(&mut *likeliest.add(row), logits, first, self.is_backward);
             }
         }
     }
