@@ -206,6 +206,7 @@ impl<C: Cell> Backward<'_, C> {
     /// The pointwise part of a step, for some rows of a block: two rows at a time, as a right operand has them.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)] // a place in time, in the batch and in the layer
+    #[allow(clippy::needless_range_loop)] // gates, counted alike in registers and in memory
     unsafe fn finish(
         &self,
         step: usize,

@@ -198,6 +198,7 @@ impl<C: Cell> Forward<'_, C> {
 
     /// The pointwise part of a step, for some rows of a block.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // gates, counted alike in registers and in memory
     unsafe fn finish(
         &self,
         step: usize,
