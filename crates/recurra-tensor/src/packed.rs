@@ -83,8 +83,7 @@ impl<E: Element> PackedWeights<E> {
         let version = values.version();
         let (packed_from, packed) =
             self.layers.entry((weights.weight_hh, direction)).or_insert_with(|| {
-                let packed = PackedLayer::pack(cpu, cell, direction, weight_ih, weight_hh, hidden);
-                (version, packed)
+                (version, PackedLayer::pack(cpu, cell, direction, weight_ih, weight_hh, hidden))
             });
         if *packed_from != version {
             packed.repack(cpu, weight_ih, weight_hh);

@@ -1,10 +1,11 @@
 //! From the gradients of the states to those of the weights and the input: the steps of a piece from the last to the first,
 //! then its products.
 
+use super::LayerShape;
 use super::gradient::{FeatureTiles, Gradients, PairTiles};
 use super::kept::Kept;
 use super::product::{Columns, Rows, Tiles};
-use super::sizes::{self, LayerShape, Steps, blocks, padded, pieces};
+use super::sizes::{self, Steps, blocks, padded, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, ROWS};
 use crate::recurrent::{Cell, MOST_GATES, load, store};

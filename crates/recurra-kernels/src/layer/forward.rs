@@ -1,8 +1,9 @@
 //! From inputs to states: the products with the input for some steps, then the steps.
 
+use super::LayerShape;
 use super::kept::Kept;
 use super::product::{Columns, Rows, Tiles};
-use super::sizes::{self, LayerShape, Steps, pieces};
+use super::sizes::{self, Steps, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, DEPTH, ROWS};
 use crate::recurrent::{Cell, MOST_GATES, load, store};

@@ -1,7 +1,8 @@
 //! The gradients of a layer's weights: large products over all rows of a piece, in tiles that are kept until the last one.
 
+use super::LayerShape;
 use super::product::{Square, Tiles};
-use super::sizes::{LayerShape, Steps, blocks};
+use super::sizes::{Steps, blocks};
 use crate::SharedSlice;
 use crate::amx::layout::{self, RowsOf};
 use crate::amx::{DEPTH, ROWS, TILE};

@@ -13,12 +13,13 @@
 //!   of rows, for the products with x and h₋. Those are made for thousands of rows at a time.
 //!
 //! States, memories, biases, gradients and all sums are `f32`. Each sum is made by one member in one order, so no bit depends
-//! on the number of threads; but how a sequence is cut into windows decides where gates are rounded.
+//! on the number of threads, and the states of a sequence neither on those beside it nor on where it is cut into windows.
 
 mod backward;
 mod forward;
 mod gradient;
 mod kept;
+mod kinds;
 mod product;
 #[cfg(test)]
 mod reference;
@@ -28,15 +29,14 @@ mod tests;
 mod weights;
 
 pub use kept::kept_len;
-pub use sizes::LayerShape;
-pub use weights::{Direction, PackedLayer};
+pub use kinds::{CellKind, Direction, LayerGradients, LayerShape};
+pub use weights::PackedLayer;
 
 use crate::amx::{DEPTH, ROWS, TILE};
 use crate::gru::cell::Gru;
 use crate::lstm::cell::Lstm;
 use crate::matmul::buffer::Buffer;
 use crate::recurrent::Cell;
-use crate::rnn::Activation;
 use crate::{Cpu, Isa, SharedSlice};
 use backward::Backward;
 use forward::Forward;
@@ -45,17 +45,6 @@ use kept::Kept;
 use product::Rows;
 use sizes::{blocks, padded};
 use std::cell::RefCell;
-
-/// Which cell a layer has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CellKind {
-    /// Long short-term memory; the memory is c.
-    Lstm,
-    /// Gated recurrent unit.
-    Gru,
-    /// Simple recurrent network.
-    Rnn(Activation),
-}
 
 /// Calls a function that is generic over the cell.
 macro_rules! with_cell {
@@ -201,19 +190,6 @@ pub fn forward(
             run(cpu, cell, shape, |worker| unsafe { forward.member(worker) });
         });
     });
-}
-
-/// Where the gradients of a layer's weights are added.
-#[derive(Debug)]
-pub struct LayerGradients<'a> {
-    /// (G·H, E)
-    pub weight_ih: &'a mut [f32],
-    /// (G·H, H)
-    pub weight_hh: &'a mut [f32],
-    /// (G·H)
-    pub bias_ih: &'a mut [f32],
-    /// (G·H)
-    pub bias_hh: &'a mut [f32],
 }
 
 /// The gradients of weights, biases and x. The state before the sequence is a constant, and nothing but `d_h` arrives at the

@@ -1,21 +1,9 @@
 //! How a layer's numbers are cut into blocks of sixteen units, and who has which.
 
+use super::LayerShape;
 use crate::Worker;
 use crate::amx::{DEPTH, ROWS};
 use std::ops::Range;
-
-/// The sizes of a recurrent layer and its input over a sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LayerShape {
-    /// T, time steps.
-    pub time: usize,
-    /// B, sequences side by side.
-    pub batch: usize,
-    /// E, values of an input.
-    pub inputs: usize,
-    /// H, hidden units.
-    pub hidden: usize,
-}
 
 impl LayerShape {
     /// T·B.

@@ -3,6 +3,7 @@
 use super::reference::{Outcome, Problem, solve};
 use super::*;
 use crate::recurrent::tests::values;
+use crate::rnn::Activation;
 
 const CELLS: [CellKind; 4] = [
     CellKind::Lstm,

@@ -1,21 +1,12 @@
 //! The weights of a layer, rounded and laid out as tiles.
 
 use super::sizes::{blocks, padded};
-use super::{CellKind, LayerShape};
+use super::{CellKind, Direction, LayerShape};
 use crate::amx::layout::{self, Source};
 use crate::amx::{DEPTH, ROWS, TILE};
 use crate::matmul::buffer::Buffer;
 use crate::{Cpu, Isa, SharedSlice};
 use std::ops::Range;
-
-/// What a weight is multiplied with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// x·W_ihᵀ and h·W_hhᵀ.
-    Forward,
-    /// d·W_ih and d·W_hh.
-    Backward,
-}
 
 /// W_ih and W_hh of one layer, laid out for one direction.
 #[derive(Debug)]

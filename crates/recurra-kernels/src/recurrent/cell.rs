@@ -10,6 +10,7 @@ pub(crate) const MOST_GATES: usize = 4;
 /// *memory*: c of the LSTM, h of the others.
 ///
 /// With a = W_ih·x + b (the input's part of each gate) and u = W_hh·h₋ (the recurrent part).
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // the constants are for layers in tiles
 pub(crate) trait Cell: Copy + Sync {
     /// Gates of a unit.
     const GATES: usize;

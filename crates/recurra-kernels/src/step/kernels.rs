@@ -31,6 +31,7 @@ pub(super) enum Input {
     /// The values as they are.
     F32,
     /// Rounded to `bf16`.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // for tiles only
     Bf16,
     /// Whole numbers with an offset, and a scale a row.
     U8,
@@ -55,6 +56,7 @@ const ROWS_FOR_TILES: usize = 4;
 
 impl Kernels {
     /// The loops for `n_rows` streams.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))] // for tiles only
     pub fn of(isa: Isa, storage: Storage, n_rows: usize) -> Self {
         match (isa, storage) {
             #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,6 @@
 //! Exponentials of a row of logits, with the same bits on every machine: a token is drawn from them.
 
+#[cfg(any(test, target_arch = "x86_64"))]
 use crate::Isa;
 use crate::simd::{Plain, Vector};
 
