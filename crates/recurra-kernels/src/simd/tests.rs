@@ -166,3 +166,43 @@ fn partial_loads_and_stores_touch_only_their_lanes() {
 fn functions_keep_their_stated_errors() {
     on_every_isa!(functions);
 }
+
+/// The largest difference of a quick function from `expected` over −40..40 and some far values.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn quick_distance(
+    function: unsafe fn(Avx512) -> Avx512,
+    expected: impl Fn(f64) -> f64,
+) -> f64 {
+    let near = (-400_000..400_000).map(|idx| idx as f32 * 1e-4);
+    let far = [1e3, 1e9, f32::MAX, f32::INFINITY].into_iter().flat_map(|x| [x, -x]);
+    let values: Vec<f32> = near.chain(far).chain([0.0; 8]).collect();
+    let mut largest = 0.0_f64;
+    for chunk in values.chunks_exact(Avx512::LANES) {
+        let mut found = [0.0_f32; 16];
+        // SAFETY: sixteen values each.
+        unsafe { function(Avx512::load(chunk.as_ptr())).store(found.as_mut_ptr()) };
+        for (&x, found) in chunk.iter().zip(found) {
+            let off = (f64::from(found) - expected(f64::from(x))).abs();
+            assert!(off.is_finite(), "at {x}: {found}");
+            largest = largest.max(off);
+        }
+    }
+    largest
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn quick_gates_are_right_to_six_decimal_places() {
+    if !crate::Isa::Avx512.is_available() {
+        println!("this machine has no AVX-512: quick gates are not tested");
+        return;
+    }
+    use super::math::GateFunctions;
+    // SAFETY: just checked.
+    unsafe {
+        let sigmoid = quick_distance(Quick::sigmoid, |x| 1.0 / (1.0 + (-x).exp()));
+        let tanh = quick_distance(Quick::tanh, f64::tanh);
+        assert!(sigmoid < 2e-6 && tanh < 2e-6, "{sigmoid:e} and {tanh:e}");
+    }
+}
