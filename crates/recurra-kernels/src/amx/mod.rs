@@ -98,12 +98,12 @@ mod linux {
             .get_or_init(|| has_tiles() && is_x86_feature_detected!("avx512bf16") && permitted())
     }
 
-    /// CPUID leaf 7: EDX bit 22 `bf16`, bit 24 tiles.
+    /// CPUID leaf 7: EDX bit 22 `bf16`, bit 24 tiles, bit 25 `int8`.
     fn has_tiles() -> bool {
         if __cpuid(0).eax < 7 {
             return false;
         }
-        let wanted = 1 << 22 | 1 << 24;
+        let wanted = 1 << 22 | 1 << 24 | 1 << 25;
         __cpuid_count(7, 0).edx & wanted == wanted
     }
 
