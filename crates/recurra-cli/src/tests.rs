@@ -116,7 +116,10 @@ fn sizes_of_zero_and_absurd_ones_are_refused_with_the_limits() {
     refused("train --dropout 50", "`--dropout` cannot be `50`", "`0.5`");
     refused("train --lr 0", "`--lr` cannot be `0`", "above 0");
     refused("train --lr nan", "`--lr` cannot be `nan`", "above 0");
-    refused("generate d --temperature -1", "-1", "");
+    refused("train --lr -1", "`--lr` cannot be `-1`", "above 0");
+    refused("train --seed -1", "`--seed` cannot be `-1`", "whole number");
+    refused("doctor --threads -1", "`--threads` cannot be `-1`", "from 1");
+    refused("generate d --temperature -1", "`--temperature` cannot be `-1`", "");
     refused("generate d --top-p 0", "`--top-p` cannot be `0`", "above 0");
     refused("generate d --top-k 0", "`--top-k` cannot be `0`", "from 1");
     refused("generate d --stop=", "`--stop`", "");

@@ -11,6 +11,7 @@ use crate::{memory, output, quantity, values};
 
 /// What this machine can do: cores, instruction sets, measured peaks, which kernels will run
 #[derive(Args, Debug)]
+#[command(allow_negative_numbers = true)] // so that `--threads -1` is told what it may be
 pub struct Doctor {
     /// Number of threads [default: the number of cores]
     #[arg(long, value_parser = values::size::<1, 1024>, value_name = "N")]

@@ -21,6 +21,7 @@ use crate::{interrupt, output, quantity, recipe_file};
 ///
 /// What is not given is chosen from the text, and told. Ctrl-C saves and stops; --resume goes on.
 #[derive(Args, Debug)]
+#[command(allow_negative_numbers = true)] // so that `--lr -1` is told what it may be
 pub struct Train {
     /// Files and folders to learn from; - is standard input
     #[arg(value_name = "PATH")]
