@@ -39,6 +39,12 @@ pub enum Error {
         /// One of the files that would be overwritten.
         file: String,
     },
+    /// Nothing has this path.
+    #[error("no folder `{}`", path.display())]
+    NoFolder {
+        /// The path.
+        path: PathBuf,
+    },
     /// The path is no folder, or a folder without a model.
     #[error("`{}` holds no model: it has no file `{file}`", path.display())]
     NotAModel {
@@ -248,7 +254,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Error::Io { doing: "write" | "create", source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::FileTooLarge => {
                     "make room on the disk; what was saved before is whole".into()
                 }
                 _ => "choose a place that can be written; what was saved before is whole".into(),
@@ -257,7 +265,7 @@ impl Error {
             Error::Locked { .. } => "wait until it has ended, or choose another folder with --out".into(),
             Error::HoldsARun { .. } => "go on with it by --resume, or choose another folder with --out".into(),
             Error::NotEmpty { .. } => "choose another folder with --out".into(),
-            Error::NotAModel { .. } => "name the folder that `recurra train --out` wrote".into(),
+            Error::NoFolder { .. } | Error::NotAModel { .. } => "name the folder that `recurra train --out` wrote".into(),
             Error::NothingToResume { .. } => "name the folder of the run with --out, or leave out --resume".into(),
             Error::NoTrainingState { .. } => "the run stopped before its first checkpoint: start it anew".into(),
             Error::OpenedToRead { .. } => "open it with `ModelFolder::resume`".into(),
@@ -268,15 +276,8 @@ impl Error {
             Error::UnknownFormat { .. } => "install the version of recurra that wrote it, or a later one".into(),
             Error::WrongKind { .. } => "name the file that was written for this purpose".into(),
             Error::BadJson { .. } => "restore the file; it was edited or damaged".into(),
-            // The files of a folder have this ending; a state stands alone, and nothing stood before it.
-            Error::CutOff { path, .. } | Error::Altered { path, .. }
-                if path.extension().is_none_or(|ending| ending != "safetensors") =>
-            {
-                "use a copy of it, or write it again".into()
-            }
-            Error::CutOff { .. } | Error::Altered { .. } => {
-                "use a copy of it, or train again; `--resume` goes on from the checkpoint before it".into()
-            }
+            // No word of the checkpoint before it: a run that is resumed has tried that one.
+            Error::CutOff { .. } | Error::Altered { .. } => "use a copy of it, or make it again".into(),
             Error::MissingTensor { .. }
             | Error::UnexpectedTensor { .. }
             | Error::WrongShape { .. }

@@ -95,19 +95,22 @@ impl ModelFolder {
     /// Opens a folder to read; others may write into it meanwhile.
     ///
     /// # Errors
-    /// When it holds no model.
+    /// When there is no such folder, or it holds no model.
     pub fn open(path: impl Into<PathBuf>) -> Result<ModelFolder> {
         let path = path.into();
-        if path.join(CONFIG).is_file() {
-            Ok(Self {
-                path,
-                lock: None,
-                last_is_whole: AtomicBool::new(false),
-                disk: Box::new(LocalDisk),
-            })
-        } else {
-            Err(Error::NotAModel { path, file: CONFIG })
+        if !path.exists() {
+            return Err(Error::NoFolder { path });
         }
+        if let Some(file) = [CONFIG, TOKENIZER].into_iter().find(|file| !path.join(file).is_file())
+        {
+            return Err(Error::NotAModel { path, file });
+        }
+        Ok(Self {
+            path,
+            lock: None,
+            last_is_whole: AtomicBool::new(false),
+            disk: Box::new(LocalDisk),
+        })
     }
 
     /// The folder.

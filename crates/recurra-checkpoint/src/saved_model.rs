@@ -58,7 +58,7 @@ pub struct ModelNotes {
     pub seed: u64,
     /// What it was trained on, for people.
     pub data: String,
-    /// Scores by the name of the text: `valid`, `test`.
+    /// Scores by the name of the text: `validation`, `test`.
     pub scores: BTreeMap<String, LanguageScore>,
     /// Anything else that the trainer wants to keep, such as its recipe.
     pub extra: serde_json::Value,

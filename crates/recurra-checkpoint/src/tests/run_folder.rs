@@ -267,12 +267,15 @@ fn what_is_no_model_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "text").unwrap();
-    for path in [folder.path(), &file, &folder.path().join("absent")] {
-        assert!(
-            matches!(ModelFolder::open(path), Err(Error::NotAModel { .. })),
-            "{}",
-            path.display()
-        );
+    let absent = folder.path().join("absent");
+    for (path, expected) in [
+        (folder.path(), format!("`{}` holds no model: it has no", folder.path().display())),
+        (&file, format!("`{}` holds no model: it has no", file.display())),
+        (&absent, format!("no folder `{}`", absent.display())),
+    ] {
+        let error = ModelFolder::open(path).unwrap_err();
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        assert!(error.hint().is_some());
         assert!(
             matches!(ModelFolder::resume(path), Err(Error::NothingToResume { .. })),
             "{}",

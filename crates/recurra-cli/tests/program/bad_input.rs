@@ -157,6 +157,10 @@ fn a_damaged_training_state_falls_back_to_the_one_before_and_ends_the_same() {
     let line = format!("train text.txt --out run {TINY} --steps 40 --resume --json");
     let resumed = place.run(&line).succeeds().tells("warning: ");
     assert_eq!(resumed.json()["weights_sha256"], alone["weights_sha256"]);
+    for file in ["last", "previous"] {
+        place.write(&format!("run/training/{file}.safetensors"), &last[..last.len() / 2]);
+    }
+    place.run(&line).fails(1, "last.safetensors` was cut off", "use a copy of it");
 }
 
 #[test]
@@ -181,7 +185,13 @@ fn a_wrong_tokenizer() {
 fn no_model_in_the_folder() {
     let place = Workplace::with_text(2000);
     for line in ["eval nothing text.txt", "generate nothing", "info nothing"] {
-        place.run(line).fails(1, "`nothing` holds no model", "recurra train --out");
+        place.run(line).fails(1, "no folder `nothing`", "recurra train --out");
+    }
+    place.train("run", 4);
+    for file in ["tokenizer.json", "config.json"] {
+        std::fs::remove_file(place.path("run").join(file)).unwrap();
+        let message = format!("`run` holds no model: it has no file `{file}`");
+        place.run("info run").fails(1, &message, "recurra train --out");
     }
 }
 
