@@ -106,11 +106,7 @@ impl UseFlags {
 
     /// A model to write with.
     pub fn open(&self, folder: &Path) -> Result<Model, Failure> {
-        let model = Model::open_on(self.cpu()?, folder)?;
-        Ok(match self.storage() {
-            Some(storage) => model.with_storage(storage),
-            None => model,
-        })
+        Ok(self.with_storage(Model::open_on(self.cpu()?, folder)?))
     }
 
     /// A model to read long texts with: whole windows at once, where an instruction set of this machine has this precision.
@@ -125,11 +121,14 @@ impl UseFlags {
             Ok(cpu) => cpu,
             Err(_) => self.cpu()?,
         };
-        let model = Model::open_on(cpu, folder)?;
-        Ok(match self.storage() {
+        Ok(self.with_storage(Model::open_on(cpu, folder)?))
+    }
+
+    fn with_storage(&self, model: Model) -> Model {
+        match self.storage() {
             Some(storage) => model.with_storage(storage),
             None => model,
-        })
+        }
     }
 
     /// How weights are stored that were asked for; none for whatever is best.
