@@ -40,7 +40,7 @@ struct Contents {
     parameters: u64,
     /// Of training; writing takes a third.
     flops_per_token: u64,
-    /// Weights that are read to write one token.
+    /// Weights that are read to write one token, in `f32`.
     bytes_per_token: u64,
     /// All that the model remembers of a text.
     state_bytes: u64,
@@ -141,7 +141,7 @@ impl Contents {
             (
                 "a token",
                 format!(
-                    "{} floating-point operations to learn, {} to write; {} of weights read to write",
+                    "{} floating-point operations to learn, {} to write; {} of weights read to write in f32, a quarter in int8",
                     quantity::rounded(self.flops_per_token as f64),
                     quantity::rounded(self.flops_per_token as f64 / 3.0),
                     quantity::memory(self.bytes_per_token)
