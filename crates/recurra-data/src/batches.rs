@@ -56,11 +56,6 @@ impl Streams {
         (self.stream_len - 1).div_ceil(self.bptt)
     }
 
-    /// Tokens that are predicted in one epoch: B · (N − 1).
-    pub fn targets_per_epoch(&self) -> usize {
-        self.batch * (self.stream_len - 1)
-    }
-
     /// Fills `out` with window `idx`; the last window of an epoch may be shorter than `bptt`.
     ///
     /// # Panics
@@ -123,7 +118,7 @@ mod tests {
             assert_eq!((out.time * out.batch, out.batch), (out.inputs.len(), batch));
             n_targets += out.targets.len();
         }
-        assert_eq!(streams.targets_per_epoch(), n_targets);
+        assert_eq!(n_targets, batch * (text.len() / batch - 1)); // B · (N − 1)
     }
 
     #[test]

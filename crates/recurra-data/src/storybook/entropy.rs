@@ -36,21 +36,6 @@ impl Entropy {
         self.nats_per_story / (self.bytes_per_story * std::f64::consts::LN_2)
     }
 
-    /// Nats a character.
-    pub fn nats_per_char(&self) -> f64 {
-        self.nats_per_story / self.chars_per_story
-    }
-
-    /// Bits a character.
-    pub fn bits_per_char(&self) -> f64 {
-        self.nats_per_char() / std::f64::consts::LN_2
-    }
-
-    /// Nats a word.
-    pub fn nats_per_word(&self) -> f64 {
-        self.nats_per_story / self.words_per_story
-    }
-
     /// What `text` measures; it costs nothing.
     fn measure(text: &str, language: Language) -> Entropy {
         Entropy {
