@@ -152,7 +152,7 @@ impl Tokenizer {
     pub fn from_json(json: &str) -> Result<Self> {
         let parsed: Value = serde_json::from_str(json).map_err(|e| Error::TokenizerJson {
             name: "tokenizer.json".into(),
-            message: format!("expected JSON, {e}"),
+            message: format!("expected JSON, came other text ({e})"),
         })?;
         // Ours is what would be written the same again; anything else may mean something else.
         let is_same = |written: &str| {
