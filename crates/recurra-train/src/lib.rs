@@ -52,6 +52,7 @@ mod report;
 mod room;
 mod schedule;
 mod settings;
+mod start;
 mod validation;
 
 pub use choose::{Choice, CorpusFacts, assumed_flops, choose};

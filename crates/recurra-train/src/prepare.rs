@@ -2,22 +2,23 @@
 
 use std::time::Instant;
 
-use recurra_checkpoint::{ModelFolder, ModelNotes, SavedTraining};
+use recurra_checkpoint::{ModelFolder, ModelNotes};
 use recurra_data::{Batch, Streams, Tokenizer, cache_dir};
-use recurra_models::{LanguageModel, LanguageModelConfig};
-use recurra_tensor::{Cpu, Optimizer, Parameters, Workspace};
+use recurra_models::LanguageModelConfig;
+use recurra_tensor::{Cpu, Optimizer, Workspace};
 
 use crate::choose::choose;
 use crate::corpus::{Texts, TokenizedCorpus};
 use crate::error::Error;
 use crate::observer::{Event, Observer};
 use crate::pace::Pace;
-use crate::position::{Arithmetic, Position};
+use crate::position::Position;
 use crate::recipe::Recipe;
 use crate::record::Recorder;
 use crate::room::{Purpose, expect_room, machine_memory_bytes};
 use crate::run::{Run, Update};
 use crate::settings::Settings;
+use crate::start::{Checkpoint, Start};
 use crate::validation::Validation;
 
 impl<'a> Run<'a> {
@@ -58,34 +59,15 @@ impl<'a> Run<'a> {
 
         // The model, and where it stands.
         let optimizer = Optimizer::from(recipe.optimizer);
-        let resumed_step = checkpoint.as_ref().map(|(_, position)| position.step);
-        let (model, parameters, carried, mut position) = match checkpoint {
-            Some((saved, mut position)) => {
-                position.expect_texts(&settings.out, &corpus)?;
-                if let Some(message) = told_of_new_length(&position.recipe, &recipe) {
-                    observer.observe(&Event::Warned { message });
-                }
-                position.recipe = recipe.clone();
-                (saved.model, saved.parameters, saved.carried, position)
+        let start = match checkpoint {
+            Some(checkpoint) => {
+                Start::resumed(checkpoint, &recipe, &corpus, &settings.out, observer)?
             }
-            None => {
-                let mut parameters = Parameters::new();
-                let model = LanguageModel::new(&config, &mut parameters)?;
-                model.initialize(&mut parameters, recipe.seed);
-                let counts = corpus.train.token_counts(config.vocab_size);
-                model.start_from_counts(&mut parameters, &counts);
-                parameters.set_n_moments(optimizer.n_moments());
-                let carried = model.zero_state(recipe.batch);
-                (model, parameters, carried, Position::start(recipe.clone(), corpus.names()))
-            }
+            None => Start::anew(&recipe, &config, &corpus, optimizer)?,
         };
-        let fits = |(part, zero): (&Vec<f32>, &Vec<f32>)| part.len() == zero.len();
-        let state_fits = carried.parts().zip(model.zero_state(recipe.batch).parts()).all(fits);
-        if position.window >= streams.windows_per_epoch() || recipe.accumulate == 0 || !state_fits {
-            let reason = "its position is none of this recipe and text".to_owned();
-            return Err(Error::Position { out: settings.out, reason });
-        }
-
+        start.expect_within(&streams, &settings.out)?;
+        let Start { model, parameters, carried, mut position, resumed_step } =
+            start.with_arithmetic(cpu.isa(), observer);
         let pace = Pace::new(
             &recipe,
             streams.windows_per_epoch(),
@@ -93,11 +75,6 @@ impl<'a> Run<'a> {
             Box::new(move || started.elapsed().as_secs_f64()),
             &position,
         );
-        let arithmetic = Arithmetic::from(cpu.isa());
-        if let Some(message) = told_of_new_arithmetic(position.arithmetic.as_ref(), &arithmetic) {
-            observer.observe(&Event::Warned { message });
-        }
-        position.arithmetic = Some(arithmetic);
         position.fraction = pace.fraction(&position); // of a new length it is another part
         let recorder = match resumed_step {
             Some(step) => Recorder::resume(&folder.training_path(), step)?,
@@ -154,7 +131,7 @@ impl<'a> Run<'a> {
 fn open_folder(
     settings: &Settings,
     observer: &mut dyn Observer,
-) -> Result<(ModelFolder, Option<(SavedTraining, Position)>), Error> {
+) -> Result<(ModelFolder, Option<Checkpoint>), Error> {
     use recurra_checkpoint::Error::{NoTrainingState, NothingToResume};
     if !settings.resume {
         return Ok((ModelFolder::create(&settings.out)?, None));
@@ -181,25 +158,6 @@ fn open_folder(
         Err(NoTrainingState { .. }) => Ok((folder, None)),
         Err(error) => Err(error.into()),
     }
-}
-
-/// What a resumed run with another length does to the learning rate.
-fn told_of_new_length(stored: &Recipe, resumed: &Recipe) -> Option<String> {
-    (stored.length != resumed.length && resumed.schedule.follows_length()).then(|| {
-        format!(
-            "the run was to have {}, now {}: the schedule `{}` spreads over the new length, so the learning rate goes on elsewhere than it stopped",
-            stored.length, resumed.length, resumed.schedule
-        )
-    })
-}
-
-/// What a resumed run on another instruction set does to its result.
-fn told_of_new_arithmetic(stored: Option<&Arithmetic>, present: &Arithmetic) -> Option<String> {
-    stored.filter(|stored| *stored != present).map(|stored| {
-        format!(
-            "the run was computed with {stored} so far and goes on with {present}: it will not end with the bits of a run on one of them"
-        )
-    })
 }
 
 fn model_config(recipe: &Recipe, vocab_size: usize) -> LanguageModelConfig {

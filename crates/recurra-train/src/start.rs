@@ -1,0 +1,109 @@
+//! Where a run starts: with a new network, or with its checkpoint.
+
+use std::path::Path;
+
+use recurra_checkpoint::SavedTraining;
+use recurra_data::Streams;
+use recurra_models::{LanguageModel, LanguageModelConfig, State};
+use recurra_tensor::{Isa, Optimizer, Parameters};
+
+use crate::corpus::TokenizedCorpus;
+use crate::error::Error;
+use crate::observer::{Event, Observer};
+use crate::position::{Arithmetic, Position};
+use crate::recipe::Recipe;
+
+/// A run as it was saved, and its position.
+pub(crate) type Checkpoint = (SavedTraining, Position);
+
+/// The network that a run starts with, and where it stands.
+pub(crate) struct Start {
+    pub model: LanguageModel,
+    pub parameters: Parameters<f32>,
+    pub carried: State<f32>,
+    pub position: Position,
+    /// The step of the checkpoint, where there is one.
+    pub resumed_step: Option<u64>,
+}
+
+impl Start {
+    /// A new network, before its first step.
+    pub fn anew(
+        recipe: &Recipe,
+        config: &LanguageModelConfig,
+        corpus: &TokenizedCorpus,
+        optimizer: Optimizer,
+    ) -> Result<Start, Error> {
+        let mut parameters = Parameters::new();
+        let model = LanguageModel::new(config, &mut parameters)?;
+        model.initialize(&mut parameters, recipe.seed);
+        let counts = corpus.train.token_counts(config.vocab_size);
+        model.start_from_counts(&mut parameters, &counts);
+        parameters.set_n_moments(optimizer.n_moments());
+        let carried = model.zero_state(recipe.batch);
+        let position = Position::start(recipe.clone(), corpus.names());
+        Ok(Start { model, parameters, carried, position, resumed_step: None })
+    }
+
+    /// The checkpoint of the run in `out`, which goes on with `recipe`.
+    pub fn resumed(
+        (saved, mut position): Checkpoint,
+        recipe: &Recipe,
+        corpus: &TokenizedCorpus,
+        out: &Path,
+        observer: &mut dyn Observer,
+    ) -> Result<Start, Error> {
+        position.expect_texts(out, corpus)?;
+        if let Some(message) = told_of_new_length(&position.recipe, recipe) {
+            observer.observe(&Event::Warned { message });
+        }
+        position.recipe = recipe.clone();
+        let resumed_step = Some(position.step);
+        let SavedTraining { model, parameters, carried, .. } = saved;
+        Ok(Start { model, parameters, carried, position, resumed_step })
+    }
+
+    /// Refuses a position that is none of this recipe and text.
+    pub fn expect_within(&self, streams: &Streams, out: &Path) -> Result<(), Error> {
+        let Start { model, carried, position, .. } = self;
+        let zero: State<f32> = model.zero_state(position.recipe.batch);
+        let state_fits =
+            carried.parts().zip(zero.parts()).all(|(part, zero)| part.len() == zero.len());
+        let is_within = position.window < streams.windows_per_epoch();
+        if is_within && position.recipe.accumulate > 0 && state_fits {
+            return Ok(());
+        }
+        let reason = "its position is none of this recipe and text".to_owned();
+        Err(Error::Position { out: out.to_owned(), reason })
+    }
+
+    /// Takes note of the instruction set that the run goes on with, and tells if it was another one so far.
+    pub fn with_arithmetic(mut self, isa: Isa, observer: &mut dyn Observer) -> Start {
+        let arithmetic = Arithmetic::from(isa);
+        let stored = self.position.arithmetic.as_ref();
+        if let Some(message) = told_of_new_arithmetic(stored, &arithmetic) {
+            observer.observe(&Event::Warned { message });
+        }
+        self.position.arithmetic = Some(arithmetic);
+        self
+    }
+}
+
+/// What a resumed run with another length does to the learning rate.
+fn told_of_new_length(stored: &Recipe, resumed: &Recipe) -> Option<String> {
+    (stored.length != resumed.length && resumed.schedule.follows_length()).then(|| {
+        format!(
+            "the run was to have {}, now {}: the schedule `{}` spreads over the new length, so the learning rate goes on elsewhere than it stopped",
+            stored.length, resumed.length, resumed.schedule
+        )
+    })
+}
+
+/// What a resumed run on another instruction set does to its result.
+fn told_of_new_arithmetic(stored: Option<&Arithmetic>, present: &Arithmetic) -> Option<String> {
+    stored.filter(|stored| *stored != present).map(|stored| {
+        format!(
+            "the run was computed with {stored} so far and goes on with {present}: it will not end with the bits of a run on one of them"
+        )
+    })
+}
