@@ -66,7 +66,7 @@ impl<'a> Run<'a> {
             None => Start::anew(&recipe, &config, &corpus, optimizer)?,
         };
         start.expect_within(&streams, &settings.out)?;
-        let Start { model, parameters, carried, mut position, resumed_step } =
+        let Start { model, parameters, carried, mut position, resumed_step, is_of_new_length } =
             start.with_arithmetic(cpu.isa(), observer);
         let pace = Pace::new(
             &recipe,
@@ -75,7 +75,9 @@ impl<'a> Run<'a> {
             Box::new(move || started.elapsed().as_secs_f64()),
             &position,
         );
-        position.fraction = pace.fraction(&position); // of a new length it is another part
+        if is_of_new_length {
+            position.fraction = pace.fraction(&position);
+        }
         let recorder = match resumed_step {
             Some(step) => Recorder::resume(&folder.training_path(), step)?,
             None => Recorder::create(&folder.training_path())?,

@@ -24,6 +24,8 @@ pub(crate) struct Start {
     pub position: Position,
     /// The step of the checkpoint, where there is one.
     pub resumed_step: Option<u64>,
+    /// Whether the checkpoint is of a run with another length, of which it was another part.
+    pub is_of_new_length: bool,
 }
 
 impl Start {
@@ -42,7 +44,8 @@ impl Start {
         parameters.set_n_moments(optimizer.n_moments());
         let carried = model.zero_state(recipe.batch);
         let position = Position::start(recipe.clone(), corpus.names());
-        Ok(Start { model, parameters, carried, position, resumed_step: None })
+        let (resumed_step, is_of_new_length) = (None, false);
+        Ok(Start { model, parameters, carried, position, resumed_step, is_of_new_length })
     }
 
     /// The checkpoint of the run in `out`, which goes on with `recipe`.
@@ -57,10 +60,11 @@ impl Start {
         if let Some(message) = told_of_new_length(&position.recipe, recipe) {
             observer.observe(&Event::Warned { message });
         }
+        let is_of_new_length = position.recipe.length != recipe.length;
         position.recipe = recipe.clone();
         let resumed_step = Some(position.step);
         let SavedTraining { model, parameters, carried, .. } = saved;
-        Ok(Start { model, parameters, carried, position, resumed_step })
+        Ok(Start { model, parameters, carried, position, resumed_step, is_of_new_length })
     }
 
     /// Refuses a position that is none of this recipe and text.

@@ -419,6 +419,34 @@ fn a_budget_is_kept() {
 }
 
 #[test]
+fn a_budget_that_is_resumed_after_a_validation_does_not_begin_with_another() {
+    let place = Place::new();
+    let recipe =
+        RecipeOptions { length: Some(Length::Budget(4.0)), validate_every: None, ..small_recipe() };
+    let stopped_after = |is_last: fn(&Event) -> bool, resume| {
+        let stop = AtomicBool::new(false);
+        let mut validated: Vec<u64> = vec![];
+        let mut observer = |event: &Event| {
+            if let Event::Validated { step, .. } = event {
+                validated.push(*step);
+            }
+            if is_last(event) {
+                stop.store(true, Ordering::Relaxed);
+            }
+        };
+        // A test text, so that the end of the run takes a time that counts.
+        let test = Some(Text::from_string("a long test", "one green bottle\n".repeat(20_000)));
+        let settings = Settings { recipe: recipe.clone(), resume, test, ..place.settings("a") };
+        let report = train(settings, &mut observer, &stop).unwrap();
+        (validated, report.steps)
+    };
+    let (validated, steps) = stopped_after(|event| matches!(event, Event::Validated { .. }), false);
+    assert_eq!(validated, [steps]);
+    let (validated, steps) = stopped_after(|event| matches!(event, Event::Progress(_)), true);
+    assert!(validated.is_empty(), "{validated:?} of {steps}");
+}
+
+#[test]
 fn a_budget_is_scored_in_the_precision_of_the_run() {
     let place = Place::new();
     for precision in [Precision::F32, Precision::Bf16] {
