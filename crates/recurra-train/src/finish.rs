@@ -7,9 +7,7 @@ use std::time::Instant;
 use recurra_checkpoint::{ModelNotes, weights_sha256};
 use recurra_data::TokenFile;
 use recurra_data::storybook::Storybook;
-use recurra_inference::{
-    GenerateOptions, Generator, Kept, ModelRef, Sampling, dependencies, score,
-};
+use recurra_inference::{Kept, ModelRef, dependencies, score};
 use recurra_metrics::LanguageScore;
 use recurra_tensor::{Tape, Window};
 
@@ -19,15 +17,12 @@ use crate::observer::{Event, StopReason};
 use crate::recipe::Length;
 use crate::record::ModelCard;
 use crate::report::Report;
-use crate::run::{Run, Sample};
+use crate::run::Run;
 use crate::settings::Corpus;
 
 /// Stories whose dependencies are probed at the end, and the tokens a model reads for each, candidates included.
 const PROBED_STORIES: u64 = 16;
 const TOKENS_PER_PROBED_STORY: f64 = 4000.0;
-
-/// Parts of a run after each of which the model writes something.
-const SAMPLES: f64 = 3.0;
 
 impl Run<'_> {
     /// Takes note of what is read at the end of the run, and measures what it will take, so that a budget can keep that
@@ -213,51 +208,6 @@ impl Run<'_> {
             scores: Default::default(),
             extra: serde_json::json!({ "recipe": self.recipe }),
         }
-    }
-
-    /// Whether the validation that was just made should be followed by a sample: the first, and then each part of the run.
-    pub(crate) fn sample_is_due(&self) -> bool {
-        let since = self.sample.as_ref().map(|sample| self.position.fraction - sample.fraction);
-        since.is_none_or(|fraction| fraction >= 1.0 / SAMPLES)
-    }
-
-    /// Lets the model write something, for people to see it learn. Whatever is in the way of that does not stop the run.
-    pub(crate) fn show_sample(&mut self) {
-        let started = Instant::now();
-        if self.settings.sample_tokens == 0 {
-            return;
-        }
-        match self.write_sample() {
-            Ok(text) => {
-                self.observer.observe(&Event::Sampled { step: self.position.step, text: &text });
-                let (step, fraction) = (self.position.step, self.position.fraction);
-                self.sample = Some(Sample { step, fraction, text });
-            }
-            Err(error) => {
-                self.observer.observe(&Event::Warned { message: format!("no sample: {error}") })
-            }
-        }
-        self.pace.costs.sample.note(started.elapsed().as_secs_f64());
-    }
-
-    fn write_sample(&self) -> Result<String, recurra_inference::Error> {
-        let model =
-            ModelRef::new(&self.cpu, &self.model, &self.parameters, &self.corpus.tokenizer)?;
-        let sampling = Sampling { temperature: 0.8, ..Sampling::default() };
-        let options = GenerateOptions {
-            sampling,
-            max_tokens: self.settings.sample_tokens,
-            ..GenerateOptions::default()
-        };
-        // Another opening each time: the same one over and over tells less.
-        let seed = self.recipe.seed.wrapping_add(self.position.step);
-        let mut generator = Generator::new(model, &options, seed)?;
-        let mut text = String::new();
-        generator.write(&mut |piece| {
-            text.push_str(piece);
-            ControlFlow::Continue(())
-        })?;
-        Ok(text)
     }
 
     fn save_card(&mut self, scores: &[(&'static str, LanguageScore)]) -> Result<(), Error> {

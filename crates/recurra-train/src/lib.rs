@@ -50,6 +50,7 @@ mod recipe;
 mod record;
 mod report;
 mod room;
+mod sample;
 mod schedule;
 mod settings;
 mod start;

@@ -21,6 +21,7 @@ use crate::position::Position;
 use crate::recipe::{Length, Recipe};
 use crate::record::{Measurement, Recorder};
 use crate::report::Report;
+use crate::sample::Sample;
 use crate::settings::Settings;
 use crate::validation::Validation;
 
@@ -89,14 +90,6 @@ pub(crate) struct Run<'a> {
     pub scored_part: f64,
     /// What the model wrote last, and where the run stood then.
     pub sample: Option<Sample>,
-}
-
-/// Something that the model wrote.
-#[derive(Debug, Clone)]
-pub(crate) struct Sample {
-    pub step: u64,
-    pub fraction: f64,
-    pub text: String,
 }
 
 /// What the latest update did.
