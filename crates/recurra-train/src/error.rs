@@ -142,7 +142,7 @@ impl Error {
             Error::NoRoom { .. } => Some("give smaller sizes of hidden layers, embedding or vocabulary".to_owned()),
             Error::TooShort { .. } => Some("give a longer text".to_owned()),
             Error::OneSymbol { .. } => Some("train on a text with at least two different symbols".to_owned()),
-            Error::Changed { .. } => Some("resume with the run's own settings (only threads, and a longer length, may change), or train into another folder".to_owned()),
+            Error::Changed { .. } => Some("resume with the run's own settings (only threads, length, patience, learning rate and clip may change), or train into another folder".to_owned()),
             Error::Position { .. } => Some("train into another folder, or resume with the version that wrote it".to_owned()),
             Error::Diverged { learning_rate, .. } => Some(format!("lower the learning rate (say to {:.1e}) or the clip norm, and resume or train anew", learning_rate / 4.0)),
             Error::Record { .. } => Some("check that the disk is not full and the folder can be written".to_owned()),
