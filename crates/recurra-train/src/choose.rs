@@ -200,11 +200,7 @@ fn expected_tokens(length: Length, text: &TokenEstimate, precision: Precision) -
 
 /// 6 (Σ P + V E): forward and backward of the layers and of the output.
 fn flops_per_token(cell: CellKind, embed: usize, hidden: &[usize], vocabulary: f64) -> f64 {
-    let n_gates = match cell {
-        CellKind::Lstm => 4.0,
-        CellKind::Gru => 3.0,
-        CellKind::RnnTanh | CellKind::RnnRelu => 1.0,
-    };
+    let n_gates = cell.n_gates() as f64;
     let mut input = embed as f64;
     let mut parameters = 0.0;
     for &size in hidden {
@@ -238,20 +234,20 @@ impl Choices {
     }
 
     fn tokenizer(&mut self, facts: &CorpusFacts) -> TokenizerSpec {
-        let megabytes = facts.bytes as f64 / 1e6;
+        let size = match facts.bytes as f64 {
+            bytes @ ..1e6 => format!("{:.0} kB", (bytes / 1e3).max(1.0)),
+            bytes @ ..1e7 => format!("{:.1} MB", bytes / 1e6),
+            bytes => format!("{:.0} MB", bytes / 1e6),
+        };
         let (spec, reason) = match facts.bytes {
             _ if facts.is_storybook => (
                 TokenizerSpec::Bpe(2000),
                 "names as single tokens bring what was said long ago nearer".to_owned(),
             ),
-            0..30_000_000 => (
-                TokenizerSpec::Char,
-                format!("a text of {megabytes:.1} MB: characters need the least data"),
-            ),
-            _ => (
-                TokenizerSpec::Bpe(8000),
-                format!("a text of {megabytes:.0} MB can carry pieces of words"),
-            ),
+            0..30_000_000 => {
+                (TokenizerSpec::Char, format!("a text of {size}: characters need the least data"))
+            }
+            _ => (TokenizerSpec::Bpe(8000), format!("a text of {size} can carry pieces of words")),
         };
         let shown = spec.to_string();
         self.take("tokenizer", spec, shown, reason)
