@@ -1,5 +1,6 @@
 //! A program that can be timed: how it is started, whether it is there, and how it gets there.
 
+use std::env::consts::EXE_SUFFIX;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -48,7 +49,7 @@ impl Program {
                 if !build.status().is_ok_and(|status| status.success()) {
                     return Err("`cargo build --release --package recurra-cli` failed".to_owned());
                 }
-                target_folder(root).join("release/recurra")
+                target_folder(root).join(format!("release/recurra{EXE_SUFFIX}"))
             }
         };
         Ok(Program { name: "Recurra", kind: Kind::Recurra { path } })
@@ -62,7 +63,7 @@ impl Program {
         let small = |name: &str| {
             let target = target_folder(root).join("peers");
             Kind::Crate {
-                path: target.join(format!("release/peer-{name}")),
+                path: target.join(format!("release/peer-{name}{EXE_SUFFIX}")),
                 manifest: folder.join(name).join("Cargo.toml"),
                 target,
             }
@@ -179,9 +180,9 @@ fn add(command: &mut Command, flag: &str, value: Option<impl ToString>) {
     }
 }
 
-/// Where cargo puts what it builds.
+/// Where cargo, started at the root, puts what it builds.
 fn target_folder(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 #[cfg(test)]
