@@ -11,7 +11,7 @@ use xtask::tidy;
 
 /// The project's own tools
 #[derive(Parser)]
-#[command(name = "cargo xtask")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
     /// Print every complaint of the tidy rules at once
     Tidy,

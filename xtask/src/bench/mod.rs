@@ -97,6 +97,9 @@ impl Bench {
     pub fn run(&self, tell: &mut dyn FnMut(&str)) -> Result<String, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask has a parent");
         let recurra = Program::recurra(self, root)?;
+        if !recurra.is_installed() {
+            return Err(format!("{}: leave `--recurra` out to build it", recurra.how_to_install()));
+        }
         let (peers, missing): (Vec<Program>, Vec<Program>) =
             Program::peers(self, root).into_iter().partition(Program::is_installed);
         if !missing.is_empty() {
