@@ -4,7 +4,7 @@
 use super::LayerShape;
 use super::gradient::{FeatureTiles, Gradients, PairTiles};
 use super::kept::Kept;
-use super::product::{Columns, Rows, Tiles};
+use super::product::{Rows, Tiles};
 use super::sizes::{self, Steps, blocks, padded, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, ROWS};
@@ -131,8 +131,7 @@ impl<C: Cell> Backward<'_, C> {
         let batch = self.shape.batch;
         let mut sums = Sums([0.0; _]);
         let sums = sums.0.as_mut_ptr();
-        for first in own.clone().step_by(2) {
-            let pair = first..(first + 2).min(own.end);
+        for pair in sizes::back_and_forth(own, 2, step) {
             for first in (0..batch).step_by(CHUNK) {
                 let rows = first..(first + CHUNK).min(batch);
                 // SAFETY: as in `prepare`; `sums` has room for the rows of two blocks.
@@ -169,12 +168,7 @@ impl<C: Cell> Backward<'_, C> {
         pair: Range<usize>,
         sums: *mut f32,
     ) {
-        let panels = &self.weights.recurrent;
-        let columns = Columns {
-            tiles: panels.vectors(pair.clone()),
-            n_vectors: pair.len(),
-            n_k: panels.n_k(),
-        };
+        let columns = self.weights.recurrent.columns(pair);
         let left = self.d_rows.at(first, first_of(C::OF_RECURRENT) * padded(self.shape.hidden));
         // SAFETY: by the caller's contract.
         unsafe { tiles.multiply(self.d_rows, left, n_rows, columns, sums) };
@@ -292,11 +286,7 @@ impl<C: Cell> Backward<'_, C> {
             tiles.fetch(next, next as usize - self.d_rows.at(first, 0) as usize);
             for vector in own.clone().step_by(2) {
                 let pair = vector..(vector + 2).min(own.end);
-                let columns = Columns {
-                    tiles: panels.vectors(pair.clone()),
-                    n_vectors: pair.len(),
-                    n_k: panels.n_k(),
-                };
+                let columns = panels.columns(pair.clone());
                 // SAFETY: rows of the piece; columns of this member.
                 unsafe {
                     tiles.multiply(self.d_rows, left, n_rows, columns, sums);

@@ -2,7 +2,7 @@
 
 use super::LayerShape;
 use super::kept::Kept;
-use super::product::{Columns, Rows, Tiles};
+use super::product::{Rows, Tiles};
 use super::sizes::{self, Steps, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, DEPTH, ROWS};
@@ -127,11 +127,7 @@ impl<C: Cell> Forward<'_, C> {
         let sums = sums.0.as_mut_ptr();
         for vector in vectors.clone().step_by(2) {
             let pair = vector..(vector + 2).min(vectors.end);
-            let columns = Columns {
-                tiles: panels.vectors(pair.clone()),
-                n_vectors: pair.len(),
-                n_k: panels.n_k(),
-            };
+            let columns = panels.columns(pair.clone());
             if pair.end < vectors.end {
                 let next = pair.end..(pair.end + 2).min(vectors.end);
                 tiles.fetch(panels.vectors(next.clone()), panels.bytes_of(next.len()));
@@ -167,20 +163,13 @@ impl<C: Cell> Forward<'_, C> {
     /// One step of the member's units.
     #[inline(always)]
     unsafe fn step(&self, tiles: &Tiles, step: usize, own: Range<usize>) {
-        let panels = &self.weights.recurrent;
-        let group = (4 / C::GATES).max(2 / C::GATES).max(1);
-        let group = if C::GATES == 3 { 2 } else { group };
+        let group = if C::GATES == 3 { 2 } else { 4 / C::GATES };
         let h_rows = self.h_rows[step % 2];
         let mut sums = Sums([0.0; _]);
         let sums = sums.0.as_mut_ptr();
-        for first in own.clone().step_by(group) {
-            let blocks = first..(first + group).min(own.end);
+        for blocks in sizes::back_and_forth(own, group, step) {
             let vectors = blocks.start * C::GATES..blocks.end * C::GATES;
-            let columns = Columns {
-                tiles: panels.vectors(vectors.clone()),
-                n_vectors: vectors.len(),
-                n_k: panels.n_k(),
-            };
+            let columns = self.weights.recurrent.columns(vectors.clone());
             let width = vectors.len() * ROWS;
             for first in (0..self.shape.batch).step_by(CHUNK) {
                 let rows = first..(first + CHUNK).min(self.shape.batch);

@@ -38,6 +38,21 @@ pub(super) fn own_blocks(worker: &Worker<'_>, n_blocks: usize) -> Range<usize> {
     2 * pairs.start..(2 * pairs.end).min(n_blocks)
 }
 
+/// Some blocks, `by` at a time: from the first to the last at even steps and back at odd ones, because what was read last is
+/// still in the second cache, and of a weight that is larger than the cache nothing else is.
+pub(super) fn back_and_forth(
+    blocks: Range<usize>,
+    by: usize,
+    step: usize,
+) -> impl Iterator<Item = Range<usize>> {
+    let n = blocks.len().div_ceil(by);
+    (0..n).map(move |idx| {
+        let idx = if step.is_multiple_of(2) { idx } else { n - 1 - idx };
+        let start = blocks.start + idx * by;
+        start..(start + by).min(blocks.end)
+    })
+}
+
 /// Some steps of a sequence that are treated before the next.
 pub(super) type Steps = Range<usize>;
 

@@ -1,5 +1,6 @@
 //! The weights of a layer, rounded and laid out as tiles.
 
+use super::product::Columns;
 use super::sizes::{blocks, padded};
 use super::{CellKind, Direction, LayerShape};
 use crate::amx::layout::{self, Source};
@@ -178,9 +179,9 @@ impl Panels {
         });
     }
 
-    /// Steps of k.
-    pub(super) fn n_k(&self) -> usize {
-        self.n_k
+    /// Some vectors as columns of a product, the first of them even.
+    pub(super) fn columns(&self, vectors: Range<usize>) -> Columns {
+        Columns { n_vectors: vectors.len(), n_k: self.n_k, tiles: self.vectors(vectors) }
     }
 
     /// The tiles of some vectors, the first of them even.
