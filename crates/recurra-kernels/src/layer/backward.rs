@@ -4,8 +4,8 @@
 use super::LayerShape;
 use super::gradient::{FeatureTiles, Gradients, PairTiles};
 use super::kept::Kept;
-use super::product::{Rows, Tiles};
-use super::sizes::{self, Steps, blocks, padded, pieces};
+use super::product::{Beside, Idle, Rows, Tiles, TwoSums};
+use super::sizes::{self, CHUNK, Steps, back_and_forth, blocks, padded, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, ROWS};
 use crate::recurrent::{Cell, MOST_GATES, load, store};
@@ -15,12 +15,9 @@ use std::ops::Range;
 
 /// Rows whose gradients are held at a time.
 pub(super) const PIECE: usize = 2048;
-/// Rows whose sums are held at a time.
-const CHUNK: usize = 64;
 
-/// Sums of some rows with two blocks.
-#[repr(align(64))]
-struct Sums([f32; CHUNK * 2 * ROWS]);
+/// Sums of a chunk of rows with two blocks.
+type Sums = TwoSums<{ CHUNK * 2 * ROWS }>;
 
 /// A sequence back through one layer.
 pub(super) struct Backward<'a, C> {
@@ -58,6 +55,7 @@ impl<C: Cell> Backward<'_, C> {
     pub(super) unsafe fn member(&self, worker: &Worker<'_>) {
         let LayerShape { time, batch, .. } = self.shape;
         let tiles = Tiles::new();
+        let mut sums = Sums::new();
         let own = sizes::own_blocks(worker, self.shape.blocks());
         // SAFETY: by this function's contract; members write apart, and read what others wrote after a barrier.
         unsafe {
@@ -65,12 +63,11 @@ impl<C: Cell> Backward<'_, C> {
                 let is_last = piece.end == time;
                 self.prepare(worker, &piece, own.clone());
                 for step in piece.clone().rev() {
-                    let is_new = step + 1 == piece.end;
-                    self.step(&tiles, step, &piece, own.clone(), is_new, is_last && is_new);
+                    self.step(&tiles, &mut sums, step, &piece, own.clone());
                     worker.barrier();
                 }
                 if piece.start > 0 {
-                    self.carry(&tiles, own.clone());
+                    self.carry(&tiles, &mut sums, own.clone());
                 }
                 tiles.shape(ROWS);
                 let n_k = self.d_pairs.n_k(piece.len());
@@ -82,7 +79,7 @@ impl<C: Cell> Backward<'_, C> {
                     own.clone(),
                     is_last,
                 );
-                self.input_gradient(&tiles, worker, &piece);
+                self.input_gradient(&tiles, &mut sums, worker, &piece);
                 if piece.start > 0 {
                     worker.barrier();
                 }
@@ -117,45 +114,39 @@ impl<C: Cell> Backward<'_, C> {
         }
     }
 
-    /// One step of the member's units. The first of a piece (`is_new`) takes over what was carried, the first of all nothing.
+    /// One step of the member's units. The first of a piece takes over what was carried.
     #[inline(always)]
     unsafe fn step(
         &self,
         tiles: &Tiles,
+        sums: &mut Sums,
         step: usize,
         piece: &Steps,
         own: Range<usize>,
-        is_new: bool,
-        is_first: bool,
     ) {
         let batch = self.shape.batch;
-        let mut sums = Sums([0.0; _]);
-        let sums = sums.0.as_mut_ptr();
-        for pair in sizes::back_and_forth(own, 2, step) {
-            for first in (0..batch).step_by(CHUNK) {
-                let rows = first..(first + CHUNK).min(batch);
-                // SAFETY: as in `prepare`; `sums` has room for the rows of two blocks.
-                unsafe {
-                    if !is_new {
-                        let places = rows.len() * ROWS * size_of::<u16>() * C::KEPT * pair.len();
-                        tiles.fetch(self.kept.gates(step, pair.start, first), places);
-                        let after = (step + 1 - piece.start) * batch + first;
-                        self.recurrent_products(tiles, after, rows.len(), pair.clone(), sums);
-                    }
-                    for (place, block) in pair.clone().enumerate() {
-                        let (from, width) = match is_new {
-                            false => (sums.cast_const().add(place * ROWS), pair.len() * ROWS),
-                            true => {
-                                let carried = (block * batch + first) * ROWS;
-                                (self.d_h_carried.ptr(carried).cast_const(), ROWS)
-                            }
-                        };
-                        let rows = rows.clone();
-                        self.finish(step, piece, block, rows, from, width, is_first);
-                    }
-                }
+        let is_new = step + 1 == piece.end;
+        let mut before = Units::none(self);
+        for (pair, rows) in back_and_forth(own, 2, batch, step) {
+            // SAFETY: as in `prepare`; `sums` has room for the rows of two blocks.
+            unsafe {
+                let sums = if is_new {
+                    before.rest();
+                    let carried = self.d_h_carried.ptr((pair.start * batch + rows.start) * ROWS);
+                    SumsOf { first: carried.cast_const(), row: ROWS, block: batch * ROWS }
+                } else {
+                    let places = rows.len() * ROWS * size_of::<u16>() * C::KEPT * pair.len();
+                    tiles.fetch(self.kept.gates.at(step, pair.start, rows.start), places);
+                    let to = sums.next();
+                    let after = (step + 1 - piece.start) * batch + rows.start;
+                    self.recurrent_products(tiles, after, rows.len(), &pair, to, &mut before);
+                    SumsOf { first: to, row: pair.len() * ROWS, block: ROWS }
+                };
+                before = Units::new(self, step, piece.start, pair, rows, sums);
             }
         }
+        // SAFETY: as above.
+        unsafe { before.rest() };
     }
 
     /// d·W_hh for two blocks of units, of `n_rows` rows from row `first` of the piece on.
@@ -165,145 +156,223 @@ impl<C: Cell> Backward<'_, C> {
         tiles: &Tiles,
         first: usize,
         n_rows: usize,
-        pair: Range<usize>,
+        pair: &Range<usize>,
         sums: *mut f32,
+        beside: &mut impl Beside,
     ) {
-        let columns = self.weights.recurrent.columns(pair);
+        let columns = self.weights.recurrent.columns(pair.clone());
         let left = self.d_rows.at(first, first_of(C::OF_RECURRENT) * padded(self.shape.hidden));
         // SAFETY: by the caller's contract.
-        unsafe { tiles.multiply(self.d_rows, left, n_rows, columns, sums) };
+        unsafe { tiles.multiply(self.d_rows, left, n_rows, columns, sums, beside) };
     }
 
     /// What the first step of a piece sends back to h, kept for the piece before.
     #[inline(always)]
-    unsafe fn carry(&self, tiles: &Tiles, own: Range<usize>) {
+    unsafe fn carry(&self, tiles: &Tiles, sums: &mut Sums, own: Range<usize>) {
         let batch = self.shape.batch;
-        let mut sums = Sums([0.0; _]);
-        let sums = sums.0.as_mut_ptr();
-        for first in own.clone().step_by(2) {
-            let pair = first..(first + 2).min(own.end);
-            for first in (0..batch).step_by(CHUNK) {
-                let n_rows = CHUNK.min(batch - first);
-                // SAFETY: as in `step`.
-                unsafe {
-                    self.recurrent_products(tiles, first, n_rows, pair.clone(), sums);
+        for (pair, rows) in back_and_forth(own, 2, batch, 0) {
+            let sums = sums.next();
+            // SAFETY: as in `step`.
+            unsafe {
+                self.recurrent_products(tiles, rows.start, rows.len(), &pair, sums, &mut Idle);
+                for (idx, row) in rows.enumerate() {
                     for (place, block) in pair.clone().enumerate() {
-                        for row in 0..n_rows {
-                            let sum = Avx512::load(sums.add((row * pair.len() + place) * ROWS));
-                            sum.store(self.d_h_carried.ptr((block * batch + first + row) * ROWS));
-                        }
+                        let sum = Avx512::load(sums.add((idx * pair.len() + place) * ROWS));
+                        sum.store(self.d_h_carried.ptr((block * batch + row) * ROWS));
                     }
                 }
-            }
-        }
-    }
-
-    /// The pointwise part of a step, for some rows of a block: two rows at a time, as a right operand has them.
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)] // a place in time, in the batch and in the layer
-    #[allow(clippy::needless_range_loop)] // gates, counted alike in registers and in memory
-    unsafe fn finish(
-        &self,
-        step: usize,
-        piece: &Steps,
-        block: usize,
-        rows: Range<usize>,
-        sums: *const f32,
-        width: usize,
-        is_first: bool,
-    ) {
-        let LayerShape { batch, hidden, .. } = self.shape;
-        let unit = block * ROWS;
-        let n = ROWS.min(hidden - unit);
-        let step_in_piece = step - piece.start;
-        // SAFETY: places of this member's units; `sums` holds the rows.
-        unsafe {
-            let zero = Avx512::splat(0.0);
-            let mut total = [zero; MOST_GATES];
-            for first in rows.clone().step_by(2) {
-                let mut d = [[zero; MOST_GATES]; 2];
-                let n_rows = 2.min(rows.end - first);
-                for (row, d) in (first..).zip(&mut d[..n_rows]) {
-                    let gates = self.kept.gates(step, block, row);
-                    let mut kept = [zero; MOST_GATES];
-                    for idx in 0..C::KEPT {
-                        kept[idx] = Avx512::load_f16(gates.add(idx * ROWS));
-                    }
-                    let before = Avx512::load(self.kept.memory(step, block, row));
-                    let now = Avx512::load(self.kept.memory(step + 1, block, row));
-                    let d_memory = self.d_memory.ptr((block * batch + row) * ROWS);
-                    let place = self.d_h.as_ptr().add((step * batch + row) * hidden + unit);
-                    fetch(place, batch * hidden);
-                    let (mut d_h, mut d_m): (Avx512, Avx512) = (load(place, n), zero);
-                    if !is_first {
-                        d_h = d_h.add(Avx512::load(sums.add((row - rows.start) * width)));
-                        d_m = Avx512::load(d_memory);
-                    }
-                    let (found, d_before) =
-                        self.cell.backward::<Avx512, Quick>(kept, before, now, d_h, d_m);
-                    d_before.store(d_memory);
-                    *d = found;
-                    for gradient in 0..C::GRADIENTS {
-                        total[gradient] = total[gradient].add(found[gradient]);
-                    }
-                }
-                let row_in_piece = step_in_piece * batch + first;
-                for gradient in 0..C::GRADIENTS {
-                    let rounded = Avx512::round_two(d[0][gradient], d[1][gradient]);
-                    let column = gradient * padded(hidden) + unit;
-                    rounded.store_first(self.d_rows.at(row_in_piece, column));
-                    if n_rows == 2 {
-                        rounded.store_second(self.d_rows.at(row_in_piece + 1, column));
-                    }
-                    let pair = self.d_pairs.pair(
-                        block * C::GRADIENTS + gradient,
-                        step_in_piece,
-                        first / 2,
-                    );
-                    rounded.store_pairs(pair);
-                }
-            }
-            for (gradient, total) in total.into_iter().enumerate().take(C::GRADIENTS) {
-                self.gradients.add_bias(block * C::GRADIENTS + gradient, total);
             }
         }
     }
 
     /// d_x = or += d·W_ih, the member's share of the columns.
     #[inline(always)]
-    unsafe fn input_gradient(&self, tiles: &Tiles, worker: &Worker<'_>, piece: &Steps) {
+    unsafe fn input_gradient(
+        &self,
+        tiles: &Tiles,
+        sums: &mut Sums,
+        worker: &Worker<'_>,
+        piece: &Steps,
+    ) {
         let Some((d_x, has_part)) = &self.d_x else { return };
         let LayerShape { batch, inputs, hidden, .. } = self.shape;
         let panels = &self.weights.input;
         let own = sizes::own_blocks(worker, blocks(inputs));
         let n_rows = piece.len() * batch;
-        let mut sums = Sums([0.0; _]);
-        let sums = sums.0.as_mut_ptr();
-        for first in (0..n_rows).step_by(2 * ROWS) {
-            let n_rows = (2 * ROWS).min(n_rows - first);
+        let mut before = InputGradient {
+            d_x,
+            has_part: *has_part,
+            inputs,
+            vectors: 0..0,
+            rows: 0..0,
+            sums: std::ptr::null(),
+        };
+        for first in (0..n_rows).step_by(CHUNK) {
+            let n_rows = CHUNK.min(n_rows - first);
             let left = self.d_rows.at(first, first_of(C::OF_INPUT) * padded(hidden));
             let next = self.d_rows.at(first + n_rows, 0);
             tiles.fetch(next, next as usize - self.d_rows.at(first, 0) as usize);
             for vector in own.clone().step_by(2) {
-                let pair = vector..(vector + 2).min(own.end);
-                let columns = panels.columns(pair.clone());
+                let vectors = vector..(vector + 2).min(own.end);
+                let columns = panels.columns(vectors.clone());
+                let to = sums.next();
                 // SAFETY: rows of the piece; columns of this member.
-                unsafe {
-                    tiles.multiply(self.d_rows, left, n_rows, columns, sums);
-                    for row in 0..n_rows {
-                        for (place, vector) in pair.clone().enumerate() {
-                            let mut sum = Avx512::load(sums.add((row * pair.len() + place) * ROWS));
-                            let n = ROWS.min(inputs - vector * ROWS);
-                            let row = piece.start * batch + first + row;
-                            let to = d_x.ptr(row * inputs + vector * ROWS);
-                            if *has_part {
-                                sum = sum.add(load(to, n));
-                            }
-                            store(sum, to, n);
-                        }
-                    }
-                }
+                unsafe { tiles.multiply(self.d_rows, left, n_rows, columns, to, &mut before) };
+                let row = piece.start * batch + first;
+                before = InputGradient { vectors, rows: row..row + n_rows, sums: to, ..before };
             }
+        }
+        // SAFETY: as above.
+        unsafe { before.rest() };
+    }
+}
+
+/// What follows a product with W_ih: its sums, to d_x.
+struct InputGradient<'a> {
+    d_x: &'a SharedSlice<'a, f32>,
+    has_part: bool,
+    inputs: usize,
+    /// One or two vectors of columns.
+    vectors: Range<usize>,
+    rows: Range<usize>,
+    sums: *const f32,
+}
+
+impl Beside for InputGradient<'_> {
+    #[inline(always)]
+    fn left(&self) -> usize {
+        self.rows.len()
+    }
+
+    #[inline(always)]
+    unsafe fn part(&mut self) {
+        for (place, vector) in self.vectors.clone().enumerate() {
+            let to = self.d_x.ptr(self.rows.start * self.inputs + vector * ROWS);
+            let n = ROWS.min(self.inputs - vector * ROWS);
+            // SAFETY: n columns of a row of d_x that is this member's; `sums` holds the row.
+            unsafe {
+                let mut sum = Avx512::load(self.sums.add(place * ROWS));
+                if self.has_part {
+                    sum = sum.add(load(to, n));
+                }
+                store(sum, to, n);
+            }
+        }
+        self.sums = self.sums.wrapping_add(self.vectors.len() * ROWS);
+        self.rows.start += 1;
+    }
+}
+
+/// Where the sums of some rows and blocks lie: the first, and values to the next row and to the next block.
+#[derive(Clone, Copy)]
+struct SumsOf {
+    first: *const f32,
+    row: usize,
+    block: usize,
+}
+
+/// What follows a product with W_hh: the pointwise part of a step, for some rows of some blocks, two rows at a time, as a right
+/// operand has them.
+struct Units<'a, C> {
+    backward: &'a Backward<'a, C>,
+    step: usize,
+    /// The first row of the step in the piece.
+    row_in_piece: usize,
+    rows: Range<usize>,
+    /// The next row and block.
+    row: usize,
+    block: usize,
+    left: usize,
+    sums: SumsOf,
+}
+
+impl<'a, C: Cell> Units<'a, C> {
+    /// Nothing to do.
+    fn none(backward: &'a Backward<'a, C>) -> Self {
+        let sums = SumsOf { first: std::ptr::null(), row: 0, block: 0 };
+        Self { backward, step: 0, row_in_piece: 0, rows: 0..0, row: 0, block: 0, left: 0, sums }
+    }
+
+    /// The rows and blocks whose products are `sums`, at `step` of a piece that begins at `start`.
+    #[inline(always)]
+    fn new(
+        backward: &'a Backward<'a, C>,
+        step: usize,
+        start: usize,
+        blocks: Range<usize>,
+        rows: Range<usize>,
+        sums: SumsOf,
+    ) -> Self {
+        let row_in_piece = (step - start) * backward.shape.batch;
+        let (row, block) = (rows.start, blocks.start);
+        let left = rows.len().div_ceil(2) * blocks.len();
+        Self { backward, step, row_in_piece, rows, row, block, left, sums }
+    }
+}
+
+impl<C: Cell> Beside for Units<'_, C> {
+    #[inline(always)]
+    fn left(&self) -> usize {
+        self.left
+    }
+
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // gates, counted alike in registers and in memory
+    unsafe fn part(&mut self) {
+        let Backward { cell, shape, kept, d_rows, d_pairs, .. } = self.backward;
+        let LayerShape { time, batch, hidden, .. } = *shape;
+        let Self { step, block, .. } = *self;
+        let unit = block * ROWS;
+        let n = ROWS.min(hidden - unit);
+        let n_rows = 2.min(self.rows.end - self.row);
+        // SAFETY: places of this member's units; `sums` holds the rows.
+        unsafe {
+            let zero = Avx512::splat(0.0);
+            let mut d = [[zero; MOST_GATES]; 2];
+            for (idx, d) in d[..n_rows].iter_mut().enumerate() {
+                let row = self.row + idx;
+                let gates = kept.gates.at(step, block, row);
+                let mut found = [zero; MOST_GATES];
+                for idx in 0..C::KEPT {
+                    found[idx] = Avx512::load_f16(gates.add(idx * ROWS));
+                }
+                let before = Avx512::load_f16(kept.memory.at(step, block, row));
+                let now = Avx512::load_f16(kept.memory.at(step + 1, block, row));
+                let d_memory = self.backward.d_memory.ptr((block * batch + row) * ROWS);
+                let place = self.backward.d_h.as_ptr().add((step * batch + row) * hidden + unit);
+                // The value that the step before will read at the same place.
+                Avx512::prefetch(place.wrapping_sub(batch * hidden));
+                let (mut d_h, mut d_m): (Avx512, Avx512) = (load(place, n), zero);
+                if step + 1 < time {
+                    d_h = d_h.add(Avx512::load(self.sums.first.add(idx * self.sums.row)));
+                    d_m = Avx512::load(d_memory);
+                }
+                let (gradients, d_before) =
+                    cell.backward::<Avx512, Quick>(found, before, now, d_h, d_m);
+                d_before.store(d_memory);
+                *d = gradients;
+            }
+            let row = self.row_in_piece + self.row;
+            for gradient in 0..C::GRADIENTS {
+                let vector = block * C::GRADIENTS + gradient;
+                let rounded = Avx512::round_two(d[0][gradient], d[1][gradient]);
+                let column = gradient * padded(hidden) + unit;
+                rounded.store_first(d_rows.at(row, column));
+                if n_rows == 2 {
+                    rounded.store_second(d_rows.at(row + 1, column));
+                }
+                rounded.store_pairs(d_pairs.pair(vector, row / batch, self.row / 2));
+                self.backward.gradients.add_bias(vector, d[0][gradient].add(d[1][gradient]));
+            }
+        }
+        self.sums.first = self.sums.first.wrapping_add(2 * self.sums.row);
+        self.left -= 1;
+        self.row += 2;
+        if self.row >= self.rows.end {
+            // To the first row of the next block.
+            let back = self.rows.len().next_multiple_of(2) * self.sums.row;
+            self.sums.first = self.sums.first.wrapping_sub(back).wrapping_add(self.sums.block);
+            (self.row, self.block) = (self.rows.start, self.block + 1);
         }
     }
 }
@@ -311,11 +380,4 @@ impl<C: Cell> Backward<'_, C> {
 /// The first of a run of gradients.
 fn first_of(run: &[usize]) -> usize {
     run.iter().copied().min().unwrap_or(0)
-}
-
-/// Asks for the value that the step before will read at the same place.
-#[inline(always)]
-unsafe fn fetch(place: *const f32, step: usize) {
-    // SAFETY: a hint; the address need not exist.
-    unsafe { Avx512::prefetch(place.wrapping_sub(step)) }
 }

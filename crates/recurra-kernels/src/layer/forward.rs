@@ -1,26 +1,23 @@
 //! From inputs to states: the products with the input for some steps, then the steps.
 
 use super::LayerShape;
-use super::kept::Kept;
-use super::product::{Rows, Tiles};
-use super::sizes::{self, Steps, pieces};
+use super::kept::{Blocks, Kept};
+use super::product::{Beside, Rows, Tiles, TwoSums};
+use super::sizes::{self, CHUNK, Steps, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, DEPTH, ROWS};
 use crate::recurrent::{Cell, MOST_GATES, load, store};
-use crate::simd::{Avx512, Quick, Vector};
+use crate::simd::{Avx512, Quick, Vector, store_fence};
 use crate::{SharedSlice, Worker};
 use std::ops::Range;
 
 /// Rows whose products with the input are made before their steps: their gates stay in the second cache.
-const PIECE: usize = 512;
+pub(super) const PIECE: usize = 512;
 /// Vectors of sums that a group of blocks has at most.
 const MOST_VECTORS: usize = 6;
-/// Rows whose sums are held at a time: 24 KiB with the widest group, half of the first cache.
-const CHUNK: usize = 64;
 
-/// Sums of some rows with a group of blocks.
-#[repr(align(64))]
-struct Sums([f32; CHUNK * MOST_VECTORS * ROWS]);
+/// Sums of a chunk of rows with a group of blocks.
+type Sums = TwoSums<{ CHUNK * MOST_VECTORS * ROWS }>;
 
 /// A sequence through one layer.
 pub(super) struct Forward<'a, C> {
@@ -37,6 +34,10 @@ pub(super) struct Forward<'a, C> {
     pub h: SharedSlice<'a, f32>,
     /// (B, H): the first memory, and after the sequence the last; without it the memory is h.
     pub memory: Option<SharedSlice<'a, f32>>,
+    /// (blocks, B, 16): the memory of every unit at the step that is being made.
+    pub memory_now: SharedSlice<'a, f32>,
+    /// The input's part of the gates of a piece.
+    pub input_part: Blocks,
     pub kept: Kept,
     /// x, rounded.
     pub x_rows: Rows,
@@ -54,29 +55,31 @@ impl<C: Cell> Forward<'_, C> {
     pub(super) unsafe fn member(&self, worker: &Worker<'_>) {
         let LayerShape { time, batch, hidden, .. } = self.shape;
         let tiles = Tiles::new();
+        let mut sums = Sums::new();
         let own = sizes::own_blocks(worker, self.shape.blocks());
         // SAFETY: by this function's contract; members write apart, and read what others wrote after a barrier.
         unsafe {
             self.round_inputs(worker);
             for block in own.clone() {
-                self.copy_memory(block, 0, true);
+                self.take_memory(block);
             }
             worker.barrier();
             for piece in pieces(time, batch, PIECE) {
-                self.input_products(&tiles, piece.clone(), own.clone());
-                for step in piece {
-                    self.step(&tiles, step, own.clone());
+                self.input_products(&tiles, &mut sums, piece.clone(), own.clone());
+                for step in piece.clone() {
+                    self.step(&tiles, &mut sums, step, piece.start, own.clone());
                     if step + 1 < time {
                         worker.barrier();
                     }
                 }
             }
-            if self.memory.is_some() {
+            if let Some(memory) = &self.memory {
                 for block in own {
-                    self.copy_memory(block, time, false);
+                    self.give_memory(memory, block);
                 }
             }
             debug_assert!(self.h.len() == (time + 1) * batch * hidden);
+            store_fence();
             amx::release();
         }
     }
@@ -96,35 +99,50 @@ impl<C: Cell> Forward<'_, C> {
         }
     }
 
-    /// The memories of a block before `step`: from where they are given (`is_given`), or to there.
+    /// The memories of a block before the sequence.
     #[inline(always)]
-    unsafe fn copy_memory(&self, block: usize, step: usize, is_given: bool) {
+    unsafe fn take_memory(&self, block: usize) {
+        let LayerShape { batch, hidden, .. } = self.shape;
+        let n = ROWS.min(hidden - block * ROWS);
+        let given = self.memory.as_ref().unwrap_or(&self.h);
+        for row in 0..batch {
+            // SAFETY: the first B rows, n values of each; places of this member's block.
+            unsafe {
+                let memory: Avx512 = load(given.ptr(row * hidden + block * ROWS), n);
+                memory.store(self.memory_now.ptr((block * batch + row) * ROWS));
+                memory.within_f16().store_f16(self.kept.memory.at(0, block, row));
+            }
+        }
+    }
+
+    /// The memories of a block after the sequence.
+    #[inline(always)]
+    unsafe fn give_memory(&self, memory: &SharedSlice<'_, f32>, block: usize) {
         let LayerShape { batch, hidden, .. } = self.shape;
         let n = ROWS.min(hidden - block * ROWS);
         for row in 0..batch {
-            let values = self.memory.as_ref().unwrap_or(&self.h);
-            // SAFETY: the first B rows, n values of each; places of this member's block.
+            // SAFETY: as in `take_memory`.
             unsafe {
-                let outside = values.ptr(row * hidden + block * ROWS);
-                let inside = self.kept.memory(step, block, row);
-                if is_given {
-                    load::<Avx512>(outside, n).store(inside);
-                } else {
-                    store(Avx512::load(inside), outside, n);
-                }
+                let last = Avx512::load(self.memory_now.ptr((block * batch + row) * ROWS));
+                store(last, memory.ptr(row * hidden + block * ROWS), n);
             }
         }
     }
 
     /// W_ih·x + b of some steps, for the member's units.
     #[inline(always)]
-    unsafe fn input_products(&self, tiles: &Tiles, steps: Steps, own: Range<usize>) {
+    unsafe fn input_products(
+        &self,
+        tiles: &Tiles,
+        sums: &mut Sums,
+        steps: Steps,
+        own: Range<usize>,
+    ) {
         let batch = self.shape.batch;
         let panels = &self.weights.input;
         let vectors = own.start * C::GATES..own.end * C::GATES;
         let rows = steps.start * batch..steps.end * batch;
-        let mut sums = Sums([0.0; _]);
-        let sums = sums.0.as_mut_ptr();
+        let mut before = InputPart::none(self);
         for vector in vectors.clone().step_by(2) {
             let pair = vector..(vector + 2).min(vectors.end);
             let columns = panels.columns(pair.clone());
@@ -132,105 +150,218 @@ impl<C: Cell> Forward<'_, C> {
                 let next = pair.end..(pair.end + 2).min(vectors.end);
                 tiles.fetch(panels.vectors(next.clone()), panels.bytes_of(next.len()));
             }
-            for first in rows.clone().step_by(2 * ROWS) {
-                let n_rows = (2 * ROWS).min(rows.end - first);
+            for first in rows.clone().step_by(CHUNK) {
+                let n_rows = CHUNK.min(rows.end - first);
                 let left = self.x_rows.at(first, 0);
-                // SAFETY: rows of x, whole tiles of weights, sums for 32 rows of two vectors; places of this member's units.
+                let to = sums.next();
+                // SAFETY: rows of x, whole tiles of weights, sums for the rows of two vectors; places of this member's units.
                 unsafe {
-                    tiles.multiply(self.x_rows, left, n_rows, columns, sums);
-                    for (place, vector) in pair.clone().enumerate() {
-                        let (block, gate) = (vector / C::GATES, vector % C::GATES);
-                        let unit = block * ROWS;
-                        let n = ROWS.min(self.shape.hidden - unit);
-                        let bias = self.bias[gate * self.shape.hidden + unit..].as_ptr();
-                        let bias: Avx512 = load(bias, n);
-                        let (mut step, mut row) = (first / batch, first % batch);
-                        for idx in 0..n_rows {
-                            let sum = Avx512::load(sums.add((idx * pair.len() + place) * ROWS));
-                            let to = self.kept.gates(step, block, row).add(gate * ROWS);
-                            sum.add(bias).store_f16(to);
-                            row += 1;
-                            if row == batch {
-                                (step, row) = (step + 1, 0);
-                            }
-                        }
-                    }
+                    tiles.multiply(self.x_rows, left, n_rows, columns, to, &mut before);
+                    before = InputPart::new(self, pair.clone(), first - rows.start, n_rows, to);
                 }
             }
         }
+        // SAFETY: as above.
+        unsafe { before.rest() };
     }
 
-    /// One step of the member's units.
+    /// One step of the member's units, in a piece that begins at step `start`.
     #[inline(always)]
-    unsafe fn step(&self, tiles: &Tiles, step: usize, own: Range<usize>) {
+    unsafe fn step(
+        &self,
+        tiles: &Tiles,
+        sums: &mut Sums,
+        step: usize,
+        start: usize,
+        own: Range<usize>,
+    ) {
         let group = if C::GATES == 3 { 2 } else { 4 / C::GATES };
         let h_rows = self.h_rows[step % 2];
-        let mut sums = Sums([0.0; _]);
-        let sums = sums.0.as_mut_ptr();
-        for blocks in sizes::back_and_forth(own, group, step) {
+        let mut before = Units::none(self);
+        for (blocks, rows) in sizes::back_and_forth(own, group, self.shape.batch, step) {
             let vectors = blocks.start * C::GATES..blocks.end * C::GATES;
-            let columns = self.weights.recurrent.columns(vectors.clone());
-            let width = vectors.len() * ROWS;
-            for first in (0..self.shape.batch).step_by(CHUNK) {
-                let rows = first..(first + CHUNK).min(self.shape.batch);
-                let left = h_rows.at(first, 0);
-                // SAFETY: as in `input_products`.
-                unsafe {
-                    tiles.multiply(h_rows, left, rows.len(), columns, sums);
-                    for (place, block) in blocks.clone().enumerate() {
-                        let sums = sums.add(place * C::GATES * ROWS);
-                        self.finish(step, block, rows.clone(), sums, width);
-                    }
-                }
-            }
+            let columns = self.weights.recurrent.columns(vectors);
+            let left = h_rows.at(rows.start, 0);
+            let to = sums.next();
+            // SAFETY: as in `input_products`.
+            unsafe { tiles.multiply(h_rows, left, rows.len(), columns, to, &mut before) };
+            before = Units::new(self, step, start, blocks, rows, to);
+        }
+        // SAFETY: as above.
+        unsafe { before.rest() };
+    }
+}
+
+/// What follows a product with x: its sums with the bias, to the input's part of the gates.
+struct InputPart<'a, C> {
+    forward: &'a Forward<'a, C>,
+    /// One or two vectors of columns.
+    vectors: Range<usize>,
+    bias: [Avx512; 2],
+    /// The next row, by step in the piece and place in the batch.
+    step: usize,
+    row: usize,
+    left: usize,
+    sums: *const f32,
+}
+
+impl<'a, C: Cell> InputPart<'a, C> {
+    /// Nothing to do.
+    fn none(forward: &'a Forward<'a, C>) -> Self {
+        let zero = Avx512::from_bits(unsafe { std::mem::zeroed() });
+        Self {
+            forward,
+            vectors: 0..0,
+            bias: [zero; 2],
+            step: 0,
+            row: 0,
+            left: 0,
+            sums: std::ptr::null(),
         }
     }
 
-    /// The pointwise part of a step, for some rows of a block.
+    /// `n_rows` of `sums`, from row `first` of the piece on.
+    #[inline(always)]
+    unsafe fn new(
+        forward: &'a Forward<'a, C>,
+        vectors: Range<usize>,
+        first: usize,
+        n_rows: usize,
+        sums: *const f32,
+    ) -> Self {
+        let LayerShape { batch, hidden, .. } = forward.shape;
+        let bias_of = |vector: usize| {
+            let (block, gate) = (vector / C::GATES, vector % C::GATES);
+            let unit = block * ROWS;
+            // SAFETY: the bias of a gate has H values.
+            unsafe { load(forward.bias[gate * hidden + unit..].as_ptr(), ROWS.min(hidden - unit)) }
+        };
+        let bias = [bias_of(vectors.start), bias_of(vectors.end - 1)];
+        let (step, row) = (first / batch, first % batch);
+        Self { forward, vectors, bias, step, row, left: n_rows, sums }
+    }
+}
+
+impl<C: Cell> Beside for InputPart<'_, C> {
+    #[inline(always)]
+    fn left(&self) -> usize {
+        self.left
+    }
+
+    #[inline(always)]
+    unsafe fn part(&mut self) {
+        for (place, vector) in self.vectors.clone().enumerate() {
+            let (block, gate) = (vector / C::GATES, vector % C::GATES);
+            // SAFETY: `sums` holds the rows; places of this member's units.
+            unsafe {
+                let to = self.forward.input_part.at(self.step, block, self.row).add(gate * ROWS);
+                Avx512::load(self.sums.add(place * ROWS)).add(self.bias[place]).store_f16(to);
+            }
+        }
+        self.sums = self.sums.wrapping_add(self.vectors.len() * ROWS);
+        self.left -= 1;
+        self.row += 1;
+        if self.row == self.forward.shape.batch {
+            (self.step, self.row) = (self.step + 1, 0);
+        }
+    }
+}
+
+/// What follows a product with h: the pointwise part of a step, for some rows of some blocks.
+struct Units<'a, C> {
+    forward: &'a Forward<'a, C>,
+    step: usize,
+    step_in_piece: usize,
+    rows: Range<usize>,
+    /// The next row and block.
+    row: usize,
+    block: usize,
+    left: usize,
+    /// (rows, blocks, gates, 16)
+    sums: *const f32,
+    width: usize,
+}
+
+impl<'a, C: Cell> Units<'a, C> {
+    /// Nothing to do.
+    fn none(forward: &'a Forward<'a, C>) -> Self {
+        let (rows, sums) = (0..0, std::ptr::null());
+        Self { forward, step: 0, step_in_piece: 0, rows, row: 0, block: 0, left: 0, sums, width: 0 }
+    }
+
+    /// The rows and blocks whose products are `sums`, at `step` of a piece that begins at `start`.
+    #[inline(always)]
+    fn new(
+        forward: &'a Forward<'a, C>,
+        step: usize,
+        start: usize,
+        blocks: Range<usize>,
+        rows: Range<usize>,
+        sums: *const f32,
+    ) -> Self {
+        let width = blocks.len() * C::GATES * ROWS;
+        let (row, block, left) = (rows.start, blocks.start, rows.len() * blocks.len());
+        Self { forward, step, step_in_piece: step - start, rows, row, block, left, sums, width }
+    }
+}
+
+impl<C: Cell> Beside for Units<'_, C> {
+    #[inline(always)]
+    fn left(&self) -> usize {
+        self.left
+    }
+
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // gates, counted alike in registers and in memory
-    unsafe fn finish(
-        &self,
-        step: usize,
-        block: usize,
-        rows: Range<usize>,
-        mut sums: *const f32,
-        width: usize,
-    ) {
-        let LayerShape { batch, hidden, .. } = self.shape;
+    unsafe fn part(&mut self) {
+        let Forward { cell, shape, h_rows, kept, .. } = self.forward;
+        let Self { step, row, block, .. } = *self;
         let unit = block * ROWS;
-        let n = ROWS.min(hidden - unit);
-        let after = self.h_rows[(step + 1) % 2];
-        // SAFETY: places of this member's units; `sums` holds the rows.
+        let n = ROWS.min(shape.hidden - unit);
+        // SAFETY: places of this member's units; `sums` holds the row.
         unsafe {
             let zero = Avx512::splat(0.0);
-            let bias: Avx512 = match C::BIASED {
-                Some(_) => load(self.bias_recurrent[unit..].as_ptr(), n),
-                None => zero,
-            };
-            for row in rows {
-                let gates = self.kept.gates(step, block, row);
-                let (mut a, mut u) = ([zero; MOST_GATES], [zero; MOST_GATES]);
-                for gate in 0..C::GATES {
-                    a[gate] = Avx512::load_f16(gates.add(gate * ROWS));
-                    u[gate] = Avx512::load(sums.add(gate * ROWS));
-                }
-                if let Some(gate) = C::BIASED {
-                    u[gate] = u[gate].add(bias);
-                }
-                let before = Avx512::load(self.kept.memory(step, block, row));
-                let (kept, memory, h) = self.cell.forward::<Avx512, Quick>(a, u, before);
-                for idx in 0..C::KEPT {
-                    kept[idx].store_f16(gates.add(idx * ROWS));
-                }
-                memory.store(self.kept.memory(step + 1, block, row));
-                let to = self.h.ptr(((step + 1) * batch + row) * hidden + unit);
-                store(h, to, n);
-                // The next block's, in a row that lies too far from the others for the hardware to see it coming.
-                Avx512::prefetch(to.wrapping_add(ROWS));
-                h.store_bf16(after.at(row, unit), ROWS);
-                sums = sums.add(width);
+            let (mut a, mut u) = ([zero; MOST_GATES], [zero; MOST_GATES]);
+            let input_part = self.forward.input_part.at(self.step_in_piece, block, row);
+            for gate in 0..C::GATES {
+                a[gate] = Avx512::load_f16(input_part.add(gate * ROWS));
+                u[gate] = Avx512::load(self.sums.add(gate * ROWS));
             }
+            if let Some(gate) = C::BIASED {
+                u[gate] = u[gate].add(load(self.forward.bias_recurrent[unit..].as_ptr(), n));
+            }
+            let memory = self.forward.memory_now.ptr((block * shape.batch + row) * ROWS);
+            let (found, now, h) = cell.forward::<Avx512, Quick>(a, u, Avx512::load(memory));
+            now.store(memory);
+            now.within_f16().store_f16(kept.memory.at(step + 1, block, row));
+            let gates = kept.gates.at(step, block, row);
+            if C::KEPT.is_multiple_of(2) {
+                for pair in 0..C::KEPT / 2 {
+                    Avx512::stream_f16(
+                        found[2 * pair],
+                        found[2 * pair + 1],
+                        gates.add(2 * pair * ROWS),
+                    );
+                }
+            } else {
+                for idx in 0..C::KEPT {
+                    found[idx].store_f16(gates.add(idx * ROWS));
+                }
+            }
+            let to = self.forward.h.ptr(((step + 1) * shape.batch + row) * shape.hidden + unit);
+            store(h, to, n);
+            // The next block's, in a row that lies too far from the others for the hardware to see it coming.
+            Avx512::prefetch(to.wrapping_add(ROWS));
+            h.store_bf16(h_rows[(step + 1) % 2].at(row, unit), ROWS);
+        }
+        self.sums = self.sums.wrapping_add(self.width);
+        self.left -= 1;
+        self.row += 1;
+        if self.row == self.rows.end {
+            // To the first row of the next block.
+            let back = self.rows.len() * self.width;
+            self.sums = self.sums.wrapping_sub(back).wrapping_add(C::GATES * ROWS);
+            (self.row, self.block) = (self.rows.start, self.block + 1);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What a layer keeps of a sequence for the way back: gates and memories, block by block.
 
-use super::sizes::blocks;
 use super::{CellKind, LayerShape};
 use crate::SharedSlice;
 use crate::amx::ROWS;
@@ -10,25 +9,49 @@ const LINE: usize = 16;
 
 /// How many values of the size of an `f32` a layer keeps of a sequence.
 pub fn kept_len(cell: CellKind, shape: LayerShape) -> usize {
-    let units = shape.rows() * blocks(shape.hidden) * ROWS;
-    units * cell.kept() / 2 + units + shape.batch * blocks(shape.hidden) * ROWS + LINE
+    Blocks::len(shape, shape.time, cell.kept()) + Blocks::len(shape, shape.time + 1, 1) + LINE
 }
 
-/// The places of what is kept. Values of one step and one block of sixteen units lie together, row by row: a member of the
-/// team goes through its own from the first to the last.
+/// Values of `f16` as a member of the team goes through its own: (T, blocks, B, width, 16), those of one step and one block of
+/// sixteen units together, row by row.
 #[derive(Clone, Copy)]
-pub(super) struct Kept {
-    /// (T, blocks, B, kept, 16) `f16`: before a step the input's part of its gates, after it what the cell keeps.
-    gates: *mut u16,
-    /// (T + 1, blocks, B, 16)
-    memory: *mut f32,
-    batch: usize,
+pub(super) struct Blocks {
+    first: *mut u16,
     blocks: usize,
-    kept: usize,
+    batch: usize,
+    width: usize,
 }
 
 // SAFETY: it stands for a slice that the members of a team use at places of their own blocks.
-unsafe impl Sync for Kept {}
+unsafe impl Sync for Blocks {}
+
+impl Blocks {
+    /// The places from `first` on, `width` vectors a row.
+    pub(super) fn new(first: *mut f32, shape: LayerShape, width: usize) -> Self {
+        Self { first: first.cast(), blocks: shape.blocks(), batch: shape.batch, width }
+    }
+
+    /// Values of the size of an `f32` that so many steps take.
+    pub(super) fn len(shape: LayerShape, steps: usize, width: usize) -> usize {
+        steps * shape.batch * shape.blocks() * width * ROWS / 2
+    }
+
+    /// The vectors of a row.
+    #[inline(always)]
+    pub(super) fn at(&self, step: usize, block: usize, row: usize) -> *mut u16 {
+        let row = (step * self.blocks + block) * self.batch + row;
+        self.first.wrapping_add(row * self.width * ROWS)
+    }
+}
+
+/// The places of what is kept, from a cache line on.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    /// What the cell keeps of each step.
+    pub gates: Blocks,
+    /// The memories before each step, and after the last: as large as an `f16` can be at most.
+    pub memory: Blocks,
+}
 
 impl Kept {
     /// The places inside of `values`, of [`kept_len`].
@@ -36,27 +59,10 @@ impl Kept {
     pub(super) fn new(values: &SharedSlice<'_, f32>, cell: CellKind, shape: LayerShape) -> Self {
         assert!(values.len() >= kept_len(cell, shape), "{} values to keep {shape:?}", values.len());
         let start = values.ptr(0).align_offset(LINE * size_of::<f32>()).min(LINE);
-        let (blocks, kept) = (shape.blocks(), cell.kept());
-        let gates = shape.rows() * blocks * ROWS * kept / 2;
+        let gates = Blocks::len(shape, shape.time, cell.kept());
         Self {
-            gates: values.ptr(start).cast(),
-            memory: values.ptr(start + gates),
-            batch: shape.batch,
-            blocks,
-            kept,
+            gates: Blocks::new(values.ptr(start), shape, cell.kept()),
+            memory: Blocks::new(values.ptr(start + gates), shape, 1),
         }
-    }
-
-    /// The gates of a block at `step`, those of `row` first, and values from one row to the next.
-    #[inline(always)]
-    pub(super) fn gates(&self, step: usize, block: usize, row: usize) -> *mut u16 {
-        let row = (step * self.blocks + block) * self.batch + row;
-        self.gates.wrapping_add(row * self.kept * ROWS)
-    }
-
-    /// The memories of a block before `step`, that of `row` first.
-    #[inline(always)]
-    pub(super) fn memory(&self, step: usize, block: usize, row: usize) -> *mut f32 {
-        self.memory.wrapping_add(((step * self.blocks + block) * self.batch + row) * ROWS)
     }
 }

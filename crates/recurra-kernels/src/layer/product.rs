@@ -97,10 +97,11 @@ impl Tiles {
         }
     }
 
-    /// sums (`n_rows`, 16·vectors) = rows of `left` · columns, `n_rows` of them from the one that begins at `first`.
+    /// sums (`n_rows`, 16·vectors) = rows of `left` · columns, `n_rows` of them from the one that begins at `first`, and all of
+    /// the work `beside` it.
     ///
     /// # Safety
-    /// The machine has AMX; rows, tiles and sums hold what is multiplied.
+    /// The machine has AMX; rows, tiles and sums hold what is multiplied; the work touches neither tiles nor sums.
     #[inline(always)]
     pub(super) unsafe fn multiply(
         &self,
@@ -109,6 +110,7 @@ impl Tiles {
         n_rows: usize,
         columns: Columns,
         sums: *mut f32,
+        beside: &mut impl Beside,
     ) {
         let Columns { tiles, n_vectors, n_k } = columns;
         let n_tiles = n_rows.div_ceil(ROWS);
@@ -116,6 +118,9 @@ impl Tiles {
         let height = n_rows.div_ceil(n_tiles);
         let width = n_vectors * ROWS;
         let start = |idx: usize| (idx * height).min(n_rows - height);
+        let at_a_time = if n_tiles == 1 && n_vectors >= 4 { 4 } else { 2 };
+        let n_steps = n_vectors.div_ceil(at_a_time) * n_tiles.div_ceil(2) * n_k;
+        let parts = beside.left().div_ceil(n_steps);
         // SAFETY: by this function's contract.
         unsafe {
             self.shape(height);
@@ -135,20 +140,79 @@ impl Tiles {
                         pair_bytes: 8 * TILE * n_k,
                         sums: [idx, low].map(|idx| sums.add(start(idx) * width + vector * ROWS)),
                         sums_bytes: 4 * width,
+                        parts,
                     };
                     match (low > idx, n) {
-                        (true, 2) => block.two_by_two(),
-                        (true, _) => block.two_by_one(),
-                        (false, 4) => block.one_by_four(),
-                        (false, 2) => block.one_by_two(),
-                        (false, _) => block.one_by_one(),
+                        (true, 2) => block.two_by_two(beside),
+                        (true, _) => block.two_by_one(beside),
+                        (false, 4) => block.one_by_four(beside),
+                        (false, 2) => block.one_by_two(beside),
+                        (false, _) => block.one_by_one(beside),
                     }
                     idx += 2;
                 }
                 vector += n;
             }
+            beside.rest();
         }
     }
+}
+
+/// Two places for sums: while one is filled, the other is worked with.
+#[repr(align(64))]
+pub(super) struct TwoSums<const N: usize> {
+    places: [[f32; N]; 2],
+    last: usize,
+}
+
+impl<const N: usize> TwoSums<N> {
+    pub(super) fn new() -> Self {
+        Self { places: [[0.0; N]; 2], last: 0 }
+    }
+
+    /// The place that was used before the last.
+    pub(super) fn next(&mut self) -> *mut f32 {
+        self.last = 1 - self.last;
+        self.places[self.last].as_mut_ptr()
+    }
+}
+
+/// Work in small parts that goes on while the matrix unit multiplies: a step of k keeps that busy for 64 cycles, in which the
+/// other units have time for some hundred instructions.
+pub(super) trait Beside {
+    /// Parts that are left.
+    fn left(&self) -> usize;
+
+    /// Does the next part.
+    ///
+    /// # Safety
+    /// There is one left, and what it reads and writes is there.
+    unsafe fn part(&mut self);
+
+    /// Does all that is left.
+    ///
+    /// # Safety
+    /// As for [`part`](Self::part).
+    #[inline(always)]
+    unsafe fn rest(&mut self) {
+        for _ in 0..self.left() {
+            // SAFETY: by this function's contract.
+            unsafe { self.part() };
+        }
+    }
+}
+
+/// Nothing to do beside a product.
+pub(super) struct Idle;
+
+impl Beside for Idle {
+    #[inline(always)]
+    fn left(&self) -> usize {
+        0
+    }
+
+    #[inline(always)]
+    unsafe fn part(&mut self) {}
 }
 
 /// Some tiles of sums: one or two tiles of rows by some vectors of a group. The height is that of the tiles' shapes.
@@ -164,47 +228,51 @@ struct Block {
     pair_bytes: usize,
     sums: [*mut f32; 2],
     sums_bytes: usize,
+    /// Parts of other work for each step of k.
+    parts: usize,
 }
 
-/// One block of instructions, because nothing tells the compiler what tiles hold: those before, those of one step of k, how
-/// many bytes of the panel that takes, and those after.
-macro_rules! multiply {
-    ($block:expr, [$($zero:literal)*], [$($step:literal)*], $bytes:literal, [$($store:literal)*]) => {{
-        let block: &Block = $block;
+/// Instructions for tiles. Tiles keep what they hold from one such block to the next: no compiler puts anything there, and
+/// nothing that runs in between is written with them.
+macro_rules! tiles {
+    ([$($instruction:literal)*], $($operand:tt)*) => {
         asm!(
-            "/* for some blocks only: {a_low} {b_pair} {c_low} */",
-            $($zero,)*
-            "test {n}, {n}",
-            "jz 3f",
-            "2:",
-            $($step,)*
-            "add {a}, 64",
-            "add {a_low}, 64",
-            concat!("add {b}, ", $bytes),
-            concat!("add {b_pair}, ", $bytes),
-            "prefetcht1 [{ahead}]",
-            "prefetcht1 [{ahead} + 64]",
-            "prefetcht1 [{ahead} + 128]",
-            "prefetcht1 [{ahead} + 192]",
-            "add {ahead}, 256",
-            "dec {n}",
-            "jnz 2b",
-            "3:",
-            $($store,)*
-            n = inout(reg) block.n_k => _,
-            ahead = inout(reg) block.ahead => _,
-            a = inout(reg) block.left[0] => _,
-            a_low = inout(reg) block.left[1] => _,
-            a_bytes = in(reg) block.row_bytes,
-            b = inout(reg) block.panel => _,
-            b_pair = inout(reg) block.panel.wrapping_byte_add(block.pair_bytes) => _,
-            b_bytes = in(reg) ROW_BYTES,
-            c = in(reg) block.sums[0],
-            c_low = in(reg) block.sums[1],
-            c_bytes = in(reg) block.sums_bytes,
+            $($instruction,)*
+            $($operand)*,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack)
+        )
+    };
+}
+
+/// The instructions before the steps of k, those of one step, how many values of the panel that takes, and those after.
+macro_rules! multiply {
+    ($block:expr, $beside:expr, [$($zero:literal)*], [$($step:literal)*], $values:expr, [$($store:literal)*]) => {{
+        let block: &Block = $block;
+        tiles!([$($zero)*], options(nomem));
+        let ([mut a, mut a_low], mut b, mut ahead) = (block.left, block.panel, block.ahead);
+        for _ in 0..block.n_k {
+            tiles!(
+                ["/* for some blocks only: {a_low} {b_pair} */"
+                 $($step)*
+                 "prefetcht1 [{ahead}]"
+                 "prefetcht1 [{ahead} + 64]"
+                 "prefetcht1 [{ahead} + 128]"
+                 "prefetcht1 [{ahead} + 192]"],
+                a = in(reg) a, a_low = in(reg) a_low, a_bytes = in(reg) block.row_bytes,
+                b = in(reg) b, b_pair = in(reg) b.wrapping_byte_add(block.pair_bytes), b_bytes = in(reg) ROW_BYTES,
+                ahead = in(reg) ahead
+            );
+            (a, a_low) = (a.wrapping_add(DEPTH), a_low.wrapping_add(DEPTH));
+            (b, ahead) = (b.wrapping_add($values), ahead.wrapping_add(AHEAD));
+            for _ in 0..block.parts.min($beside.left()) {
+                $beside.part();
+            }
+        }
+        tiles!(
+            ["/* for some blocks only: {c_low} */" $($store)*],
+            c = in(reg) block.sums[0], c_low = in(reg) block.sums[1], c_bytes = in(reg) block.sums_bytes
         );
     }};
 }
@@ -213,11 +281,13 @@ macro_rules! multiply {
 /// What the fields say is there, the tiles are shaped, and the machine has AMX.
 #[allow(clippy::missing_safety_doc)] // said once, above
 impl Block {
-    unsafe fn two_by_two(&self) {
+    #[inline(always)]
+    unsafe fn two_by_two(&self, beside: &mut impl Beside) {
         // SAFETY: by the contract of this block.
         unsafe {
             multiply!(
                 self,
+                beside,
                 ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
                 ["tileloadd tmm4, [{a} + {a_bytes}]"
                  "tileloadd tmm6, [{b} + {b_bytes}]"
@@ -227,7 +297,7 @@ impl Block {
                  "tileloadd tmm5, [{a_low} + {a_bytes}]"
                  "tdpbf16ps tmm2, tmm5, tmm6"
                  "tdpbf16ps tmm3, tmm5, tmm7"],
-                "2048",
+                2 * TILE,
                 ["tilestored [{c} + {c_bytes}], tmm0"
                  "tilestored [{c} + {c_bytes} + 64], tmm1"
                  "tilestored [{c_low} + {c_bytes}], tmm2"
@@ -236,29 +306,33 @@ impl Block {
         }
     }
 
-    unsafe fn two_by_one(&self) {
+    #[inline(always)]
+    unsafe fn two_by_one(&self, beside: &mut impl Beside) {
         // SAFETY: by the contract of this block.
         unsafe {
             multiply!(
                 self,
+                beside,
                 ["tilezero tmm0" "tilezero tmm2"],
                 ["tileloadd tmm4, [{a} + {a_bytes}]"
                  "tileloadd tmm6, [{b} + {b_bytes}]"
                  "tdpbf16ps tmm0, tmm4, tmm6"
                  "tileloadd tmm5, [{a_low} + {a_bytes}]"
                  "tdpbf16ps tmm2, tmm5, tmm6"],
-                "1024",
+                TILE,
                 ["tilestored [{c} + {c_bytes}], tmm0"
                  "tilestored [{c_low} + {c_bytes}], tmm2"]
             );
         }
     }
 
-    unsafe fn one_by_four(&self) {
+    #[inline(always)]
+    unsafe fn one_by_four(&self, beside: &mut impl Beside) {
         // SAFETY: by the contract of this block.
         unsafe {
             multiply!(
                 self,
+                beside,
                 ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
                 ["tileloadd tmm4, [{a} + {a_bytes}]"
                  "tileloadd tmm6, [{b} + {b_bytes}]"
@@ -269,7 +343,7 @@ impl Block {
                  "tdpbf16ps tmm2, tmm4, tmm6"
                  "tileloadd tmm7, [{b_pair} + {b_bytes} + 1024]"
                  "tdpbf16ps tmm3, tmm4, tmm7"],
-                "2048",
+                2 * TILE,
                 ["tilestored [{c} + {c_bytes}], tmm0"
                  "tilestored [{c} + {c_bytes} + 64], tmm1"
                  "tilestored [{c} + {c_bytes} + 128], tmm2"
@@ -278,34 +352,38 @@ impl Block {
         }
     }
 
-    unsafe fn one_by_two(&self) {
+    #[inline(always)]
+    unsafe fn one_by_two(&self, beside: &mut impl Beside) {
         // SAFETY: by the contract of this block.
         unsafe {
             multiply!(
                 self,
+                beside,
                 ["tilezero tmm0" "tilezero tmm1"],
                 ["tileloadd tmm4, [{a} + {a_bytes}]"
                  "tileloadd tmm6, [{b} + {b_bytes}]"
                  "tdpbf16ps tmm0, tmm4, tmm6"
                  "tileloadd tmm7, [{b} + {b_bytes} + 1024]"
                  "tdpbf16ps tmm1, tmm4, tmm7"],
-                "2048",
+                2 * TILE,
                 ["tilestored [{c} + {c_bytes}], tmm0"
                  "tilestored [{c} + {c_bytes} + 64], tmm1"]
             );
         }
     }
 
-    unsafe fn one_by_one(&self) {
+    #[inline(always)]
+    unsafe fn one_by_one(&self, beside: &mut impl Beside) {
         // SAFETY: by the contract of this block.
         unsafe {
             multiply!(
                 self,
+                beside,
                 ["tilezero tmm0"],
                 ["tileloadd tmm4, [{a} + {a_bytes}]"
                  "tileloadd tmm6, [{b} + {b_bytes}]"
                  "tdpbf16ps tmm0, tmm4, tmm6"],
-                "1024",
+                TILE,
                 ["tilestored [{c} + {c_bytes}], tmm0"]
             );
         }

@@ -38,18 +38,29 @@ pub(super) fn own_blocks(worker: &Worker<'_>, n_blocks: usize) -> Range<usize> {
     2 * pairs.start..(2 * pairs.end).min(n_blocks)
 }
 
-/// Some blocks, `by` at a time: from the first to the last at even steps and back at odd ones, because what was read last is
-/// still in the second cache, and of a weight that is larger than the cache nothing else is.
+/// Rows whose sums are made at a time: two tiles.
+pub(super) const CHUNK: usize = 2 * ROWS;
+
+/// Blocks of units, `by` at a time, with chunks of the rows of a batch: equal ones of whole pairs and at most [`CHUNK`] rows.
+///
+/// Blocks go from the first to the last at even steps and back at odd ones, because what was read last is still in the second
+/// cache, and of a weight that is larger than the cache nothing else is.
 pub(super) fn back_and_forth(
     blocks: Range<usize>,
     by: usize,
+    batch: usize,
     step: usize,
-) -> impl Iterator<Item = Range<usize>> {
+) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
     let n = blocks.len().div_ceil(by);
-    (0..n).map(move |idx| {
+    let groups = (0..n).map(move |idx| {
         let idx = if step.is_multiple_of(2) { idx } else { n - 1 - idx };
         let start = blocks.start + idx * by;
         start..(start + by).min(blocks.end)
+    });
+    let (pairs, chunks) = (batch.div_ceil(2), batch.div_ceil(CHUNK));
+    let row = move |chunk: usize| (2 * (pairs * chunk / chunks)).min(batch);
+    groups.flat_map(move |blocks| {
+        (0..chunks).map(move |chunk| (blocks.clone(), row(chunk)..row(chunk + 1)))
     })
 }
 
@@ -64,4 +75,9 @@ pub(super) fn pieces(
 ) -> impl DoubleEndedIterator<Item = Steps> {
     let count = time.div_ceil((rows / batch).max(1));
     (0..count).map(move |idx| time * idx / count..time * (idx + 1) / count)
+}
+
+/// Steps of the longest of these pieces.
+pub(super) fn longest_piece(time: usize, batch: usize, rows: usize) -> usize {
+    pieces(time, batch, rows).map(|steps| steps.len()).max().expect("a sequence has steps")
 }
