@@ -1,18 +1,18 @@
 //! From inputs to states: the products with the input for some steps, then the steps.
 
 use super::LayerShape;
-use super::kept::{Blocks, Kept};
+use super::kept::Kept;
 use super::product::{Beside, Rows, Tiles, TwoSums};
 use super::sizes::{self, CHUNK, Steps, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, DEPTH, ROWS};
 use crate::recurrent::{Cell, MOST_GATES, load, store};
-use crate::simd::{Avx512, Quick, Vector, store_fence};
+use crate::simd::{Avx512, Quick, Vector};
 use crate::{SharedSlice, Worker};
 use std::ops::Range;
 
 /// Rows whose products with the input are made before their steps: their gates stay in the second cache.
-pub(super) const PIECE: usize = 512;
+const PIECE: usize = 512;
 /// Vectors of sums that a group of blocks has at most.
 const MOST_VECTORS: usize = 6;
 
@@ -36,8 +36,6 @@ pub(super) struct Forward<'a, C> {
     pub memory: Option<SharedSlice<'a, f32>>,
     /// (blocks, B, 16): the memory of every unit at the step that is being made.
     pub memory_now: SharedSlice<'a, f32>,
-    /// The input's part of the gates of a piece.
-    pub input_part: Blocks,
     pub kept: Kept,
     /// x, rounded.
     pub x_rows: Rows,
@@ -67,7 +65,7 @@ impl<C: Cell> Forward<'_, C> {
             for piece in pieces(time, batch, PIECE) {
                 self.input_products(&tiles, &mut sums, piece.clone(), own.clone());
                 for step in piece.clone() {
-                    self.step(&tiles, &mut sums, step, piece.start, own.clone());
+                    self.step(&tiles, &mut sums, step, own.clone());
                     if step + 1 < time {
                         worker.barrier();
                     }
@@ -79,7 +77,6 @@ impl<C: Cell> Forward<'_, C> {
                 }
             }
             debug_assert!(self.h.len() == (time + 1) * batch * hidden);
-            store_fence();
             amx::release();
         }
     }
@@ -142,7 +139,8 @@ impl<C: Cell> Forward<'_, C> {
         let panels = &self.weights.input;
         let vectors = own.start * C::GATES..own.end * C::GATES;
         let rows = steps.start * batch..steps.end * batch;
-        let mut before = InputPart::none(self);
+        // SAFETY: nothing to do touches nothing.
+        let mut before = unsafe { InputPart::none(self) };
         for vector in vectors.clone().step_by(2) {
             let pair = vector..(vector + 2).min(vectors.end);
             let columns = panels.columns(pair.clone());
@@ -157,7 +155,7 @@ impl<C: Cell> Forward<'_, C> {
                 // SAFETY: rows of x, whole tiles of weights, sums for the rows of two vectors; places of this member's units.
                 unsafe {
                     tiles.multiply(self.x_rows, left, n_rows, columns, to, &mut before);
-                    before = InputPart::new(self, pair.clone(), first - rows.start, n_rows, to);
+                    before = InputPart::new(self, pair.clone(), first, n_rows, to);
                 }
             }
         }
@@ -165,16 +163,9 @@ impl<C: Cell> Forward<'_, C> {
         unsafe { before.rest() };
     }
 
-    /// One step of the member's units, in a piece that begins at step `start`.
+    /// One step of the member's units.
     #[inline(always)]
-    unsafe fn step(
-        &self,
-        tiles: &Tiles,
-        sums: &mut Sums,
-        step: usize,
-        start: usize,
-        own: Range<usize>,
-    ) {
+    unsafe fn step(&self, tiles: &Tiles, sums: &mut Sums, step: usize, own: Range<usize>) {
         let group = if C::GATES == 3 { 2 } else { 4 / C::GATES };
         let h_rows = self.h_rows[step % 2];
         let mut before = Units::none(self);
@@ -185,7 +176,7 @@ impl<C: Cell> Forward<'_, C> {
             let to = sums.next();
             // SAFETY: as in `input_products`.
             unsafe { tiles.multiply(h_rows, left, rows.len(), columns, to, &mut before) };
-            before = Units::new(self, step, start, blocks, rows, to);
+            before = Units::new(self, step, blocks, rows, to);
         }
         // SAFETY: as above.
         unsafe { before.rest() };
@@ -198,7 +189,7 @@ struct InputPart<'a, C> {
     /// One or two vectors of columns.
     vectors: Range<usize>,
     bias: [Avx512; 2],
-    /// The next row, by step in the piece and place in the batch.
+    /// The next row, by step and place in the batch.
     step: usize,
     row: usize,
     left: usize,
@@ -207,20 +198,15 @@ struct InputPart<'a, C> {
 
 impl<'a, C: Cell> InputPart<'a, C> {
     /// Nothing to do.
-    fn none(forward: &'a Forward<'a, C>) -> Self {
-        let zero = Avx512::from_bits(unsafe { std::mem::zeroed() });
-        Self {
-            forward,
-            vectors: 0..0,
-            bias: [zero; 2],
-            step: 0,
-            row: 0,
-            left: 0,
-            sums: std::ptr::null(),
-        }
+    #[inline(always)]
+    unsafe fn none(forward: &'a Forward<'a, C>) -> Self {
+        // SAFETY: AVX-512, by the contract of `member`.
+        let bias = [unsafe { Avx512::splat(0.0) }; 2];
+        let (vectors, sums) = (0..0, std::ptr::null());
+        Self { forward, vectors, bias, step: 0, row: 0, left: 0, sums }
     }
 
-    /// `n_rows` of `sums`, from row `first` of the piece on.
+    /// `n_rows` of `sums`, from row `first` on.
     #[inline(always)]
     unsafe fn new(
         forward: &'a Forward<'a, C>,
@@ -254,7 +240,7 @@ impl<C: Cell> Beside for InputPart<'_, C> {
             let (block, gate) = (vector / C::GATES, vector % C::GATES);
             // SAFETY: `sums` holds the rows; places of this member's units.
             unsafe {
-                let to = self.forward.input_part.at(self.step, block, self.row).add(gate * ROWS);
+                let to = self.forward.kept.gates.at(self.step, block, self.row).add(gate * ROWS);
                 Avx512::load(self.sums.add(place * ROWS)).add(self.bias[place]).store_f16(to);
             }
         }
@@ -271,7 +257,6 @@ impl<C: Cell> Beside for InputPart<'_, C> {
 struct Units<'a, C> {
     forward: &'a Forward<'a, C>,
     step: usize,
-    step_in_piece: usize,
     rows: Range<usize>,
     /// The next row and block.
     row: usize,
@@ -286,22 +271,21 @@ impl<'a, C: Cell> Units<'a, C> {
     /// Nothing to do.
     fn none(forward: &'a Forward<'a, C>) -> Self {
         let (rows, sums) = (0..0, std::ptr::null());
-        Self { forward, step: 0, step_in_piece: 0, rows, row: 0, block: 0, left: 0, sums, width: 0 }
+        Self { forward, step: 0, rows, row: 0, block: 0, left: 0, sums, width: 0 }
     }
 
-    /// The rows and blocks whose products are `sums`, at `step` of a piece that begins at `start`.
+    /// The rows and blocks whose products are `sums`, at `step`.
     #[inline(always)]
     fn new(
         forward: &'a Forward<'a, C>,
         step: usize,
-        start: usize,
         blocks: Range<usize>,
         rows: Range<usize>,
         sums: *const f32,
     ) -> Self {
         let width = blocks.len() * C::GATES * ROWS;
         let (row, block, left) = (rows.start, blocks.start, rows.len() * blocks.len());
-        Self { forward, step, step_in_piece: step - start, rows, row, block, left, sums, width }
+        Self { forward, step, rows, row, block, left, sums, width }
     }
 }
 
@@ -322,9 +306,9 @@ impl<C: Cell> Beside for Units<'_, C> {
         unsafe {
             let zero = Avx512::splat(0.0);
             let (mut a, mut u) = ([zero; MOST_GATES], [zero; MOST_GATES]);
-            let input_part = self.forward.input_part.at(self.step_in_piece, block, row);
+            let gates = kept.gates.at(step, block, row);
             for gate in 0..C::GATES {
-                a[gate] = Avx512::load_f16(input_part.add(gate * ROWS));
+                a[gate] = Avx512::load_f16(gates.add(gate * ROWS));
                 u[gate] = Avx512::load(self.sums.add(gate * ROWS));
             }
             if let Some(gate) = C::BIASED {
@@ -334,19 +318,8 @@ impl<C: Cell> Beside for Units<'_, C> {
             let (found, now, h) = cell.forward::<Avx512, Quick>(a, u, Avx512::load(memory));
             now.store(memory);
             now.within_f16().store_f16(kept.memory.at(step + 1, block, row));
-            let gates = kept.gates.at(step, block, row);
-            if C::KEPT.is_multiple_of(2) {
-                for pair in 0..C::KEPT / 2 {
-                    Avx512::stream_f16(
-                        found[2 * pair],
-                        found[2 * pair + 1],
-                        gates.add(2 * pair * ROWS),
-                    );
-                }
-            } else {
-                for idx in 0..C::KEPT {
-                    found[idx].store_f16(gates.add(idx * ROWS));
-                }
+            for idx in 0..C::KEPT {
+                found[idx].store_f16(gates.add(idx * ROWS));
             }
             let to = self.forward.h.ptr(((step + 1) * shape.batch + row) * shape.hidden + unit);
             store(h, to, n);

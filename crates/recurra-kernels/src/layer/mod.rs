@@ -41,7 +41,7 @@ use crate::{Cpu, Isa, SharedSlice};
 use backward::Backward;
 use forward::Forward;
 use gradient::{FeatureTiles, Gradients, PairTiles};
-use kept::{Blocks, Kept};
+use kept::Kept;
 use product::Rows;
 use sizes::{blocks, padded};
 use std::cell::RefCell;
@@ -176,25 +176,21 @@ pub fn forward(
     let (h, memory) = (SharedSlice::new(h), memory.map(SharedSlice::new));
     SCRATCH.with_borrow_mut(|buffer| {
         let row = Rows::stride(hidden) / 2;
-        let longest = sizes::longest_piece(shape.time, batch, forward::PIECE);
         let lens = [
             shape.rows() * Rows::stride(inputs) / 2,
             batch * row,
             batch * row,
-            Blocks::len(shape, longest, cell.gates()),
             shape.blocks() * batch * ROWS,
         ];
-        let [x_rows, before, after, input_part, memory_now] = parts(buffer, lens);
+        let [x_rows, before, after, memory_now] = parts(buffer, lens);
         before.fill(0.0);
         after.fill(0.0);
-        let input_part = Blocks::new(input_part.as_mut_ptr(), shape, cell.gates());
         let memory_now = SharedSlice::new(memory_now);
         let x_rows = Rows::new(x_rows.as_mut_ptr(), inputs);
         let h_rows = [before, after].map(|rows| Rows::new(rows.as_mut_ptr(), hidden));
         with_cell!(cell, kind => {
             let forward = Forward {
-                cell: kind, shape, weights, bias: &bias, bias_recurrent, x, h, memory, memory_now, input_part, kept,
-                x_rows, h_rows,
+                cell: kind, shape, weights, bias: &bias, bias_recurrent, x, h, memory, memory_now, kept, x_rows, h_rows,
             };
             // SAFETY: the weights exist only where `Cpu` has found AMX; all sizes are checked above.
             run(cpu, cell, shape, |worker| unsafe { forward.member(worker) });

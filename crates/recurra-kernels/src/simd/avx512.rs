@@ -71,23 +71,6 @@ impl Avx512 {
         }
     }
 
-    /// Two vectors one after the other, rounded to `f16`, past the caches: a line that is not read again soon.
-    ///
-    /// # Safety
-    /// As for [`Vector`]; there is room for 32 values at the start of a cache line, and [`store_fence`] comes before
-    /// another thread reads them.
-    #[inline(always)]
-    pub(crate) unsafe fn stream_f16(first: Self, second: Self, to: *mut u16) {
-        // SAFETY: by this function's contract.
-        unsafe {
-            let [first, second] = [first, second].map(|vector| {
-                _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(vector.0)
-            });
-            let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first), second);
-            _mm512_stream_si512(to.cast(), both);
-        }
-    }
-
     /// Values beyond the largest `f16` become that.
     ///
     /// # Safety
@@ -117,13 +100,6 @@ impl Avx512 {
         // SAFETY: both types are 64 bytes without a meaning of their own.
         Self(unsafe { std::mem::transmute::<__m512i, __m512>(bits) })
     }
-}
-
-/// What was written past the caches is seen by other threads from here on, once they see anything written later.
-#[inline(always)]
-pub(crate) fn store_fence() {
-    // SAFETY: SSE, which every x86-64 has.
-    unsafe { _mm_sfence() }
 }
 
 /// Two vectors of `bf16`.
