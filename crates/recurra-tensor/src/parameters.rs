@@ -287,16 +287,27 @@ impl<E: Element> Gradients<E> {
         LayerGradients { d_weight, d_bias, hold, squares }
     }
 
-    /// The whole gradients of several parameters.
+    /// The whole gradients of two weights and two biases, in this order, written by one who knows the squares of the weights'
+    /// `n_rows` rows each; whether they hold a part to add to; and the place for the squares.
     #[track_caller]
-    pub(crate) fn of_all<const N: usize>(&mut self, ids: [ParameterId; N]) -> [&mut [E]; N] {
-        for id in ids {
-            self.written[id.0] = Written::Everything;
-            self.squares[id.0].clear();
+    pub(crate) fn of_recurrent(
+        &mut self,
+        weights: [ParameterId; 2],
+        biases: [ParameterId; 2],
+        n_rows: usize,
+    ) -> ([&mut [E]; 4], bool, [&mut [f64]; 2]) {
+        let ids = [weights[0], weights[1], biases[0], biases[1]];
+        let written = ids.map(|id| {
+            std::mem::replace(&mut self.written[id.0], Written::Everything) != Written::Nothing
+        });
+        for (id, len) in ids.into_iter().zip([n_rows, n_rows, 0, 0]) {
+            self.squares[id.0].resize(len, 0.0);
         }
-        self.slab
-            .get_disjoint_mut(ids.map(|id| self.ranges[id.0].clone()))
-            .expect("different parameters")
+        let squares = self.squares.get_disjoint_mut(weights.map(|id| id.0));
+        let slices = self.slab.get_disjoint_mut(ids.map(|id| self.ranges[id.0].clone()));
+        let (slices, squares) =
+            (slices.expect("different parameters"), squares.expect("two weights"));
+        (slices, written.contains(&true), squares.map(Vec::as_mut_slice))
     }
 
     /// Lets `add` add to the rows `ids` (in any order) of the gradient of an embedding.

@@ -194,7 +194,7 @@ pub(super) fn in_halves(n: usize) -> usize {
 }
 
 /// Rows of a block of d_weight on their way to it.
-pub(super) struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     /// (rows, `stride`)
     pub from: &'a [f32],
     pub stride: usize,
@@ -214,7 +214,7 @@ pub(super) struct Rows<'a> {
 /// # Safety
 /// The machine has AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn put_rows(rows: Rows<'_>) {
+pub(crate) unsafe fn put_rows(rows: Rows<'_>) {
     let Rows { from, stride, to, h, adds, is_far, squares } = rows;
     for ((from, to), square) in from.chunks(stride).zip(to.chunks_exact_mut(h)).zip(squares) {
         let from = &from[..h];

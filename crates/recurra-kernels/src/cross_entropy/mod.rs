@@ -19,7 +19,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
-mod exponentials;
+pub(crate) mod exponentials;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod plain;

@@ -84,7 +84,8 @@ impl<C: Cell> Backward<'_, C> {
                     worker.barrier();
                 }
             }
-            self.gradients.finish::<C>(own);
+            let mut turned = vec![0.0; Gradients::turned_len(self.shape)];
+            self.gradients.finish::<C>(own, &mut turned);
             amx::release();
         }
     }

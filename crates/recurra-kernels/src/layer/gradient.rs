@@ -6,6 +6,7 @@ use super::sizes::{Steps, blocks};
 use crate::SharedSlice;
 use crate::amx::layout::{self, RowsOf};
 use crate::amx::{DEPTH, ROWS, TILE};
+use crate::cross_entropy::exponentials::{Rows, put_rows};
 use crate::recurrent::{Cell, load, store};
 use crate::simd::{Avx512, Vector};
 use std::ops::Range;
@@ -13,6 +14,8 @@ use std::ops::Range;
 /// Tiles of k that a sum is carried through before the next sum: what they need stays in the first cache. Operands have so
 /// many tiles of each row or column together, because rows that are a power of two apart would push each other out.
 const DEPTH_CHUNK: usize = 8;
+/// Bytes of gradients that go past the caches: those would not be there any more when the update wants them.
+const FAR: usize = 12 << 20;
 /// Vectors of units whose sums stay in the second cache.
 const VECTOR_CHUNK: usize = 24;
 /// Tiles of features whose sums stay there.
@@ -112,8 +115,12 @@ impl PairTiles {
 /// Where the gradients of a layer's weights go, and their sums until then.
 pub(super) struct Gradients<'a> {
     pub shape: LayerShape,
-    /// (G·H, E), (G·H, H), (G·H), (G·H): added to.
+    /// (G·H, E), (G·H, H): added to where they `hold` a part, otherwise written.
     pub weights: [SharedSlice<'a, f32>; 2],
+    pub hold: bool,
+    /// (G·H) each: Σ g² of each row of the weights' gradients.
+    pub squares: [SharedSlice<'a, f64>; 2],
+    /// (G·H) each: added to.
     pub biases: [SharedSlice<'a, f32>; 2],
     /// For each unit vector and gate, a tile of each sixteen features: W_ih transposed, W_hh transposed.
     pub sums: [SharedSlice<'a, f32>; 2],
@@ -190,35 +197,50 @@ impl Gradients<'_> {
         }
     }
 
-    /// Adds the sums of the member's blocks to the gradients.
+    /// Values of the rows that a member turns before they go to the gradients.
+    pub(super) fn turned_len(shape: LayerShape) -> usize {
+        ROWS * ROWS * blocks(shape.inputs.max(shape.hidden))
+    }
+
+    /// The sums of the member's blocks, to the gradients; `turned` is of [`turned_len`](Self::turned_len).
     ///
     /// # Safety
     /// The machine has AVX-512; every piece has been added.
     #[inline(always)]
-    pub(super) unsafe fn finish<C: Cell>(&self, own: Range<usize>) {
+    pub(super) unsafe fn finish<C: Cell>(&self, own: Range<usize>, turned: &mut [f32]) {
         let LayerShape { inputs, hidden, .. } = self.shape;
+        let bytes = self.weights.iter().map(|weight| weight.len() * size_of::<f32>());
+        let is_far = !self.hold && bytes.sum::<usize>() >= FAR;
         for (weight, cols) in [inputs, hidden].into_iter().enumerate() {
             let of = if weight == 0 { C::OF_INPUT } else { C::OF_RECURRENT };
             let n_tiles = blocks(cols);
+            let stride = n_tiles * ROWS;
             for vector in own.start * C::GATES..own.end * C::GATES {
                 let (block, gate) = (vector / C::GATES, vector % C::GATES);
                 let unit = block * ROWS;
                 let n_units = ROWS.min(hidden - unit);
                 let row = gate * hidden + unit;
-                // SAFETY: rows of this member's units.
+                // SAFETY: rows of this member's units; `turned` has room for sixteen.
                 unsafe {
                     let sum = self.bias_sums.ptr((block * C::GRADIENTS + of[gate]) * ROWS);
                     let to = self.biases[weight].ptr(row);
                     store(load::<Avx512>(to, n_units).add(Avx512::load(sum)), to, n_units);
                     for tile in 0..n_tiles {
                         let from = self.sums[weight].ptr((vector * n_tiles + tile) * TILE);
-                        let n = ROWS.min(cols - tile * ROWS);
                         let columns = layout::transposed_sums(from);
-                        for (idx, &column) in columns[..n_units].iter().enumerate() {
-                            let to = self.weights[weight].ptr((row + idx) * cols + tile * ROWS);
-                            store(load::<Avx512>(to, n).add(Avx512::from_bits(column)), to, n);
+                        for (row, column) in turned.chunks_exact_mut(stride).zip(columns) {
+                            Avx512::from_bits(column).store(row[tile * ROWS..].as_mut_ptr());
                         }
                     }
+                    put_rows(Rows {
+                        from: &turned[..n_units * stride],
+                        stride,
+                        to: self.weights[weight].slice(row * cols..(row + n_units) * cols),
+                        h: cols,
+                        adds: self.hold,
+                        is_far,
+                        squares: self.squares[weight].slice(row..row + n_units),
+                    });
                 }
             }
         }

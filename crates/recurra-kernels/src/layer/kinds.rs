@@ -35,15 +35,19 @@ pub enum Direction {
     Backward,
 }
 
-/// Where the gradients of a layer's weights are added.
+/// Where the gradients of a layer's weights are written.
 #[derive(Debug)]
 pub struct LayerGradients<'a> {
     /// (G·H, E)
     pub weight_ih: &'a mut [f32],
     /// (G·H, H)
     pub weight_hh: &'a mut [f32],
-    /// (G·H)
+    /// (G·H): added to.
     pub bias_ih: &'a mut [f32],
-    /// (G·H)
+    /// (G·H): added to.
     pub bias_hh: &'a mut [f32],
+    /// Whether the weights' gradients hold a part to add to; otherwise they are overwritten.
+    pub hold: bool,
+    /// (G·H) each: Σ g² of each row of the gradients of W_ih and W_hh, as they then are.
+    pub squares: [&'a mut [f64]; 2],
 }

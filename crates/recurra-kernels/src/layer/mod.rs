@@ -223,7 +223,7 @@ pub fn backward(
 ) {
     let LayerShape { batch, inputs, hidden, .. } = shape;
     weights.check(cell, shape, Direction::Backward);
-    let LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh } = gradients;
+    let LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, hold, squares } = gradients;
     check(cell, shape, [bias_ih.len(), bias_hh.len()], x.len(), h.len());
     assert_eq!(d_h.len(), shape.rows() * hidden, "d_h of {shape:?}");
     assert!(
@@ -233,6 +233,7 @@ pub fn backward(
     let gate_rows = cell.gates() * hidden;
     assert_eq!(weight_ih.len(), gate_rows * inputs, "the gradient of W_ih of {shape:?}");
     assert_eq!(weight_hh.len(), gate_rows * hidden, "the gradient of W_hh of {shape:?}");
+    assert_eq!(squares.each_ref().map(|of| of.len()), [gate_rows; 2], "squares of {shape:?}");
     let kept = SharedSlice::new(kept);
     let kept = Kept::new(&kept, cell, shape);
     let longest = sizes::longest_piece(shape.time, batch, backward::PIECE);
@@ -258,6 +259,8 @@ pub fn backward(
         let gradients = Gradients {
             shape,
             weights: [weight_ih, weight_hh].map(SharedSlice::new),
+            hold,
+            squares: squares.map(SharedSlice::new),
             biases: [bias_ih, bias_hh].map(SharedSlice::new),
             sums: [ih, hh].map(SharedSlice::new),
             bias_sums: SharedSlice::new(bias),

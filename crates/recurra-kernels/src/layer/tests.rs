@@ -54,17 +54,34 @@ fn solve_in_tiles(cpu: &Cpu, problem: &Problem, has_part: bool) -> Outcome {
     forward(cpu, cell, shape, &weights, [&bias_ih, &bias_hh], &x, &mut h, memory, &mut kept);
     let part = if has_part { 1.0 } else { 0.0 };
     let mut d_x = vec![if has_part { part } else { f32::NAN }; x.len()];
-    let [mut d_ih, mut d_hh] = [&weight_ih, &weight_hh].map(|w| vec![part; w.len()]);
+    let first = if has_part { part } else { f32::NAN };
+    let [mut d_ih, mut d_hh] = [&weight_ih, &weight_hh].map(|w| vec![first; w.len()]);
+    let [mut squares_ih, mut squares_hh] =
+        [const { Vec::new() }; 2].map(|mut squares: Vec<f64>| {
+            squares.resize(bias_ih.len(), f64::NAN);
+            squares
+        });
     let [mut d_bias_ih, mut d_bias_hh] = [part, part].map(|part| vec![part; bias_ih.len()]);
     let gradients = LayerGradients {
         weight_ih: &mut d_ih,
         weight_hh: &mut d_hh,
         bias_ih: &mut d_bias_ih,
         bias_hh: &mut d_bias_hh,
+        hold: has_part,
+        squares: [&mut squares_ih, &mut squares_hh],
     };
     let weights = pack(Direction::Backward);
     let into = Some((&mut d_x[..], has_part));
     backward(cpu, cell, shape, &weights, &mut kept, &x, &h, &d_h, into, gradients);
+    for (d, squares) in [(&d_ih, &squares_ih), (&d_hh, &squares_hh)] {
+        for (row, &found) in d.chunks(d.len() / squares.len()).zip(squares) {
+            let expected: f64 = row.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
+            assert!(
+                (found - expected).abs() <= 1e-12 * expected,
+                "{cell:?} {shape:?}: {found}, not {expected}"
+            );
+        }
+    }
     let less = |values: &[f32]| values.iter().map(|&x| f64::from(x - part)).collect();
     Outcome {
         h: widen(&h),

@@ -67,10 +67,12 @@ impl<E: Element> Layer<E> {
         let Self { cell, shape, x, weights, .. } = self;
         let d_h = tape.take_gradient(out);
         let mut d_x = tape.input_gradient_of(x);
+        let bias_len = tape.values.of(weights.bias_ih).len();
         let gradients = tape.gradients.as_mut().expect("a training tape");
         let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh } = weights;
-        let [weight_ih, weight_hh, bias_ih, bias_hh] =
-            gradients.of_all([weight_ih, weight_hh, bias_ih, bias_hh]).map(as_f32_mut);
+        let (d, hold, squares) =
+            gradients.of_recurrent([weight_ih, weight_hh], [bias_ih, bias_hh], bias_len);
+        let [weight_ih, weight_hh, bias_ih, bias_hh] = d.map(as_f32_mut);
         let node = &tape.workspace.nodes[x.0];
         layer::backward(
             tape.cpu,
@@ -82,7 +84,7 @@ impl<E: Element> Layer<E> {
             as_f32(&tape.workspace.nodes[out.0].buffer),
             as_f32(&d_h),
             d_x.as_mut().map(|d_x| (as_f32_mut(&mut d_x.values), d_x.has_part)),
-            LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh },
+            LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, hold, squares },
         );
         if let Some(d_x) = d_x {
             tape.put_gradient(x, d_x.values);
