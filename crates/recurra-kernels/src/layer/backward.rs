@@ -2,9 +2,10 @@
 //! then its products.
 
 use super::LayerShape;
+use super::beside::{Beside, Idle};
 use super::gradient::{FeatureTiles, Gradients, PairTiles};
 use super::kept::Kept;
-use super::product::{Beside, Idle, Rows, Tiles, TwoSums};
+use super::product::{Rows, Tiles, TwoSums};
 use super::sizes::{self, CHUNK, Steps, back_and_forth, blocks, padded, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, ROWS};
@@ -84,8 +85,7 @@ impl<C: Cell> Backward<'_, C> {
                     worker.barrier();
                 }
             }
-            let mut turned = vec![0.0; Gradients::turned_len(self.shape)];
-            self.gradients.finish::<C>(own, &mut turned);
+            self.gradients.finish::<C>(worker, own);
             amx::release();
         }
     }

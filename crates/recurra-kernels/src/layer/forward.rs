@@ -1,8 +1,9 @@
 //! From inputs to states: the products with the input for some steps, then the steps.
 
 use super::LayerShape;
+use super::beside::Beside;
 use super::kept::Kept;
-use super::product::{Beside, Rows, Tiles, TwoSums};
+use super::product::{Rows, Tiles, TwoSums};
 use super::sizes::{self, CHUNK, Steps, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, DEPTH, ROWS};

@@ -1,14 +1,15 @@
 //! The gradients of a layer's weights: large products over all rows of a piece, in tiles that are kept until the last one.
 
 use super::LayerShape;
-use super::product::{Square, Tiles};
+use super::product::Tiles;
 use super::sizes::{Steps, blocks};
-use crate::SharedSlice;
+use super::square::Square;
 use crate::amx::layout::{self, RowsOf};
 use crate::amx::{DEPTH, ROWS, TILE};
 use crate::cross_entropy::exponentials::{Rows, put_rows};
 use crate::recurrent::{Cell, load, store};
 use crate::simd::{Avx512, Vector};
+use crate::{SharedSlice, Worker};
 use std::ops::Range;
 
 /// Tiles of k that a sum is carried through before the next sum: what they need stays in the first cache. Operands have so
@@ -126,6 +127,8 @@ pub(super) struct Gradients<'a> {
     pub sums: [SharedSlice<'a, f32>; 2],
     /// (blocks · gradients, 16), zero at the start.
     pub bias_sums: SharedSlice<'a, f32>,
+    /// For each member, room of [`turned_len`](Self::turned_len).
+    pub turned: SharedSlice<'a, f32>,
 }
 
 impl Gradients<'_> {
@@ -156,40 +159,19 @@ impl Gradients<'_> {
     ) {
         let vectors = own.start * C::GATES..own.end * C::GATES;
         for (weight, features) in features.into_iter().enumerate() {
-            let of = if weight == 0 { C::OF_INPUT } else { C::OF_RECURRENT };
-            let right_of = |vector: usize, k: usize| {
-                d.at(vector / C::GATES * C::GRADIENTS + of[vector % C::GATES], k).cast_const()
-            };
-            let n_tiles = features.tiles();
-            let sum = |vector: usize, tile: usize| {
-                self.sums[weight].ptr((vector * n_tiles + tile) * TILE)
-            };
+            let product = Product { features, d, sums: &self.sums[weight], n_k, from_zero };
             for vectors in chunks(vectors.clone(), VECTOR_CHUNK) {
-                for tiles in chunks(0..n_tiles, FEATURE_CHUNK) {
+                for tiles in chunks(0..features.tiles(), FEATURE_CHUNK) {
                     for ks in chunks(0..n_k, DEPTH_CHUNK) {
-                        // What the next steps of k take, one half of the sums asking for one operand.
-                        let next = if ks.end < n_k { ks.end } else { 0 };
-                        let chunk = DEPTH_CHUNK * TILE * size_of::<f32>();
-                        unit.fetch(features.at(tiles.start, next), tiles.len() * chunk);
-                        for vector in vectors.clone().step_by(2) {
-                            let right = (vector + 1).min(vectors.end - 1);
-                            if vector - vectors.start == vectors.len() / 4 * 2 {
-                                unit.fetch(right_of(vectors.start, next), vectors.len() * chunk);
-                            }
-                            for tile in tiles.clone().step_by(2) {
-                                let low = (tile + 1).min(tiles.end - 1);
-                                let square = Square {
-                                    n_k: ks.len(),
-                                    left: [tile, low]
-                                        .map(|tile| features.at(tile, ks.start).cast_const()),
-                                    right: [vector, right].map(|vector| right_of(vector, ks.start)),
-                                    sums: [tile, low].map(|tile| {
-                                        [vector, right].map(|vector| sum(vector, tile))
-                                    }),
-                                };
-                                // SAFETY: by this function's contract.
-                                unsafe { square.multiply(unit, from_zero && ks.start == 0) };
-                            }
+                        // SAFETY: by this function's contract.
+                        unsafe {
+                            product.add_chunk::<C>(
+                                unit,
+                                weight,
+                                vectors.clone(),
+                                tiles.clone(),
+                                ks,
+                            );
                         }
                     }
                 }
@@ -197,17 +179,21 @@ impl Gradients<'_> {
         }
     }
 
-    /// Values of the rows that a member turns before they go to the gradients.
+    /// Values of sixteen rows: tiles are turned there before they go to the gradients.
     pub(super) fn turned_len(shape: LayerShape) -> usize {
         ROWS * ROWS * blocks(shape.inputs.max(shape.hidden))
     }
 
-    /// The sums of the member's blocks, to the gradients; `turned` is of [`turned_len`](Self::turned_len).
+    /// The sums of the member's blocks, to the gradients.
     ///
     /// # Safety
     /// The machine has AVX-512; every piece has been added.
     #[inline(always)]
-    pub(super) unsafe fn finish<C: Cell>(&self, own: Range<usize>, turned: &mut [f32]) {
+    pub(super) unsafe fn finish<C: Cell>(&self, worker: &Worker<'_>, own: Range<usize>) {
+        let len = Self::turned_len(self.shape);
+        let room = worker.share(self.turned.len() / len).start * len;
+        // SAFETY: each member has a room of its own.
+        let turned = unsafe { self.turned.slice(room..room + len) };
         let LayerShape { inputs, hidden, .. } = self.shape;
         let bytes = self.weights.iter().map(|weight| weight.len() * size_of::<f32>());
         let is_far = !self.hold && bytes.sum::<usize>() >= FAR;
@@ -242,6 +228,62 @@ impl Gradients<'_> {
                         squares: self.squares[weight].slice(row..row + n_units),
                     });
                 }
+            }
+        }
+    }
+}
+
+/// featuresᵀ · gradients, for one weight.
+struct Product<'a> {
+    features: &'a FeatureTiles,
+    d: &'a PairTiles,
+    sums: &'a SharedSlice<'a, f32>,
+    n_k: usize,
+    /// Whether the sums begin here.
+    from_zero: bool,
+}
+
+impl Product<'_> {
+    /// Adds some steps of k to the sums of some vectors of units with some tiles of features, which all stay in the second cache.
+    ///
+    /// # Safety
+    /// As for [`Gradients::add`].
+    #[inline(always)]
+    unsafe fn add_chunk<C: Cell>(
+        &self,
+        unit: &Tiles,
+        weight: usize,
+        vectors: Range<usize>,
+        tiles: Range<usize>,
+        ks: Range<usize>,
+    ) {
+        let of = if weight == 0 { C::OF_INPUT } else { C::OF_RECURRENT };
+        let left_of = |tile: usize, k: usize| self.features.at(tile, k).cast_const();
+        let right_of = |vector: usize, k: usize| {
+            let gradient = vector / C::GATES * C::GRADIENTS + of[vector % C::GATES];
+            self.d.at(gradient, k).cast_const()
+        };
+        let n_tiles = self.features.tiles();
+        let sum = |vector: usize, tile: usize| self.sums.ptr((vector * n_tiles + tile) * TILE);
+        // What the next steps of k take, one half of the sums asking for one operand.
+        let next = if ks.end < self.n_k { ks.end } else { 0 };
+        let bytes = DEPTH_CHUNK * TILE * size_of::<f32>();
+        unit.fetch(left_of(tiles.start, next), tiles.len() * bytes);
+        for vector in vectors.clone().step_by(2) {
+            let right = (vector + 1).min(vectors.end - 1);
+            if vector - vectors.start == vectors.len() / 4 * 2 {
+                unit.fetch(right_of(vectors.start, next), vectors.len() * bytes);
+            }
+            for tile in tiles.clone().step_by(2) {
+                let low = (tile + 1).min(tiles.end - 1);
+                let square = Square {
+                    n_k: ks.len(),
+                    left: [tile, low].map(|tile| left_of(tile, ks.start)),
+                    right: [vector, right].map(|vector| right_of(vector, ks.start)),
+                    sums: [tile, low].map(|tile| [vector, right].map(|vector| sum(vector, tile))),
+                };
+                // SAFETY: by this function's contract.
+                unsafe { square.multiply(unit, self.from_zero && ks.start == 0) };
             }
         }
     }

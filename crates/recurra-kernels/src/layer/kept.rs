@@ -9,7 +9,7 @@ const LINE: usize = 16;
 
 /// How many values of the size of an `f32` a layer keeps of a sequence.
 pub fn kept_len(cell: CellKind, shape: LayerShape) -> usize {
-    Blocks::len(shape, shape.time, cell.kept()) + Blocks::len(shape, shape.time + 1, 1) + LINE
+    Blocks::len(shape, shape.time, cell.sizes().kept) + Blocks::len(shape, shape.time + 1, 1) + LINE
 }
 
 /// Values of `f16` as a member of the team goes through its own: (T, blocks, B, width, 16), those of one step and one block of
@@ -59,9 +59,9 @@ impl Kept {
     pub(super) fn new(values: &SharedSlice<'_, f32>, cell: CellKind, shape: LayerShape) -> Self {
         assert!(values.len() >= kept_len(cell, shape), "{} values to keep {shape:?}", values.len());
         let start = values.ptr(0).align_offset(LINE * size_of::<f32>()).min(LINE);
-        let gates = Blocks::len(shape, shape.time, cell.kept());
+        let gates = Blocks::len(shape, shape.time, cell.sizes().kept);
         Self {
-            gates: Blocks::new(values.ptr(start), shape, cell.kept()),
+            gates: Blocks::new(values.ptr(start), shape, cell.sizes().kept),
             memory: Blocks::new(values.ptr(start + gates), shape, 1),
         }
     }

@@ -16,6 +16,7 @@
 //! on the number of threads, and the states of a sequence neither on those beside it nor on where it is cut into windows.
 
 mod backward;
+mod beside;
 mod forward;
 mod gradient;
 mod kept;
@@ -24,6 +25,7 @@ mod product;
 #[cfg(test)]
 mod reference;
 mod sizes;
+mod square;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -63,40 +65,33 @@ macro_rules! with_cell {
     };
 }
 
+/// The constants of a cell.
+struct CellSizes {
+    /// [`Cell::GATES`]
+    gates: usize,
+    /// [`Cell::KEPT`]
+    kept: usize,
+    /// [`Cell::GRADIENTS`]
+    gradients: usize,
+    /// [`Cell::OF_INPUT`]
+    of_input: &'static [usize],
+    /// [`Cell::OF_RECURRENT`]
+    of_recurrent: &'static [usize],
+    /// [`Cell::BIASED`]
+    biased: Option<usize>,
+}
+
 impl CellKind {
-    /// Gates of a unit.
-    fn gates(self) -> usize {
-        fn of<C: Cell>(_: C) -> usize {
-            C::GATES
-        }
-        with_cell!(self, cell => of(cell))
-    }
-
-    fn kept(self) -> usize {
-        fn of<C: Cell>(_: C) -> usize {
-            C::KEPT
-        }
-        with_cell!(self, cell => of(cell))
-    }
-
-    fn n_gradients(self) -> usize {
-        fn of<C: Cell>(_: C) -> usize {
-            C::GRADIENTS
-        }
-        with_cell!(self, cell => of(cell))
-    }
-
-    /// Which gradient each gate has for the input and for the recurrent part.
-    fn gradients(self) -> (&'static [usize], &'static [usize]) {
-        fn of<C: Cell>(_: C) -> (&'static [usize], &'static [usize]) {
-            (C::OF_INPUT, C::OF_RECURRENT)
-        }
-        with_cell!(self, cell => of(cell))
-    }
-
-    fn biased(self) -> Option<usize> {
-        fn of<C: Cell>(_: C) -> Option<usize> {
-            C::BIASED
+    fn sizes(self) -> CellSizes {
+        fn of<C: Cell>(_: C) -> CellSizes {
+            CellSizes {
+                gates: C::GATES,
+                kept: C::KEPT,
+                gradients: C::GRADIENTS,
+                of_input: C::OF_INPUT,
+                of_recurrent: C::OF_RECURRENT,
+                biased: C::BIASED,
+            }
         }
         with_cell!(self, cell => of(cell))
     }
@@ -116,7 +111,7 @@ pub fn is_available(cpu: &Cpu) -> bool {
 
 /// Runs a member's part on the team, or on the calling thread where the work is tiny.
 fn run(cpu: &Cpu, cell: CellKind, shape: LayerShape, member: impl Fn(&crate::Worker<'_>) + Sync) {
-    let step = shape.batch * cell.gates() * shape.hidden * (shape.hidden + shape.inputs);
+    let step = shape.batch * cell.sizes().gates * shape.hidden * (shape.hidden + shape.inputs);
     if step < TINY { cpu.pool().alone(member) } else { cpu.pool().run(member) }
 }
 
@@ -164,7 +159,7 @@ pub fn forward(
     );
     // Both biases go with the input, but where the cell has its own place for one.
     let mut bias = biases[0].to_vec();
-    let biased = cell.biased().map_or(usize::MAX, |gate| gate * hidden);
+    let biased = cell.sizes().biased.map_or(usize::MAX, |gate| gate * hidden);
     for (idx, (sum, &part)) in bias.iter_mut().zip(biases[1]).enumerate() {
         if idx < biased {
             *sum += part;
@@ -230,7 +225,7 @@ pub fn backward(
         d_x.as_ref().is_none_or(|(d_x, _)| d_x.len() == shape.rows() * inputs),
         "d_x of {shape:?}"
     );
-    let gate_rows = cell.gates() * hidden;
+    let gate_rows = cell.sizes().gates * hidden;
     assert_eq!(weight_ih.len(), gate_rows * inputs, "the gradient of W_ih of {shape:?}");
     assert_eq!(weight_hh.len(), gate_rows * hidden, "the gradient of W_hh of {shape:?}");
     assert_eq!(squares.each_ref().map(|of| of.len()), [gate_rows; 2], "squares of {shape:?}");
@@ -238,7 +233,7 @@ pub fn backward(
     let kept = Kept::new(&kept, cell, shape);
     let longest = sizes::longest_piece(shape.time, batch, backward::PIECE);
     let most_k = gradient::padded_k((longest * shape.paired_batch()).div_ceil(DEPTH));
-    let (n_blocks, n_gradients) = (shape.blocks(), cell.n_gradients());
+    let (n_blocks, n_gradients) = (shape.blocks(), cell.sizes().gradients);
     let depth = n_gradients * padded(hidden);
     let (x_features, h_features) = (blocks(inputs), n_blocks);
     SCRATCH.with_borrow_mut(|buffer| {
@@ -249,11 +244,12 @@ pub fn backward(
             h_features * most_k * TILE,
             n_blocks * batch * ROWS,
             n_blocks * batch * ROWS,
-            n_blocks * cell.gates() * x_features * TILE,
-            n_blocks * cell.gates() * h_features * TILE,
+            n_blocks * cell.sizes().gates * x_features * TILE,
+            n_blocks * cell.sizes().gates * h_features * TILE,
             n_blocks * n_gradients * ROWS,
+            cpu.threads() * Gradients::turned_len(shape),
         ];
-        let [d_rows, d_pairs, x_tiles, h_tiles, d_h_carried, d_memory, ih, hh, bias] =
+        let [d_rows, d_pairs, x_tiles, h_tiles, d_h_carried, d_memory, ih, hh, bias, turned] =
             parts(buffer, lens);
         bias.fill(0.0);
         let gradients = Gradients {
@@ -264,6 +260,7 @@ pub fn backward(
             biases: [bias_ih, bias_hh].map(SharedSlice::new),
             sums: [ih, hh].map(SharedSlice::new),
             bias_sums: SharedSlice::new(bias),
+            turned: SharedSlice::new(turned),
         };
         let features = |tiles: &mut [f32], n_features| FeatureTiles {
             first: tiles.as_mut_ptr(),
@@ -294,7 +291,7 @@ pub fn backward(
 fn check(cell: CellKind, shape: LayerShape, biases: [usize; 2], x: usize, h: usize) {
     let LayerShape { time, batch, inputs, hidden } = shape;
     assert!(time * batch * inputs * hidden > 0, "a layer of {shape:?}");
-    assert_eq!(biases, [cell.gates() * hidden; 2], "biases of {cell:?} {shape:?}");
+    assert_eq!(biases, [cell.sizes().gates * hidden; 2], "biases of {cell:?} {shape:?}");
     assert_eq!(x, shape.rows() * inputs, "x of {shape:?}");
     assert_eq!(h, (shape.rows() + batch) * hidden, "h of {shape:?}");
 }

@@ -1,5 +1,6 @@
 //! Rows of `bf16` times tiles of weights, in the matrix unit.
 
+use super::beside::Beside;
 use crate::amx::{DEPTH, ROW_BYTES, ROWS, Shapes, TILE};
 use std::arch::asm;
 use std::cell::Cell;
@@ -74,7 +75,7 @@ impl Tiles {
 
     /// What to ask for in `n_k` steps of k; when there is nothing left, something that is there anyway.
     #[inline(always)]
-    fn next_ahead(&self, n_k: usize, otherwise: *const u16) -> *const u8 {
+    pub(super) fn next_ahead(&self, n_k: usize, otherwise: *const u16) -> *const u8 {
         let Ahead { from, bytes } = self.ahead.get();
         if bytes == 0 {
             return otherwise.cast();
@@ -175,44 +176,6 @@ impl<const N: usize> TwoSums<N> {
         self.last = 1 - self.last;
         self.places[self.last].as_mut_ptr()
     }
-}
-
-/// Work in small parts that goes on while the matrix unit multiplies: a step of k keeps that busy for 64 cycles, in which the
-/// other units have time for some hundred instructions.
-pub(super) trait Beside {
-    /// Parts that are left.
-    fn left(&self) -> usize;
-
-    /// Does the next part.
-    ///
-    /// # Safety
-    /// There is one left, and what it reads and writes is there.
-    unsafe fn part(&mut self);
-
-    /// Does all that is left.
-    ///
-    /// # Safety
-    /// As for [`part`](Self::part).
-    #[inline(always)]
-    unsafe fn rest(&mut self) {
-        for _ in 0..self.left() {
-            // SAFETY: by this function's contract.
-            unsafe { self.part() };
-        }
-    }
-}
-
-/// Nothing to do beside a product.
-pub(super) struct Idle;
-
-impl Beside for Idle {
-    #[inline(always)]
-    fn left(&self) -> usize {
-        0
-    }
-
-    #[inline(always)]
-    unsafe fn part(&mut self) {}
 }
 
 /// Some tiles of sums: one or two tiles of rows by some vectors of a group. The height is that of the tiles' shapes.
@@ -386,88 +349,6 @@ impl Block {
                 TILE,
                 ["tilestored [{c} + {c_bytes}], tmm0"]
             );
-        }
-    }
-}
-
-/// Four tiles of a product of tiles with tiles, both operands one tile of k after the other.
-pub(super) struct Square {
-    pub n_k: usize,
-    /// The first tiles of two rows of tiles, and of two columns.
-    pub left: [*const f32; 2],
-    pub right: [*const f32; 2],
-    /// The sums of the first row and both columns, then of the second.
-    pub sums: [[*mut f32; 2]; 2],
-}
-
-macro_rules! square {
-    ($square:expr, $ahead:expr, [$($start:literal)*]) => {{
-        let square: &Square = $square;
-        asm!(
-            $($start,)*
-            "2:",
-            "tileloadd tmm4, [{a} + {row}]",
-            "tileloadd tmm6, [{b} + {row}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{b_right} + {row}]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{a_low} + {row}]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {a}, 1024",
-            "add {a_low}, 1024",
-            "add {b}, 1024",
-            "add {b_right}, 1024",
-            "prefetcht1 [{ahead}]",
-            "prefetcht1 [{ahead} + 64]",
-            "prefetcht1 [{ahead} + 128]",
-            "prefetcht1 [{ahead} + 192]",
-            "add {ahead}, 256",
-            "dec {n}",
-            "jnz 2b",
-            "tilestored [{c} + {row}], tmm0",
-            "tilestored [{c_right} + {row}], tmm1",
-            "tilestored [{c_low} + {row}], tmm2",
-            "tilestored [{c_low_right} + {row}], tmm3",
-            n = inout(reg) square.n_k => _,
-            ahead = inout(reg) $ahead => _,
-            a = inout(reg) square.left[0] => _,
-            a_low = inout(reg) square.left[1] => _,
-            b = inout(reg) square.right[0] => _,
-            b_right = inout(reg) square.right[1] => _,
-            c = in(reg) square.sums[0][0],
-            c_right = in(reg) square.sums[0][1],
-            c_low = in(reg) square.sums[1][0],
-            c_low_right = in(reg) square.sums[1][1],
-            row = in(reg) ROW_BYTES,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            options(nostack)
-        );
-    }};
-}
-
-impl Square {
-    /// sums = or += left · right; where two places are the same, both get the same sum.
-    ///
-    /// # Safety
-    /// The machine has AMX, the thread's tiles are whole, `n_k` is at least 1, and tiles and sums are there.
-    pub(super) unsafe fn multiply(&self, tiles: &Tiles, from_zero: bool) {
-        let ahead = tiles.next_ahead(self.n_k, self.left[0].cast());
-        // SAFETY: by this function's contract.
-        unsafe {
-            if from_zero {
-                square!(self, ahead, ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"]);
-            } else {
-                square!(
-                    self,
-                    ahead,
-                    ["tileloadd tmm0, [{c} + {row}]"
-                     "tileloadd tmm1, [{c_right} + {row}]"
-                     "tileloadd tmm2, [{c_low} + {row}]"
-                     "tileloadd tmm3, [{c_low_right} + {row}]"]
-                );
-            }
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn solve(problem: &Problem) -> Outcome {
     let Problem { cell, shape, weight_ih, weight_hh, bias_ih, bias_hh, x, .. } = problem;
     let LayerShape { time, batch, inputs, hidden } = *shape;
     let steps = Shape { time, batch, hidden };
-    let (n_rows, width) = (time * batch, cell.gates() * hidden);
+    let (n_rows, width) = (time * batch, cell.sizes().gates * hidden);
     // a = W_ih·x + b_ih + b_hh; the GRU's third part of b_hh goes with h.
     let n_joint = if *cell == CellKind::Gru { 2 * hidden } else { width };
     let mut gates = vec![0.0; n_rows * width];

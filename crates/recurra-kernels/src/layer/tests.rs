@@ -14,7 +14,7 @@ const CELLS: [CellKind; 4] = [
 
 fn problem(cell: CellKind, shape: LayerShape) -> Problem {
     let LayerShape { time, batch, inputs, hidden } = shape;
-    let (gate_rows, scale) = (cell.gates() * hidden, |n: usize| 1.0 / (n as f64).sqrt());
+    let (gate_rows, scale) = (cell.sizes().gates * hidden, |n: usize| 1.0 / (n as f64).sqrt());
     Problem {
         cell,
         shape,

@@ -2,7 +2,7 @@
 
 use super::product::Columns;
 use super::sizes::{blocks, padded};
-use super::{CellKind, Direction, LayerShape};
+use super::{CellKind, CellSizes, Direction, LayerShape};
 use crate::amx::layout::{self, Source};
 use crate::amx::{DEPTH, ROWS, TILE};
 use crate::matmul::buffer::Buffer;
@@ -34,7 +34,7 @@ impl PackedLayer {
         weight_hh: &[f32],
         hidden: usize,
     ) -> Self {
-        let inputs = weight_ih.len() / (cell.gates() * hidden);
+        let inputs = weight_ih.len() / (cell.sizes().gates * hidden);
         let empty = || Panels::new(0, 0);
         let (input, recurrent) = (empty(), empty());
         let mut this = Self { cell, direction, inputs, hidden, input, recurrent };
@@ -50,7 +50,7 @@ impl PackedLayer {
     pub fn repack(&mut self, cpu: &Cpu, weight_ih: &[f32], weight_hh: &[f32]) {
         assert!(cpu.isa() == Isa::Amx, "tiles on `{}`", cpu.isa());
         let Self { cell, direction, inputs, hidden, .. } = *self;
-        let gates = cell.gates();
+        let gates = cell.sizes().gates;
         assert_eq!(
             weight_ih.len(),
             gates * hidden * inputs,
@@ -61,7 +61,7 @@ impl PackedLayer {
             gates * hidden * hidden,
             "W_hh of ({gates}·{hidden}, {hidden})"
         );
-        let (of_input, of_recurrent) = cell.gradients();
+        let CellSizes { of_input, of_recurrent, .. } = cell.sizes();
         for (panels, weight, cols, gradients) in [
             (&mut self.input, weight_ih, inputs, of_input),
             (&mut self.recurrent, weight_hh, hidden, of_recurrent),
