@@ -2,8 +2,9 @@
 //!
 //! Tokens go down and positions (rows of h) go across, so that 16 lanes are 16 positions and nothing is summed across lanes.
 
-use crate::SharedSlice;
+use super::tiles::SQUARE;
 use crate::amx::layout::transposed;
+use crate::update::put_row::{self, Row};
 use std::arch::x86_64::*;
 
 /// Tokens, and positions, of two tiles side by side.
@@ -20,10 +21,8 @@ pub(super) const NEVER: f32 = -1e30;
 
 /// The logits of 32 tokens, and where what becomes of them goes.
 pub(super) struct Logits<'a> {
-    /// (32, positions), the positions a multiple of [`PAIR`], without the bias.
+    /// A square for each 32 positions, without the bias.
     pub logits: &'a [f32],
-    pub stride: usize,
-    pub n_positions: usize,
     /// [`NEVER`] where no token is.
     pub bias: &'a [f32; PAIR],
     /// What is taken off the logits of a position before the exponential.
@@ -34,6 +33,12 @@ pub(super) struct Logits<'a> {
     pub largest: &'a mut [f32],
     /// e as the left side of d_weight, and as the right side of d_hidden; nothing where only the loss is wanted.
     pub kept: Option<Kept>,
+}
+
+/// The place of a row and a column in a square.
+#[inline]
+pub(super) fn in_square(row: usize, col: usize) -> usize {
+    (row / LANES * 2 + col / LANES) * TILE + row % LANES * LANES + col % LANES
 }
 
 /// Where the tiles of e go.
@@ -71,23 +76,14 @@ pub(super) unsafe fn exponentials(block: &mut Logits<'_>) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 unsafe fn exponentials_of<const KEEP: bool, const FAR: bool>(block: &mut Logits<'_>) {
-    assert!(
-        block.n_positions.is_multiple_of(PAIR)
-            && block.stride >= block.n_positions
-            && block.logits.len() >= PAIR * block.stride,
-        "logits of {} positions, {} apart, in {} values",
-        block.n_positions,
-        block.stride,
-        block.logits.len()
-    );
     // Value i of the first half of a register beside value i of the second.
     let order = _mm512_set_epi16(
         31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4,
         19, 3, 18, 2, 17, 1, 16, 0,
     );
-    for position in (0..block.n_positions).step_by(PAIR) {
-        let at = [position, position + LANES];
-        // SAFETY: 32 values from `position` on are there, by the check above and the bounds checks of slices here.
+    for (panel, square) in block.logits.chunks_exact(SQUARE).enumerate() {
+        let at = [panel * PAIR, panel * PAIR + LANES];
+        // SAFETY: a square holds 32 tokens; slices check their bounds here.
         unsafe {
             let load = |from: &[f32]| at.map(|at| _mm512_loadu_ps(from[at..at + LANES].as_ptr()));
             let references = load(block.references);
@@ -97,22 +93,22 @@ unsafe fn exponentials_of<const KEEP: bool, const FAR: bool>(block: &mut Logits<
                 let mut e = [[_mm512_setzero_ps(); 2]; 2];
                 for (odd, e) in e.iter_mut().enumerate() {
                     let bias = _mm512_set1_ps(block.bias[token + odd]);
-                    let row = block.logits.as_ptr().add((token + odd) * block.stride);
                     for (half, e) in e.iter_mut().enumerate() {
-                        let l = _mm512_add_ps(_mm512_loadu_ps(row.add(at[half])), bias);
+                        let l = square.as_ptr().add(in_square(token + odd, half * LANES));
+                        let l = _mm512_add_ps(_mm512_loadu_ps(l), bias);
                         largest[half] = _mm512_max_ps(largest[half], l);
                         *e = exp(_mm512_sub_ps(l, references[half]));
                         sums[half] = _mm512_add_ps(sums[half], *e);
                     }
                 }
                 let Some(kept) = block.kept.filter(|_| KEEP) else { continue };
-                let left = kept.left.add(position / PAIR * PAIR_UNITS + token * LANES);
+                let left = kept.left.add(panel * PAIR_UNITS + token * LANES);
                 for (odd, e) in e.iter().enumerate() {
                     let row = bits(_mm512_cvtne2ps_pbh(e[1], e[0]));
                     let to = left.add(odd * LANES).cast();
                     if FAR { _mm512_stream_si512(to, row) } else { _mm512_store_si512(to, row) }
                 }
-                let right = kept.right.add(position / PAIR * kept.right_panel + token / 2 * LANES);
+                let right = kept.right.add(panel * kept.right_panel + token / 2 * LANES);
                 let [even, odd] = e;
                 for (half, (even, odd)) in even.into_iter().zip(odd).enumerate() {
                     let halves = bits(_mm512_cvtne2ps_pbh(odd, even));
@@ -155,49 +151,10 @@ fn exp(x: __m512) -> __m512 {
 const POWERS_OF_TWO: [f32; 6] =
     [1.0, std::f32::consts::LN_2, 0.240_221_07, 0.055_503_27, 0.009_676_037, 0.001_340_043_3];
 
-/// Σ e·f of each of 32 tokens: `panel` holds e as a left side, `factors` f in the order of [`in_halves`].
-///
-/// # Safety
-/// The machine has AVX-512; the panel is readable for as many steps as there are factors.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn weighted_sums(panel: *const f32, factors: &[f32]) -> [f32; PAIR] {
-    let mut all = [0.0; PAIR];
-    for (tile, all) in all.chunks_exact_mut(LANES).enumerate() {
-        let mut sums = [_mm512_setzero_ps(); LANES];
-        for (step, factors) in factors.chunks_exact(PAIR).enumerate() {
-            // SAFETY: by this function's contract.
-            unsafe {
-                let even = _mm512_loadu_ps(factors.as_ptr());
-                let odd = _mm512_loadu_ps(factors[LANES..].as_ptr());
-                let tile = panel.add(step * PAIR_UNITS + tile * TILE);
-                for (row, sum) in sums.iter_mut().enumerate() {
-                    let pairs = _mm512_loadu_si512(tile.add(row * LANES).cast());
-                    let low = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs));
-                    let high = _mm512_castsi512_ps(_mm512_and_si512(
-                        pairs,
-                        _mm512_set1_epi32(0xffff_0000_u32 as i32),
-                    ));
-                    *sum = _mm512_fmadd_ps(high, odd, _mm512_fmadd_ps(low, even, *sum));
-                }
-            }
-        }
-        for (all, sum) in all.iter_mut().zip(sums) {
-            *all = _mm512_reduce_add_ps(sum);
-        }
-    }
-    all
-}
-
-/// Where the factor of position `n` stands for [`weighted_sums`]: of 32, the even ones before the odd ones.
-pub(super) fn in_halves(n: usize) -> usize {
-    n / PAIR * PAIR + n % 2 * LANES + n % PAIR / 2
-}
-
 /// Rows of a block of d_weight on their way to it.
-pub(crate) struct Rows<'a> {
-    /// (rows, `stride`)
+pub(super) struct Rows<'a> {
+    /// Squares of at most 32 rows and as many columns as there are.
     pub from: &'a [f32],
-    pub stride: usize,
     /// (rows, H)
     pub to: &'a mut [f32],
     pub h: usize,
@@ -207,6 +164,8 @@ pub(crate) struct Rows<'a> {
     pub is_far: bool,
     /// Σ x² of each row as it then is.
     pub squares: &'a mut [f64],
+    /// Room for a row, in whole registers.
+    pub line: &'a mut [f32],
 }
 
 /// Copies or adds rows.
@@ -214,36 +173,19 @@ pub(crate) struct Rows<'a> {
 /// # Safety
 /// The machine has AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(crate) unsafe fn put_rows(rows: Rows<'_>) {
-    let Rows { from, stride, to, h, adds, is_far, squares } = rows;
-    for ((from, to), square) in from.chunks(stride).zip(to.chunks_exact_mut(h)).zip(squares) {
-        let from = &from[..h];
-        let mut sums = [_mm512_setzero_pd(); 2];
-        for at in (0..h).step_by(LANES) {
-            let mask = first(h - at);
-            // SAFETY: masks keep to the row.
-            unsafe {
-                let mut x = _mm512_maskz_loadu_ps(mask, from.as_ptr().add(at));
-                if adds {
-                    x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, to.as_ptr().add(at)));
-                }
-                if !is_far {
-                    _mm512_mask_storeu_ps(to.as_mut_ptr().add(at), mask, x);
-                }
-                let low = _mm512_cvtps_pd(_mm512_castps512_ps256(x));
-                let high = _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(x));
-                sums[0] = _mm512_fmadd_pd(low, low, sums[0]);
-                sums[1] = _mm512_fmadd_pd(high, high, sums[1]);
-            }
+pub(super) unsafe fn put_rows(rows: Rows<'_>) {
+    let Rows { from, to, h, adds, is_far, squares, line } = rows;
+    let line = &mut line[..h.next_multiple_of(LANES)];
+    for (row, (to, square)) in to.chunks_exact_mut(h).zip(squares).enumerate() {
+        for (at, vector) in (0..h).step_by(LANES).zip(line.chunks_exact_mut(LANES)) {
+            let from = &from[at / PAIR * SQUARE + in_square(row, at % PAIR)..];
+            vector.copy_from_slice(&from[..LANES]);
         }
-        if is_far {
-            // SAFETY: both are rows of `h` values.
-            unsafe { stream(from.as_ptr(), to.as_mut_ptr(), h) };
-        }
-        *square = _mm512_reduce_add_pd(_mm512_add_pd(sums[0], sums[1]));
+        // SAFETY: by this function's contract.
+        *square = unsafe { Row { from: line, to, adds, is_far }.put() };
     }
     if is_far {
-        _mm_sfence();
+        put_row::fence();
     }
 }
 
@@ -253,32 +195,11 @@ fn first(n: usize) -> __mmask16 {
     ((1_u32 << n.min(LANES)) - 1) as __mmask16
 }
 
-/// Copies past the caches.
-///
-/// # Safety
-/// `len` values are readable and writable; the machine has AVX-512.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn stream(from: *const f32, to: *mut f32, len: usize) {
-    let first = to.align_offset(4 * LANES).min(len);
-    let whole = (len - first) / LANES * LANES;
-    // SAFETY: by this function's contract.
-    unsafe {
-        to.copy_from_nonoverlapping(from, first);
-        for at in (first..first + whole).step_by(LANES) {
-            _mm512_stream_ps(to.add(at), _mm512_loadu_ps(from.add(at)));
-        }
-        let rest = first + whole;
-        to.add(rest).copy_from_nonoverlapping(from.add(rest), len - rest);
-    }
-}
-
 /// Parts of d_hidden, positions across, on their way to it: d_hidden_n = f_n·(Σ_parts part_n − r_n·W_tₙ).
 pub(super) struct Turned<'a> {
-    /// Each (H, `stride`).
+    /// Each has, for 32 positions after the other, a square for 32 h after the other.
     pub parts: &'a [f32],
     pub part_len: usize,
-    pub stride: usize,
     pub h: usize,
     /// f_n and −f_n·r_n.
     pub factors: &'a [f32],
@@ -288,43 +209,39 @@ pub(super) struct Turned<'a> {
 }
 
 impl Turned<'_> {
-    /// Sixteen columns of `out` (N, H) from column `at` on, or as many as there are; `sums` has room for as many rows of a part.
+    /// The rows of 32 positions of d_hidden, `out` (rows, H).
     ///
     /// # Safety
-    /// The machine has AVX-512; nobody else has these columns.
+    /// The machine has AVX-512.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    pub unsafe fn put(&self, at: usize, sums: &mut [f32], out: &SharedSlice<'_, f32>) {
-        let &Self { parts, part_len, stride, h, .. } = self;
-        let count = (h - at).min(LANES);
-        let sums = &mut sums[..count * stride];
-        for (idx, part) in parts.chunks_exact(part_len).enumerate() {
-            let part = &part[at * stride..(at + count) * stride];
-            if idx == 0 {
-                sums.copy_from_slice(part);
-            } else {
-                sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-            }
-        }
-        let mask = first(count);
-        let n_positions = self.targets.len();
-        for first in (0..n_positions).step_by(LANES) {
-            let mut block = [_mm512_setzero_si512(); LANES];
-            for (i, row) in block[..count].iter_mut().enumerate() {
-                let from = &sums[i * stride + first..][..LANES];
-                // SAFETY: 16 values.
-                *row = unsafe { _mm512_loadu_si512(from.as_ptr().cast()) };
-            }
-            let block = transposed(block);
-            for n in first..n_positions.min(first + LANES) {
-                let sum = _mm512_castsi512_ps(block[n - first]);
-                let weight = &self.weight[self.targets[n] as usize * h + at..][..count];
-                // SAFETY: masks keep to what exists; these columns of `out` are the caller's.
-                unsafe {
-                    let weight = _mm512_maskz_loadu_ps(mask, weight.as_ptr());
-                    let rest = _mm512_mul_ps(weight, _mm512_set1_ps(self.target_factors[n]));
-                    let sum = _mm512_fmadd_ps(sum, _mm512_set1_ps(self.factors[n]), rest);
-                    let to = out.slice(n * h + at..n * h + at + count);
-                    _mm512_mask_storeu_ps(to.as_mut_ptr(), mask, sum);
+    pub unsafe fn put(&self, panel: usize, out: &mut [f32]) {
+        let &Self { parts, part_len, h, .. } = self;
+        for at in (0..h).step_by(LANES) {
+            let mask = first(h - at);
+            for (half, out) in out.chunks_mut(LANES * h).enumerate() {
+                let tile = (panel * h.div_ceil(PAIR) + at / PAIR) * SQUARE
+                    + in_square(at % PAIR, half * LANES);
+                let mut block = [_mm512_setzero_ps(); LANES];
+                for part in parts.chunks_exact(part_len) {
+                    let tile = part[tile..][..TILE].as_ptr();
+                    for (row, sum) in block.iter_mut().enumerate() {
+                        // SAFETY: 16 values of a tile.
+                        *sum =
+                            _mm512_add_ps(*sum, unsafe { _mm512_loadu_ps(tile.add(row * LANES)) });
+                    }
+                }
+                let block = transposed(block.map(|row| _mm512_castps_si512(row)));
+                for (row, (out, sum)) in out.chunks_exact_mut(h).zip(block).enumerate() {
+                    let n = panel * PAIR + half * LANES + row;
+                    let weight = &self.weight[self.targets[n] as usize * h + at..];
+                    let sum = _mm512_castsi512_ps(sum);
+                    // SAFETY: masks keep to the rows.
+                    unsafe {
+                        let weight = _mm512_maskz_loadu_ps(mask, weight.as_ptr());
+                        let rest = _mm512_mul_ps(weight, _mm512_set1_ps(self.target_factors[n]));
+                        let sum = _mm512_fmadd_ps(sum, _mm512_set1_ps(self.factors[n]), rest);
+                        _mm512_mask_storeu_ps(out[at..].as_mut_ptr(), mask, sum);
+                    }
                 }
             }
         }

@@ -19,10 +19,14 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod exponentials;
+mod exponentials;
+#[cfg(target_arch = "x86_64")]
+mod first_pass;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod plain;
+#[cfg(target_arch = "x86_64")]
+mod second_pass;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 

@@ -1,16 +1,20 @@
 //! Products of whole tiles: every operand and result of the loss has room for tiles of 32 × 32, zero beyond what exists.
+//!
+//! Results are *squares* of 32 × 32, one after the other: two tiles of the upper sixteen rows, two of the lower ones.
 
 use crate::amx::{self, DEPTH, ROW_BYTES, ROWS, Shapes, TILE};
 use std::arch::asm;
 
 /// Units of the size of an `f32` in two tiles of an operand: 32 rows or columns of 32 k.
 const STEP: usize = 2 * TILE;
+/// Values of a square.
+pub(super) const SQUARE: usize = 4 * TILE;
 /// Steps of 32 k at a time: a panel of so many stays in the first cache beside another.
 const MOST_STEPS: usize = 11;
 
 static WHOLE: Shapes = Shapes::new([(ROWS, ROW_BYTES); 8]);
 
-/// C ← A·B or C ← C + A·B of 32·`rows` rows and 32·`cols` columns.
+/// C ← A·B or C ← C + A·B of 32·`rows` rows and 32·`cols` columns, as squares, those of a column one after the other.
 #[derive(Clone, Copy)]
 pub(super) struct Product {
     /// Panels of 32 rows, and how far one is from the next.
@@ -24,9 +28,10 @@ pub(super) struct Product {
     /// Steps of 32 k.
     pub steps: usize,
     pub c: *mut f32,
-    pub c_stride: usize,
     /// Whether C is added to.
     pub adds: bool,
+    /// What is wanted from memory next: two lines of it are asked for with every step of k of a square.
+    pub next: *const f32,
 }
 
 /// Steps of 32 that hold `n`.
@@ -43,6 +48,7 @@ impl Product {
         // SAFETY: by this function's contract.
         unsafe { WHOLE.load() };
         let n_parts = self.steps.div_ceil(MOST_STEPS);
+        let mut next = self.next;
         for part in 0..n_parts {
             let place = |part: usize| self.steps * part / n_parts;
             let (first, n) = (place(part), place(part + 1) - place(part));
@@ -54,10 +60,11 @@ impl Product {
                             self.a.add(row * self.a_apart + first * STEP),
                             self.b.add(col * self.b_apart + first * STEP),
                             n,
-                            self.c.add(2 * ROWS * (row * self.c_stride + col)),
-                            self.c_stride,
+                            self.c.add((col * self.rows + row) * SQUARE),
                             self.adds || part > 0,
+                            next,
                         );
+                        next = next.wrapping_add(n * 2 * ROWS);
                     }
                 }
             }
@@ -67,12 +74,13 @@ impl Product {
     }
 }
 
-/// 32 × 32 of C: tiles 0 to 3 hold C, 4 and 5 A, 6 and 7 B.
+/// A square of C: tiles 0 to 3 hold C, 4 and 5 A, 6 and 7 B. Asks for the square after it, so that it need not wait for that one,
+/// and for lines from `next` on.
 ///
 /// # Safety
 /// As for [`Product::run`], with the tiles shaped; at least one step.
 #[inline(always)]
-unsafe fn tile(a: *const f32, b: *const f32, n: usize, c: *mut f32, stride: usize, adds: bool) {
+unsafe fn tile(a: *const f32, b: *const f32, n: usize, c: *mut f32, adds: bool, next: *const f32) {
     // SAFETY: by this function's contract.
     unsafe {
         asm!(
@@ -84,10 +92,10 @@ unsafe fn tile(a: *const f32, b: *const f32, n: usize, c: *mut f32, stride: usiz
             "tilezero tmm3",
             "jmp 2f",
             "3:",
-            "tileloadd tmm0, [{c} + {c_bytes}]",
-            "tileloadd tmm1, [{c} + {c_bytes} + 64]",
-            "tileloadd tmm2, [{c_low} + {c_bytes}]",
-            "tileloadd tmm3, [{c_low} + {c_bytes} + 64]",
+            "tileloadd tmm0, [{c} + {row}]",
+            "tileloadd tmm1, [{c} + {row} + 1024]",
+            "tileloadd tmm2, [{c} + {row} + 2048]",
+            "tileloadd tmm3, [{c} + {row} + 3072]",
             "2:",
             "tileloadd tmm4, [{a} + {row}]",
             "tileloadd tmm6, [{b} + {row}]",
@@ -96,23 +104,33 @@ unsafe fn tile(a: *const f32, b: *const f32, n: usize, c: *mut f32, stride: usiz
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tileloadd tmm5, [{a} + {row} + 1024]",
             "tdpbf16ps tmm2, tmm5, tmm6",
+            "prefetcht0 [{after}]",
+            "prefetcht0 [{after} + 64]",
+            "prefetcht0 [{after} + 128]",
+            "prefetcht0 [{after} + 192]",
+            "prefetcht0 [{after} + 256]",
+            "prefetcht0 [{after} + 320]",
+            "prefetcht1 [{next}]",
+            "prefetcht1 [{next} + 64]",
             "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {after}, 384",
+            "add {next}, 128",
             "add {a}, 2048",
             "add {b}, 2048",
             "dec {n}",
             "jnz 2b",
-            "tilestored [{c} + {c_bytes}], tmm0",
-            "tilestored [{c} + {c_bytes} + 64], tmm1",
-            "tilestored [{c_low} + {c_bytes}], tmm2",
-            "tilestored [{c_low} + {c_bytes} + 64], tmm3",
+            "tilestored [{c} + {row}], tmm0",
+            "tilestored [{c} + {row} + 1024], tmm1",
+            "tilestored [{c} + {row} + 2048], tmm2",
+            "tilestored [{c} + {row} + 3072], tmm3",
             adds = in(reg) u32::from(adds),
             n = inout(reg) n => _,
             a = inout(reg) a => _,
             b = inout(reg) b => _,
             row = in(reg) ROW_BYTES,
             c = in(reg) c,
-            c_low = in(reg) c.wrapping_add(ROWS * stride),
-            c_bytes = in(reg) 4 * stride,
+            after = inout(reg) c.wrapping_add(SQUARE) => _,
+            next = inout(reg) next => _,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack)

@@ -6,9 +6,9 @@ use super::sizes::{Steps, blocks};
 use super::square::Square;
 use crate::amx::layout::{self, RowsOf};
 use crate::amx::{DEPTH, ROWS, TILE};
-use crate::cross_entropy::exponentials::{Rows, put_rows};
 use crate::recurrent::{Cell, load, store};
 use crate::simd::{Avx512, Vector};
+use crate::update::put_row::{self, Row};
 use crate::{SharedSlice, Worker};
 use std::ops::Range;
 
@@ -218,18 +218,17 @@ impl Gradients<'_> {
                             Avx512::from_bits(column).store(row[tile * ROWS..].as_mut_ptr());
                         }
                     }
-                    put_rows(Rows {
-                        from: &turned[..n_units * stride],
-                        stride,
-                        to: self.weights[weight].slice(row * cols..(row + n_units) * cols),
-                        h: cols,
-                        adds: self.hold,
-                        is_far,
-                        squares: self.squares[weight].slice(row..row + n_units),
-                    });
+                    let rows = self.weights[weight].slice(row * cols..(row + n_units) * cols);
+                    let squares = self.squares[weight].slice(row..row + n_units);
+                    for (idx, (to, square)) in rows.chunks_exact_mut(cols).zip(squares).enumerate()
+                    {
+                        let from = &turned[idx * stride..][..stride];
+                        *square = Row { from, to, adds: self.hold, is_far }.put();
+                    }
                 }
             }
         }
+        put_row::fence();
     }
 }
 

@@ -12,6 +12,8 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod plain;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod put_row;
 mod reference;
 #[cfg(test)]
 mod tests;
