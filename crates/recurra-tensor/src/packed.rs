@@ -16,8 +16,8 @@ pub(crate) struct PackedWeights<E> {
     /// Each weight transposed (for x·Wᵀ) or as it is (for d·W).
     matrices: HashMap<(ParameterId, bool), (u64, PackedMatrix<E>)>,
     recurrent: HashMap<ParameterId, (u64, RecurrentWeight<E>)>,
-    /// Both weights of a layer, by W_hh.
-    layers: HashMap<(ParameterId, Direction), (u64, PackedLayer)>,
+    /// Both weights of a layer for each direction, by W_hh.
+    layers: HashMap<ParameterId, [Option<(u64, PackedLayer)>; 2]>,
 }
 
 impl<E: Element> PackedWeights<E> {
@@ -81,14 +81,16 @@ impl<E: Element> PackedWeights<E> {
         let [weight_ih, weight_hh] = [weights.weight_ih, weights.weight_hh]
             .map(|weight| E::as_f32(values.of(weight)).expect("`f32`"));
         let version = values.version();
-        let (packed_from, packed) =
-            self.layers.entry((weights.weight_hh, direction)).or_insert_with(|| {
-                (version, PackedLayer::pack(cpu, cell, direction, weight_ih, weight_hh, hidden))
-            });
-        if *packed_from != version {
-            packed.repack(cpu, weight_ih, weight_hh);
-            *packed_from = version;
-        }
+        let layers = self.layers.entry(weights.weight_hh).or_default();
+        // Whoever went back before will do so again: both directions while the weights are being read.
+        let mut stale: Vec<_> =
+            layers.iter_mut().flatten().filter(|(from, _)| *from != version).collect();
+        stale.iter_mut().for_each(|(from, _)| *from = version);
+        let mut stale: Vec<_> = stale.into_iter().map(|(_, layer)| layer).collect();
+        PackedLayer::repack_all(&mut stale, cpu, weight_ih, weight_hh);
+        let (_, packed) = layers[direction as usize].get_or_insert_with(|| {
+            (version, PackedLayer::pack(cpu, cell, direction, weight_ih, weight_hh, hidden))
+        });
         packed
     }
 }

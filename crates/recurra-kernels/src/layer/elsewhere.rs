@@ -23,9 +23,7 @@ impl PackedLayer {
     }
 
     /// Never called.
-    pub fn repack(&mut self, _: &Cpu, _: &[f32], _: &[f32]) {
-        match *self {}
-    }
+    pub fn repack_all(_: &mut [&mut Self], _: &Cpu, _: &[f32], _: &[f32]) {}
 }
 
 /// Never called.

@@ -35,22 +35,25 @@ impl PackedLayer {
         hidden: usize,
     ) -> Self {
         let inputs = weight_ih.len() / (cell.sizes().gates * hidden);
-        let empty = || Panels::new(0, 0);
-        let (input, recurrent) = (empty(), empty());
+        let (input, recurrent) = (Panels::new(), Panels::new());
         let mut this = Self { cell, direction, inputs, hidden, input, recurrent };
-        this.repack(cpu, weight_ih, weight_hh);
+        Self::repack_all(&mut [&mut this], cpu, weight_ih, weight_hh);
         this
     }
 
-    /// Lays out other weights of the same shape in the same memory.
+    /// Lays out other weights of the same shape in the same memory, for several directions at once: they are read once.
     ///
     /// # Panics
-    /// As [`pack`](Self::pack).
+    /// As [`pack`](Self::pack), or when the layers are of different shapes.
     #[track_caller]
-    pub fn repack(&mut self, cpu: &Cpu, weight_ih: &[f32], weight_hh: &[f32]) {
+    pub fn repack_all(layers: &mut [&mut Self], cpu: &Cpu, weight_ih: &[f32], weight_hh: &[f32]) {
         assert!(cpu.isa() == Isa::Amx, "tiles on `{}`", cpu.isa());
-        let Self { cell, direction, inputs, hidden, .. } = *self;
+        let Some(&&mut Self { cell, inputs, hidden, .. }) = layers.first() else { return };
         let gates = cell.sizes().gates;
+        assert!(
+            layers.iter().all(|of| (of.cell, of.inputs, of.hidden) == (cell, inputs, hidden)),
+            "one weight for layers of different shapes"
+        );
         assert_eq!(
             weight_ih.len(),
             gates * hidden * inputs,
@@ -62,23 +65,11 @@ impl PackedLayer {
             "W_hh of ({gates}·{hidden}, {hidden})"
         );
         let CellSizes { of_input, of_recurrent, .. } = cell.sizes();
-        for (panels, weight, cols, gradients) in [
-            (&mut self.input, weight_ih, inputs, of_input),
-            (&mut self.recurrent, weight_hh, hidden, of_recurrent),
-        ] {
-            let weight = Weight { values: weight, gates, hidden, cols };
-            match direction {
-                Direction::Forward => {
-                    *panels = Panels::reuse(panels, blocks(hidden) * gates, padded(cols) / DEPTH);
-                    panels.fill(cpu, |vector, k| weight.forward(vector, k));
-                }
-                Direction::Backward => {
-                    let depth = gates * padded(hidden);
-                    *panels = Panels::reuse(panels, blocks(cols), depth / DEPTH);
-                    panels.fill(cpu, |vector, k| weight.backward(gradients, vector, k));
-                }
-            }
-        }
+        let input = Weight { values: weight_ih, gates, hidden, cols: inputs, gradients: of_input };
+        input.lay_out(cpu, layers.iter_mut().map(|of| (of.direction, &mut of.input)));
+        let recurrent =
+            Weight { values: weight_hh, gates, hidden, cols: hidden, gradients: of_recurrent };
+        recurrent.lay_out(cpu, layers.iter_mut().map(|of| (of.direction, &mut of.recurrent)));
     }
 
     /// Bytes held.
@@ -101,43 +92,86 @@ impl PackedLayer {
     }
 }
 
-/// A weight (G·H, `cols`).
+/// A weight (G·H, `cols`), and which gradient each gate has.
 #[derive(Clone, Copy)]
 struct Weight<'a> {
     values: &'a [f32],
     gates: usize,
     hidden: usize,
     cols: usize,
+    gradients: &'a [usize],
 }
 
 impl Weight<'_> {
-    /// Sixteen units' columns of one gate, 32 values from 32·`k` on: columns go by blocks of units, then by gates.
-    fn forward(&self, vector: usize, k: usize) -> Source {
-        let (unit, gate) = (vector / self.gates * ROWS, vector % self.gates);
-        let first = k * DEPTH;
-        Source {
-            first: self.values[(gate * self.hidden + unit) * self.cols + first..].as_ptr(),
-            across: self.cols,
-            along: 1,
-            n: ROWS.min(self.hidden - unit),
-            depth: DEPTH.min(self.cols - first),
+    /// Fills panels of each direction, 32 units of a gate and all columns a task.
+    fn lay_out<'p>(&self, cpu: &Cpu, panels: impl Iterator<Item = (Direction, &'p mut Panels)>) {
+        let Self { gates, hidden, cols, .. } = *self;
+        let panels: Vec<_> = panels
+            .map(|(direction, panels)| {
+                let (n_vectors, n_k) = match direction {
+                    Direction::Forward => (blocks(hidden) * gates, padded(cols) / DEPTH),
+                    Direction::Backward => (blocks(cols), gates * padded(hidden) / DEPTH),
+                };
+                (direction, panels.shaped(n_vectors, n_k))
+            })
+            .collect();
+        cpu.pool().for_each(gates * padded(hidden) / DEPTH, |task| {
+            let (gate, unit) = (task % gates, task / gates * DEPTH);
+            for col in (0..cols).step_by(DEPTH) {
+                for (direction, panels) in &panels {
+                    // SAFETY: each task has its own tiles; this runs with AMX only.
+                    unsafe {
+                        match direction {
+                            Direction::Forward => self.forward(panels, gate, unit, col),
+                            Direction::Backward => self.backward(panels, gate, unit, col),
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// The tiles of 32 units and 32 columns for x·Wᵀ: vectors go by blocks of units, then by gates.
+    ///
+    /// # Safety
+    /// The machine has AVX-512 with `bf16`; these tiles are the caller's.
+    unsafe fn forward(&self, panels: &SharedPanels<'_>, gate: usize, unit: usize, col: usize) {
+        for unit in (unit..self.hidden.min(unit + DEPTH)).step_by(ROWS) {
+            let source = Source {
+                first: self.first(gate, unit, col),
+                across: self.cols,
+                along: 1,
+                n: ROWS.min(self.hidden - unit),
+                depth: DEPTH.min(self.cols - col),
+            };
+            let to = panels.at(unit / ROWS * self.gates + gate, col / DEPTH);
+            // SAFETY: by this function's contract; the source lies inside of the weight.
+            unsafe { layout::tile(layout::Side::Right, &source, to) };
         }
     }
 
-    /// Sixteen columns, and 32 units of one gate: the depth goes by gradients, each padded to whole tiles.
-    fn backward(&self, gradients: &[usize], vector: usize, k: usize) -> Source {
-        let per_gradient = padded(self.hidden) / DEPTH;
-        let least = gradients.iter().min().expect("a cell has gates");
-        let gradient = least + k / per_gradient;
-        let gate = gradients.iter().position(|&of| of == gradient).expect("a run of neighbours");
-        let (col, unit) = (vector * ROWS, k % per_gradient * DEPTH);
-        Source {
-            first: self.values[(gate * self.hidden + unit) * self.cols + col..].as_ptr(),
-            across: 1,
-            along: self.cols,
-            n: ROWS.min(self.cols - col),
-            depth: DEPTH.min(self.hidden - unit),
+    /// The tiles of 32 units and 32 columns for d·W: the depth goes by gradients, each padded to whole tiles.
+    ///
+    /// # Safety
+    /// As [`forward`](Self::forward).
+    unsafe fn backward(&self, panels: &SharedPanels<'_>, gate: usize, unit: usize, col: usize) {
+        let least = self.gradients.iter().min().expect("a cell has gates");
+        let k = (self.gradients[gate] - least) * padded(self.hidden) / DEPTH + unit / DEPTH;
+        for col in (col..self.cols.min(col + DEPTH)).step_by(ROWS) {
+            let source = Source {
+                first: self.first(gate, unit, col),
+                across: 1,
+                along: self.cols,
+                n: ROWS.min(self.cols - col),
+                depth: DEPTH.min(self.hidden - unit),
+            };
+            // SAFETY: by this function's contract; the source lies inside of the weight.
+            unsafe { layout::tile(layout::Side::Right, &source, panels.at(col / ROWS, k)) };
         }
+    }
+
+    fn first(&self, gate: usize, unit: usize, col: usize) -> *const f32 {
+        self.values[(gate * self.hidden + unit) * self.cols + col..].as_ptr()
     }
 }
 
@@ -150,33 +184,30 @@ pub(super) struct Panels {
     tiles: Buffer<f32>,
 }
 
+/// Panels that a team fills.
+struct SharedPanels<'a> {
+    n_vectors: usize,
+    n_k: usize,
+    tiles: SharedSlice<'a, f32>,
+}
+
+impl SharedPanels<'_> {
+    fn at(&self, vector: usize, k: usize) -> *mut f32 {
+        let pair = vector / 2 * 2;
+        let width = 2.min(self.n_vectors - pair);
+        self.tiles.ptr((pair * self.n_k + k * width + vector % 2) * TILE)
+    }
+}
+
 impl Panels {
-    fn new(n_vectors: usize, n_k: usize) -> Self {
-        Self { n_vectors, n_k, tiles: Buffer::new() }
+    fn new() -> Self {
+        Self { n_vectors: 0, n_k: 0, tiles: Buffer::new() }
     }
 
-    fn reuse(old: &mut Self, n_vectors: usize, n_k: usize) -> Self {
-        Self { n_vectors, n_k, tiles: std::mem::replace(&mut old.tiles, Buffer::new()) }
-    }
-
-    /// Lays out the tile of each vector and step of k.
-    fn fill(&mut self, cpu: &Cpu, source: impl Fn(usize, usize) -> Source + Sync) {
-        let Self { n_vectors, n_k, .. } = *self;
+    fn shaped(&mut self, n_vectors: usize, n_k: usize) -> SharedPanels<'_> {
+        (self.n_vectors, self.n_k) = (n_vectors, n_k);
         let tiles = SharedSlice::new(self.tiles.take(n_vectors * n_k * TILE));
-        cpu.pool().for_each(n_vectors.div_ceil(2), |pair| {
-            let vectors = 2 * pair..(2 * pair + 2).min(n_vectors);
-            for vector in vectors.clone() {
-                for k in 0..n_k {
-                    let place = vectors.start * n_k + k * vectors.len() + vector % 2;
-                    // SAFETY: one pair a task; `ptr` checks that the tile begins inside, and tiles are whole. The sources lie
-                    // inside of a weight by their own slicing, and this runs with AMX only.
-                    unsafe {
-                        let to = tiles.ptr(place * TILE);
-                        layout::tile(layout::Side::Right, &source(vector, k), to);
-                    }
-                }
-            }
-        });
+        SharedPanels { n_vectors, n_k, tiles }
     }
 
     /// Some vectors as columns of a product, the first of them even.
