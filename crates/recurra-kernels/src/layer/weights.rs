@@ -231,3 +231,39 @@ impl Panels {
         self.bytes_of(self.n_vectors)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_weights_laid_out_for_both_directions_at_once_are_as_for_each() {
+        if !Isa::available().contains(&Isa::Amx) {
+            return;
+        }
+        let cpu = Cpu::with_isa(Isa::Amx, 2);
+        for (cell, inputs, hidden) in
+            [(CellKind::Lstm, 1, 1), (CellKind::Gru, 33, 17), (CellKind::Lstm, 65, 47)]
+        {
+            let rows = cell.gates() * hidden;
+            let values = |n: usize, by: f32| (0..n).map(|idx| idx as f32 * by).collect::<Vec<_>>();
+            let weights = |by| [values(rows * inputs, by), values(rows * hidden, -by)];
+            let pack = |[ih, hh]: &[Vec<f32>; 2], direction| {
+                PackedLayer::pack(&cpu, cell, direction, ih, hh, hidden)
+            };
+            let (old, new) = (weights(0.5), weights(0.25));
+            let directions = [Direction::Forward, Direction::Backward];
+            let [mut forward, mut backward] = directions.map(|direction| pack(&old, direction));
+            PackedLayer::repack_all(&mut [&mut forward, &mut backward], &cpu, &new[0], &new[1]);
+            for (layer, direction) in [forward, backward].into_iter().zip(directions) {
+                let expected = pack(&new, direction);
+                let tiles = |panels: &Panels| {
+                    let tiles = panels.tiles.first(panels.n_vectors * panels.n_k * TILE);
+                    tiles.iter().map(|unit| unit.to_bits()).collect::<Vec<_>>()
+                };
+                assert!(tiles(&layer.input) == tiles(&expected.input), "{cell:?} {direction:?}");
+                assert!(tiles(&layer.recurrent) == tiles(&expected.recurrent), "{cell:?}");
+            }
+        }
+    }
+}
