@@ -4,7 +4,7 @@
 //! of 32 values; a tile of B is 16 rows of 16 pairs, the pair (2p, 2p + 1) of k in row p. Four products for four loads
 //! keep the unit busy; C is read and written by the unit itself.
 
-use super::blocks::Kernels;
+use super::kernels::Kernels;
 use super::vector::{Strip, Tile, TileStart};
 use crate::amx::layout::{self, Side, Source};
 use crate::amx::{self, DEPTH, ROW_BYTES, ROWS, Shapes, TILE};
@@ -27,6 +27,7 @@ pub(crate) static KERNELS: Kernels = Kernels {
     wide: &[(3, tile_1_6)],
     pack_rows,
     pack_cols,
+    packed_at_once: 1,
     enter,
     leave,
 };

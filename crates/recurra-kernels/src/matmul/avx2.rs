@@ -1,6 +1,6 @@
 //! AVX2 with FMA: tiles of 6 × 16 (12 accumulators, two vectors of B, one of A), transposition in registers.
 
-use super::blocks::{self, Kernels};
+use super::kernels::{self, Kernels};
 use super::vector::{self, Corner, Lanes, Strip, Tile};
 use crate::simd::{Avx2, Vector};
 use std::arch::x86_64::*;
@@ -11,7 +11,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     row_step: 6,
     col_step: 16,
     depth_unit: 1,
-    block_depth: 160,
+    block_depth: 1024,
     most_depth: 1024,
     tile_rows: 1,
     lanes: Avx2::LANES,
@@ -26,8 +26,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     wide: &[(4, tile::<1, 8>), (2, tile::<2, 4>)],
     pack_rows: pack,
     pack_cols: pack,
-    enter: blocks::nothing,
-    leave: blocks::nothing,
+    packed_at_once: 8,
+    enter: kernels::nothing,
+    leave: kernels::nothing,
 };
 
 #[target_feature(enable = "avx2,fma")]

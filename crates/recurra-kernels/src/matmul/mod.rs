@@ -5,8 +5,10 @@
 //! computed among others. With AVX2, AVX-512 and NEON every step of the chain is rounded once (fused), so these agree bit
 //! for bit with each other too.
 
+mod block;
 mod blocks;
 pub(crate) mod buffer;
+mod kernels;
 mod matrix;
 mod packed_matrix;
 mod reference;
@@ -28,7 +30,8 @@ pub use matrix::Matrix;
 pub use packed_matrix::PackedMatrix;
 
 use crate::{Cpu, Element, Isa};
-use blocks::{Kernels, Right};
+use blocks::Right;
+use kernels::Kernels;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use vector::Strip;
 
@@ -58,7 +61,14 @@ pub fn matmul<E: Element>(cpu: &Cpu, a: Matrix<E>, b: Matrix<E>, start: Start<E>
     {
         let right = Right::Matrix(b.with_values(b_values));
         let c = E::as_f32_mut(c).expect("one type for all operands");
-        return blocks::product(cpu, kernels(cpu.isa()), a.with_values(a_values), right, start, c);
+        return blocks::product(
+            cpu,
+            kernels_of(cpu.isa()),
+            a.with_values(a_values),
+            right,
+            start,
+            c,
+        );
     }
     reference::matmul(a, b, start, c);
 }
@@ -92,7 +102,14 @@ pub fn matmul_packed<E: Element>(
     {
         let right = Right::Panels { panels, depth: b.rows(), cols: b.cols() };
         let c = E::as_f32_mut(c).expect("one type for all operands");
-        return blocks::product(cpu, kernels(cpu.isa()), a.with_values(a_values), right, start, c);
+        return blocks::product(
+            cpu,
+            kernels_of(cpu.isa()),
+            a.with_values(a_values),
+            right,
+            start,
+            c,
+        );
     }
     reference::matmul(a, Matrix::new(b.panels(), b.rows(), b.cols()), start, c);
 }
@@ -120,7 +137,7 @@ impl<'a, E: Element> Start<'a, E> {
     }
 }
 
-fn kernels(isa: Isa) -> &'static Kernels {
+fn kernels_of(isa: Isa) -> &'static Kernels {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Amx => &amx::KERNELS,

@@ -1,6 +1,6 @@
 //! NEON: tiles of 8 × 12 (24 accumulators, three vectors of B).
 
-use super::blocks::{self, Kernels};
+use super::kernels::{self, Kernels};
 use super::vector::{self, Lanes, Strip, Tile};
 use crate::simd::{Neon, Vector};
 
@@ -10,7 +10,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     row_step: 8,
     col_step: 12,
     depth_unit: 1,
-    block_depth: 160,
+    block_depth: 1024,
     most_depth: 1024,
     tile_rows: 1,
     lanes: Neon::LANES,
@@ -27,8 +27,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     wide: &[(3, tile::<1, 9>), (2, tile::<2, 6>)],
     pack_rows: pack,
     pack_cols: pack,
-    enter: blocks::nothing,
-    leave: blocks::nothing,
+    packed_at_once: 8,
+    enter: kernels::nothing,
+    leave: kernels::nothing,
 };
 
 impl Lanes for Neon {}

@@ -1,7 +1,7 @@
 //! A right operand laid out once and used many times.
 
 use super::buffer::Buffer;
-use super::{Matrix, blocks, kernels};
+use super::{Matrix, blocks, kernels_of};
 use crate::{Cpu, Element, Isa};
 
 /// The right operand of [`matmul_packed`](super::matmul_packed), laid out in panels for one instruction set.
@@ -30,7 +30,7 @@ impl<E: Element> PackedMatrix<E> {
         let len = self.len();
         let panels = self.panels.take(len);
         if let (Some(values), Some(panels)) = (E::as_f32(b.values()), E::as_f32_mut(panels)) {
-            return blocks::pack_all(cpu, kernels(cpu.isa()), b.with_values(values), panels);
+            return blocks::pack_all(cpu, kernels_of(cpu.isa()), b.with_values(values), panels);
         }
         for (idx, value) in panels.iter_mut().enumerate() {
             *value = b.at(idx / b.cols(), idx % b.cols());
@@ -59,7 +59,7 @@ impl<E: Element> PackedMatrix<E> {
 
     fn len(&self) -> usize {
         match E::as_f32(&[]) {
-            Some(_) => kernels(self.isa).all_panels(self.rows, self.cols),
+            Some(_) => kernels_of(self.isa).all_panels(self.rows, self.cols),
             None => self.rows * self.cols,
         }
     }

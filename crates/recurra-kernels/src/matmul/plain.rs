@@ -1,6 +1,6 @@
 //! Any machine: tiles of 4 × 8, which fit the sixteen small registers of the oldest 64-bit x86.
 
-use super::blocks::{self, Kernels};
+use super::kernels::{self, Kernels};
 use super::vector::{self, Lanes, Strip, Tile};
 use crate::simd::{Plain, Vector};
 
@@ -10,7 +10,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     row_step: 4,
     col_step: 8,
     depth_unit: 1,
-    block_depth: 160,
+    block_depth: 1024,
     most_depth: 1024,
     tile_rows: 1,
     lanes: Plain::LANES,
@@ -18,8 +18,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     wide: &[(2, tile::<1, 2>)],
     pack_rows: pack,
     pack_cols: pack,
-    enter: blocks::nothing,
-    leave: blocks::nothing,
+    packed_at_once: 8,
+    enter: kernels::nothing,
+    leave: kernels::nothing,
 };
 
 impl Lanes for Plain {}

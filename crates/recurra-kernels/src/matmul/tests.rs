@@ -15,8 +15,8 @@ fn numbers(n: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-/// (rows, depth, cols): 1, odd, tile ± 1 of every instruction set, past a block of k, past a task.
-const SHAPES: [(usize, usize, usize); 26] = [
+/// (rows, depth, cols): 1, odd, tile ± 1 of every instruction set, past a block of k, past a task of rows.
+const SHAPES: [(usize, usize, usize); 28] = [
     (1, 1, 1),
     (1, 7, 3),
     (1, 650, 333),
@@ -40,6 +40,8 @@ const SHAPES: [(usize, usize, usize); 26] = [
     (141, 20, 257),
     (139, 513, 40),
     (150, 130, 300),
+    (530, 3, 20),
+    (20, 1030, 40),
     (0, 3, 4),
     (3, 0, 40),
     (3, 4, 0),

@@ -47,7 +47,7 @@ pub(crate) struct Strip {
     /// From one row of A (column of B) to the next, and from one k to the next; one of the two is 1.
     pub across: usize,
     pub along: usize,
-    /// Rows of A (columns of B) that exist; the panel is zero beyond.
+    /// Rows of A (columns of B) that exist; the last panel is zero beyond.
     pub n: usize,
     /// How many k.
     pub depth: usize,
@@ -55,42 +55,57 @@ pub(crate) struct Strip {
     pub width: usize,
 }
 
-/// Lays `strip` out as a panel: `to[k · width + r] = strip[r, k]`.
+/// Lays `strip` out as one or several panels: `to[k · width + r] = strip[r, k]` in the first.
 ///
 /// # Safety
-/// The strip is readable, `to` has room for `depth · width` values, and the contract of [`Vector`].
+/// The strip is readable, `to` has room for `depth · width` values a panel, and the contract of [`Vector`].
 #[inline(always)]
 pub(super) unsafe fn pack<V: Lanes>(strip: &Strip, to: *mut f32) {
     let &Strip { first, across, along, n, depth, width } = strip;
+    let n_panels = n.div_ceil(width);
     // SAFETY: by this function's contract; nothing is read where `lanes` is 0.
     unsafe {
-        for offset in (0..width).step_by(V::LANES) {
-            let room = (width - offset).min(V::LANES);
-            let lanes = n.saturating_sub(offset).min(room);
-            let first = first.wrapping_add(offset * across);
-            if across == 1 {
-                for k in 0..depth {
-                    let (from, to) = (first.wrapping_add(k * along), to.add(k * width + offset));
-                    if lanes == V::LANES {
-                        V::load(from).store(to);
-                    } else {
-                        V::load_first(from, lanes).store_first(to, room);
+        if across == 1 {
+            for k in 0..depth {
+                let from = first.wrapping_add(k * along);
+                for panel in 0..n_panels {
+                    let to = to.add((panel * depth + k) * width);
+                    for offset in (0..width).step_by(V::LANES) {
+                        let room = (width - offset).min(V::LANES);
+                        let place = panel * width + offset;
+                        let (from, to) = (from.wrapping_add(place), to.add(offset));
+                        V::prefetch(from.wrapping_add(ROWS_AHEAD * along));
+                        if room == V::LANES && place + V::LANES <= n {
+                            V::load(from).store(to);
+                        } else {
+                            V::load_first(from, n.saturating_sub(place).min(room))
+                                .store_first(to, room);
+                        }
                     }
                 }
-            } else {
-                debug_assert!(along == 1, "strides {across} and {along}");
-                for k in (0..depth).step_by(V::LANES) {
-                    // So many rows at once are more than the hardware follows.
-                    for r in 0..lanes {
-                        V::prefetch(first.wrapping_add(r * across + k + 3 * V::LANES));
+            }
+        } else {
+            debug_assert!(along == 1, "strides {across} and {along}");
+            for panel in 0..n_panels {
+                let to = to.add(panel * depth * width);
+                for offset in (0..width).step_by(V::LANES) {
+                    let room = (width - offset).min(V::LANES);
+                    let place = panel * width + offset;
+                    let lanes = n.saturating_sub(place).min(room);
+                    let first = first.wrapping_add(place * across);
+                    for k in (0..depth).step_by(V::LANES) {
+                        // So many rows at once are more than the hardware follows.
+                        for r in 0..lanes {
+                            V::prefetch(first.wrapping_add(r * across + k + 3 * V::LANES));
+                        }
+                        V::transpose(
+                            Corner { first: first.wrapping_add(k), stride: across },
+                            lanes,
+                            (depth - k).min(V::LANES),
+                            Corner { first: to.add(k * width + offset), stride: width },
+                            room,
+                        );
                     }
-                    V::transpose(
-                        Corner { first: first.wrapping_add(k), stride: across },
-                        lanes,
-                        (depth - k).min(V::LANES),
-                        Corner { first: to.add(k * width + offset), stride: width },
-                        room,
-                    );
                 }
             }
         }
@@ -131,6 +146,13 @@ pub(crate) struct Tile {
     pub next_a: *const f32,
     pub next_c: *const f32,
 }
+
+/// Rows that are asked for ahead where they lie in pages of their own.
+const ROWS_AHEAD: usize = 8;
+/// Values in a cache line.
+const LINE: usize = 16;
+/// Steps of k that B is asked for ahead: it comes from the second cache.
+const B_AHEAD: usize = 16;
 
 /// C ← start + A·B for `R` rows and up to `W` vectors of columns, `NV` a panel: one fused chain over k for each value.
 ///
@@ -186,6 +208,9 @@ pub(super) unsafe fn multiply<V: Lanes, const R: usize, const NV: usize, const W
                 }
             }
             V::prefetch(next_a);
+            for line in (0..NV * V::LANES).step_by(LINE) {
+                V::prefetch(b.wrapping_add(B_AHEAD * NV * V::LANES + line));
+            }
             next_a = next_a.wrapping_add(tile.a_step);
             a = a.wrapping_add(tile.a_step);
             b = b.wrapping_add(NV * V::LANES);
