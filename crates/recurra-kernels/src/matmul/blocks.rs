@@ -22,6 +22,8 @@ const TASK_VALUES: usize = 1 << 18;
 const TASK_ROWS: usize = 512;
 /// Values of A that are laid out at a time: 8 MiB.
 const MOST_VALUES: usize = 1 << 21;
+/// Panels of A that a task lays out for itself at a time: a third of a MiB.
+const PRIVATE_PANELS: usize = 8;
 /// Below this many multiplications other threads would still be waking up when the work is done.
 const ALONE: usize = 1 << 16;
 /// Below this many values of A its panels are laid out by the caller before the others wake.
@@ -30,8 +32,8 @@ const PACK_ALONE: usize = 1 << 13;
 thread_local! {
     /// Panels of A, which all threads read: laid out on behalf of the thread that called.
     static SHARED: RefCell<Buffer<f32>> = const { RefCell::new(Buffer::new()) };
-    /// Panels of B, which one thread lays out and reads.
-    static PRIVATE: RefCell<Buffer<f32>> = const { RefCell::new(Buffer::new()) };
+    /// Panels of A and of B that one thread lays out and reads.
+    static PRIVATE: RefCell<[Buffer<f32>; 2]> = const { RefCell::new([Buffer::new(), Buffer::new()]) };
 }
 
 /// The right operand.
@@ -125,48 +127,52 @@ struct Job<'a> {
 impl Job<'_> {
     fn run(&self, cpu: &Cpu) {
         let (depth, n_rows) = (self.a.cols(), self.a.rows());
-        let a_panels = n_rows.div_ceil(self.kernels.rows);
         let alone = n_rows * self.cols * depth <= ALONE || cpu.threads() == 1;
+        let grid = Grid::new(self, if alone { 1 } else { cpu.threads() });
         // A single row of `f32` is a panel as it stands.
-        let a_ready = n_rows == 1 && self.kernels.depth_unit == 1;
+        if n_rows == 1 && self.kernels.depth_unit == 1 {
+            let a = Panels { first: self.a.values().as_ptr(), apart: 0, step: self.a.col_stride() };
+            return self.on_team(cpu, alone, |worker| self.multiply(worker, &grid, Some(a)));
+        }
+        if grid.lays_out_rows {
+            return self.on_team(cpu, alone, |worker| self.multiply(worker, &grid, None));
+        }
         SHARED.with_borrow_mut(|buffer| {
             let size = self.kernels.row_panel(depth);
-            let shared = SharedSlice::new(buffer.take(if a_ready { 0 } else { a_panels * size }));
-            let a = if a_ready {
-                Panels { first: self.a.values().as_ptr(), apart: 0, step: self.a.col_stride() }
-            } else {
-                Panels { first: shared.ptr(0), apart: size, step: self.kernels.row_step }
-            };
+            let shared = SharedSlice::new(buffer.take(grid.a_panels * size));
+            let a = Panels { first: shared.ptr(0), apart: size, step: self.kernels.row_step };
             let at_once = self.kernels.packed_at_once;
-            let n_packs = if a_ready { 0 } else { a_panels.div_ceil(at_once) };
             let pack = |group: usize| {
                 let idx = group * at_once;
                 let strip = rows(self.kernels, self.a, idx, at_once);
                 // SAFETY: some panels a call, inside the buffer; nobody reads before all are done.
                 unsafe { (self.kernels.pack_rows)(&strip, shared.ptr(idx * size)) };
             };
-            let grid = Grid::new(self, a_panels, if alone { 1 } else { cpu.threads() });
-            if alone || n_rows * depth <= PACK_ALONE {
+            let n_packs = grid.a_panels.div_ceil(at_once);
+            let pack_first = alone || n_rows * depth <= PACK_ALONE;
+            if pack_first {
                 (0..n_packs).for_each(pack);
             }
-            if alone {
-                return cpu.pool().alone(|worker| self.multiply(worker, a, &grid));
-            }
             let packed = AtomicUsize::new(0);
-            cpu.pool().run(|worker| {
-                if n_rows * depth > PACK_ALONE {
+            self.on_team(cpu, alone, |worker| {
+                if !pack_first {
                     each(&packed, 0..n_packs, pack);
                     worker.barrier();
                 }
-                self.multiply(worker, a, &grid);
+                self.multiply(worker, &grid, Some(a));
             });
         });
     }
 
-    /// One member's tasks: its own share, and then whatever the others have not begun.
-    fn multiply(&self, worker: &Worker<'_>, a: Panels, grid: &Grid) {
+    fn on_team(&self, cpu: &Cpu, alone: bool, work: impl Fn(&Worker<'_>) + Sync) {
+        if alone { cpu.pool().alone(work) } else { cpu.pool().run(work) }
+    }
+
+    /// One member's tasks: its own share, and then whatever the others have not begun. Where A has not been laid out, a
+    /// task does it for some panels at a time.
+    fn multiply(&self, worker: &Worker<'_>, grid: &Grid, a: Option<Panels>) {
         let block = self.block();
-        PRIVATE.with_borrow_mut(|buffer| {
+        PRIVATE.with_borrow_mut(|[a_buffer, b_buffer]| {
             let mut held = None;
             grid.each(worker, |i, j| {
                 let b = match self.b {
@@ -175,20 +181,32 @@ impl Job<'_> {
                         let start = (j.start * apart + self.first_k * step).min(panels.len());
                         Panels { first: panels[start..].as_ptr(), apart, step }
                     }
-                    Right::Matrix(matrix) if held != Some(j.start) => {
-                        held = Some(j.start);
-                        self.lay_out(matrix, j.clone(), buffer)
+                    Right::Matrix(matrix) => {
+                        if held != Some(j.start) {
+                            held = Some(j.start);
+                            self.lay_out_columns(matrix, j.clone(), b_buffer);
+                        }
+                        let apart = self.kernels.col_panel(matrix.rows());
+                        let first = b_buffer.first(0).as_ptr();
+                        Panels { first, apart, step: self.kernels.col_step }
                     }
-                    Right::Matrix(matrix) => self.panels_at(buffer.first(0), matrix),
                 };
-                // SAFETY: panels are laid out, and each task has its own part of C.
-                unsafe { block.multiply(a, b, i, j) };
+                if let Some(a) = a {
+                    // SAFETY: panels are laid out, and each task has its own part of C.
+                    return unsafe { block.multiply(a, b, i, j) };
+                }
+                for first in i.clone().step_by(PRIVATE_PANELS) {
+                    let i = first..i.end.min(first + PRIVATE_PANELS);
+                    let a = self.lay_out_rows(i.clone(), a_buffer);
+                    // SAFETY: as above.
+                    unsafe { block.multiply(a, b, i, j.clone()) };
+                }
             });
         });
     }
 
     /// The panels `j` of B.
-    fn lay_out(&self, matrix: Matrix<f32>, j: Range<usize>, buffer: &mut Buffer<f32>) -> Panels {
+    fn lay_out_columns(&self, matrix: Matrix<f32>, j: Range<usize>, buffer: &mut Buffer<f32>) {
         let size = self.kernels.col_panel(matrix.rows());
         let panels = buffer.take(j.len() * size);
         for idx in j.clone().step_by(self.kernels.packed_at_once) {
@@ -197,12 +215,20 @@ impl Job<'_> {
             // SAFETY: room for `count` panels, by the line before.
             unsafe { (self.kernels.pack_cols)(&columns(self.kernels, matrix, idx, count), to) };
         }
-        self.panels_at(panels, matrix)
     }
 
-    fn panels_at(&self, panels: &[f32], matrix: Matrix<f32>) -> Panels {
-        let apart = self.kernels.col_panel(matrix.rows());
-        Panels { first: panels.as_ptr(), apart, step: self.kernels.col_step }
+    /// The panels `i` of A, counted from the first of all.
+    fn lay_out_rows(&self, i: Range<usize>, buffer: &mut Buffer<f32>) -> Panels {
+        let size = self.kernels.row_panel(self.a.cols());
+        let panels = buffer.take(i.len() * size);
+        for idx in i.clone().step_by(self.kernels.packed_at_once) {
+            let count = self.kernels.packed_at_once.min(i.end - idx);
+            let to = panels[(idx - i.start) * size..][..count * size].as_mut_ptr();
+            // SAFETY: room for `count` panels, by the line before.
+            unsafe { (self.kernels.pack_rows)(&rows(self.kernels, self.a, idx, count), to) };
+        }
+        let first = panels.as_ptr().wrapping_sub(i.start * size);
+        Panels { first, apart: size, step: self.kernels.row_step }
     }
 
     /// The part of C that is computed.
@@ -242,26 +268,28 @@ struct Grid {
     b_panels: usize,
     n_i: usize,
     n_j: usize,
+    /// Whether tasks lay out their panels of A themselves.
+    lays_out_rows: bool,
     /// How many tasks of each member's share have been begun.
     begun: [AtomicUsize; MOST_SHARES],
 }
 
 impl Grid {
-    fn new(job: &Job, a_panels: usize, threads: usize) -> Self {
+    fn new(job: &Job, threads: usize) -> Self {
         let Kernels { rows: height, cols: width, .. } = *job.kernels;
-        let b_panels = job.cols.div_ceil(width);
-        let most_panels = (TASK_VALUES / (job.a.cols().max(1) * width)).max(1);
-        let n_j = b_panels.div_ceil(most_panels).max(threads.min(b_panels));
+        let (n_rows, depth) = (job.a.rows(), job.a.cols().max(1));
+        let (a_panels, b_panels) = (n_rows.div_ceil(height), job.cols.div_ceil(width));
+        let most_panels = (TASK_VALUES / (depth * width)).max(1);
+        let fewest = b_panels.div_ceil(most_panels);
+        // Rows that are used by one task go from memory to the cache of its thread; laid out with all others they would be
+        // written to memory and read again. (With two tasks for the same rows that was no faster.)
+        let lays_out_rows = fewest == 1 && (threads == 1 || n_rows > job.cols);
+        let n_j = if lays_out_rows { fewest } else { fewest.max(threads.min(b_panels)) };
         // Several tasks each, unless there are so few rows that laying out B would not be worth it.
         let enough = if threads == 1 || a_panels <= 4 { 1 } else { 8 * threads };
         let n_i = enough.div_ceil(n_j).max(a_panels.div_ceil(TASK_ROWS.div_ceil(height)));
-        Self {
-            a_panels,
-            b_panels,
-            n_i: n_i.min(a_panels),
-            n_j,
-            begun: [const { AtomicUsize::new(0) }; _],
-        }
+        let begun = [const { AtomicUsize::new(0) }; _];
+        Self { a_panels, b_panels, n_i: n_i.min(a_panels), n_j, lays_out_rows, begun }
     }
 
     /// Runs `task` on row and column panels. A member's tasks follow each other down a block of columns.
