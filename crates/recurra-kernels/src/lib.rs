@@ -10,6 +10,7 @@
 
 mod amx;
 pub mod column_sum;
+mod counter;
 mod cpu;
 pub mod cross_entropy;
 pub mod dropout;

@@ -2,9 +2,6 @@
 //!
 //! yᵢ = xᵢ / keep where hash(key, i) < keep · 2³², else 0. The mask depends on the key and the position alone: backward is
 //! the same call on the gradients, and every instruction set and number of threads gives the same mask, and the same bits.
-//! The hash is three rounds of multiply and shift (constants of `triple32`, Wellons, 2018) with one half of the scrambled
-//! key added before the first and the other half after it: 32-bit operations only, which every instruction set has for
-//! whole vectors.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -18,6 +15,7 @@ mod reference;
 mod tests;
 mod vector;
 
+use crate::counter::Counter;
 use crate::{Cpu, Element, Isa, SharedSlice};
 
 /// Values of one task: enough to be worth a thread, few enough to stay in its cache.
@@ -35,7 +33,7 @@ pub struct Mask {
 /// A mask made ready for the loops.
 #[derive(Clone, Copy, Debug)]
 struct Prepared {
-    key: [u32; 2],
+    counter: Counter,
     /// A value is kept when its hash lies below.
     threshold: u32,
     scale: f64,
@@ -43,14 +41,9 @@ struct Prepared {
 
 impl Mask {
     fn prepare(self) -> Prepared {
-        // SplitMix64 (Steele et al., 2014) spreads keys that differ in one bit over all 64.
-        let mut z = self.key.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
         let keep = f64::from(self.keep);
         Prepared {
-            key: [z as u32, (z >> 32) as u32],
+            counter: Counter::new(self.key),
             threshold: (keep * 4_294_967_296.0) as u32,
             scale: 1.0 / keep,
         }
@@ -60,11 +53,7 @@ impl Mask {
 impl Prepared {
     #[inline(always)]
     fn keeps(self, position: u32) -> bool {
-        let mut x = position.wrapping_add(self.key[0]);
-        x = (x ^ (x >> 17)).wrapping_mul(0xed5a_d4bb).wrapping_add(self.key[1]);
-        x = (x ^ (x >> 11)).wrapping_mul(0xac4c_1b51);
-        x = (x ^ (x >> 15)).wrapping_mul(0x3184_8bab);
-        (x ^ (x >> 14)) < self.threshold
+        self.counter.at(position) < self.threshold
     }
 }
 

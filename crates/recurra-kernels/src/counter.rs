@@ -1,0 +1,31 @@
+//! Random bits as a function of a key and a position: nothing is stored, and the same come everywhere.
+//!
+//! The hash is three rounds of multiply and shift (constants of `triple32`, Wellons, 2018) with one half of the scrambled
+//! key added before the first and the other half after it: 32-bit operations only, which every instruction set has for
+//! whole vectors.
+
+/// A key made ready for the loops.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Counter([u32; 2]);
+
+impl Counter {
+    /// Neighbouring keys give unrelated bits.
+    pub fn new(key: u64) -> Self {
+        // SplitMix64 (Steele et al., 2014) spreads keys that differ in one bit over all 64.
+        let mut z = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        Self([z as u32, (z >> 32) as u32])
+    }
+
+    /// The bits of a position.
+    #[inline(always)]
+    pub fn at(self, position: u32) -> u32 {
+        let mut x = position.wrapping_add(self.0[0]);
+        x = (x ^ (x >> 17)).wrapping_mul(0xed5a_d4bb).wrapping_add(self.0[1]);
+        x = (x ^ (x >> 11)).wrapping_mul(0xac4c_1b51);
+        x = (x ^ (x >> 15)).wrapping_mul(0x3184_8bab);
+        x ^ (x >> 14)
+    }
+}
