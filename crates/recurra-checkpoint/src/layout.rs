@@ -79,16 +79,18 @@ impl Layout {
         self.0.iter().map(tensor).collect()
     }
 
-    /// Reads every tensor to its place.
+    /// Reads every tensor to its place. None of them counts before the reader that comes back has [finished].
+    ///
+    /// [finished]: TensorReader::finish
     ///
     /// # Errors
-    /// When a tensor is absent, unexpected, or of another type or shape; and when the file was altered.
+    /// When a tensor is absent, unexpected, or of another type or shape.
     pub(crate) fn read(
         &self,
         mut reader: TensorReader,
         parameters: &mut Parameters<f32>,
         state: &mut State<f32>,
-    ) -> Result<(), Error> {
+    ) -> Result<TensorReader, Error> {
         if let Err(error) = self.check(&reader) {
             return Err(reader.blame(error));
         }
@@ -100,7 +102,7 @@ impl Layout {
                 Place::State { layer, part } => &mut state.layers[layer].parts[part],
             })?;
         }
-        reader.finish()
+        Ok(reader)
     }
 
     fn check(&self, reader: &TensorReader) -> Result<(), Error> {

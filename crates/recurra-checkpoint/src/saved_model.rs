@@ -100,6 +100,18 @@ impl ModelFolder {
     /// # Errors
     /// When there is none; when a file was cut off, altered or exchanged; when weights and configuration do not fit.
     pub fn load_model(&self) -> Result<SavedModel> {
+        self.load_model_and(|_, _| ()).map(|(saved, ())| saved)
+    }
+
+    /// Reads the model, and makes something of its weights while their digest is still being computed: what `early` makes
+    /// of weights that were altered is dropped.
+    ///
+    /// # Errors
+    /// As [`load_model`](Self::load_model).
+    pub fn load_model_and<T>(
+        &self,
+        early: impl FnOnce(&LanguageModel, &Parameters<f32>) -> T,
+    ) -> Result<(SavedModel, T)> {
         let path = self.path().join(MODEL);
         if !path.exists() {
             return Err(Error::NotAModel { path: self.path().into(), file: MODEL });
@@ -112,13 +124,14 @@ impl ModelFolder {
         // Tokenizer and weights at once: each takes about as long as the digest, which a third thread computes.
         let (tokenizer, weights) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| self.tokenizer(&tokenizer_json, &config));
-            let weights = self.weights(&config, reader);
+            let weights = self.weights(&config, reader, early);
             (tokenizer.join(), weights)
         });
         let tokenizer = tokenizer.unwrap_or_else(|panic| resume_unwind(panic))?;
-        let (model, parameters) = weights?;
+        let (model, parameters, made) = weights?;
         let weights_sha256 = named.unwrap_or_else(|| weights_sha256(&parameters));
-        Ok(SavedModel { config, model, parameters, tokenizer, weights_sha256, notes })
+        let saved = SavedModel { config, model, parameters, tokenizer, weights_sha256, notes };
+        Ok((saved, made))
     }
 
     fn tokenizer(&self, json: &str, config: &LanguageModelConfig) -> Result<Tokenizer> {
@@ -135,15 +148,18 @@ impl ModelFolder {
         Ok(tokenizer)
     }
 
-    fn weights(
+    fn weights<T>(
         &self,
         config: &LanguageModelConfig,
         reader: TensorReader,
-    ) -> Result<(LanguageModel, Parameters<f32>)> {
+        early: impl FnOnce(&LanguageModel, &Parameters<f32>) -> T,
+    ) -> Result<(LanguageModel, Parameters<f32>, T)> {
         let (model, mut parameters) = self.build(config, &reader)?;
         let layout = Layout::default().with_values(&parameters);
-        layout.read(reader, &mut parameters, &mut State { layers: vec![] })?;
-        Ok((model, parameters))
+        let reader = layout.read(reader, &mut parameters, &mut State { layers: vec![] })?;
+        let made = early(&model, &parameters);
+        reader.finish()?;
+        Ok((model, parameters, made))
     }
 
     /// Reads `config.json` and `tokenizer.json` and checks that they are the ones which the checkpoint names.

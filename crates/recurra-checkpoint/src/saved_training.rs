@@ -139,7 +139,8 @@ impl ModelFolder {
             .with_values(&parameters)
             .with_moments(&parameters)
             .with_state(&carried, streams)
-            .read(reader, &mut parameters, &mut carried)?;
+            .read(reader, &mut parameters, &mut carried)?
+            .finish()?;
         Ok(SavedTraining { config, model, parameters, carried, progress, tokenizer_json })
     }
 }

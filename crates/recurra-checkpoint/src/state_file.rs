@@ -93,11 +93,8 @@ impl StateFile {
             return not_a_state(reader);
         }
         let mut state = model.zero_state(streams);
-        Layout::default().with_state(&state, streams).read(
-            reader,
-            &mut Parameters::new(),
-            &mut state,
-        )?;
+        let layout = Layout::default().with_state(&state, streams);
+        layout.read(reader, &mut Parameters::new(), &mut state)?.finish()?;
         Ok(StateFile { state, position })
     }
 }

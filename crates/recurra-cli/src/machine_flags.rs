@@ -106,7 +106,7 @@ impl UseFlags {
 
     /// A model to write with.
     pub fn open(&self, folder: &Path) -> Result<Model, Failure> {
-        Ok(self.with_storage(Model::open_on(self.cpu()?, folder)?))
+        Ok(Model::open_to_write(self.cpu()?, folder, self.storage())?)
     }
 
     /// A model to read long texts with: whole windows at once, where an instruction set of this machine has this precision.
@@ -121,14 +121,11 @@ impl UseFlags {
             Ok(cpu) => cpu,
             Err(_) => self.cpu()?,
         };
-        Ok(self.with_storage(Model::open_on(cpu, folder)?))
-    }
-
-    fn with_storage(&self, model: Model) -> Model {
-        match self.storage() {
+        let model = Model::open_on(cpu, folder)?;
+        Ok(match self.storage() {
             Some(storage) => model.with_storage(storage),
             None => model,
-        }
+        })
     }
 
     /// How weights are stored that were asked for; none for whatever is best.

@@ -9,9 +9,9 @@ use recurra_checkpoint::{ModelFolder, SavedModel, StateFile};
 use recurra_data::{Text, cache_dir};
 use recurra_inference::{GenerateOptions, Generator, Memory, ModelRef, score_text};
 use recurra_metrics::LanguageScore;
-use recurra_models::Prepared;
-use recurra_tensor::Cpu;
+use recurra_models::{LanguageModel, Prepared};
 use recurra_tensor::step::Storage;
+use recurra_tensor::{Cpu, Parameters};
 
 use crate::Result;
 
@@ -41,6 +41,26 @@ impl Model {
         let saved = ModelFolder::open(folder.as_ref())?.load_model()?;
         ModelRef::of(&cpu, &saved)?;
         Ok(Model { cpu, saved, storage: None, prepared: OnceLock::new() })
+    }
+
+    /// The same as [`open_on`](Model::open_on) and then [`with_storage`](Model::with_storage), where one was asked for, for a
+    /// model that is going to write: its weights are laid out while the files are still being checked.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_to_write(
+        cpu: Cpu,
+        folder: impl AsRef<Path>,
+        storage: Option<Storage>,
+    ) -> Result<Model> {
+        // One core is left to the digest, which takes longer.
+        let core = Cpu::with_isa(cpu.isa(), 1);
+        let lay_out = |model: &LanguageModel, parameters: &Parameters<f32>| {
+            model.prepare(&core, parameters, storage.unwrap_or(Storage::FASTEST))
+        };
+        let (saved, prepared) = ModelFolder::open(folder.as_ref())?.load_model_and(lay_out)?;
+        ModelRef::of(&cpu, &saved)?;
+        Ok(Model { cpu, saved, storage, prepared: OnceLock::from(prepared) })
     }
 
     /// The same model, used with its weights stored like this. Without it, texts are written with the storage that is fastest

@@ -20,6 +20,7 @@ const CHUNK: usize = 64 * 1024;
 ///
 /// Nothing that was read counts before [`TensorReader::finish`] has said so.
 #[derive(Debug)]
+#[must_use = "what was read counts once it has finished"]
 pub(crate) struct TensorReader {
     path: PathBuf,
     file: File,
