@@ -246,6 +246,10 @@ impl<'a> Generator<'a> {
         let id = if self.sampler.takes_the_likeliest() {
             let likeliest = self.stepper.likeliest(cpu, prepared, parameters, &[last])[0];
             likeliest.is_sound().then_some(likeliest.id).ok_or(Error::Logits)?
+        } else if self.sampler.draws_from_all() {
+            let noise = self.memory.draws.noise(self.sampler.sampling().temperature);
+            let drawn = self.stepper.drawn(cpu, prepared, parameters, &[last], &[noise])[0];
+            drawn.is_sound().then_some(drawn.id).ok_or(Error::Logits)?
         } else {
             let Memory { recent, draws, .. } = &mut self.memory;
             let last = [last];

@@ -11,12 +11,15 @@
 //! 5. min-p (Nguyen et al., 2024): tokens of at least `min_p` times the largest probability stay;
 //! 6. the probabilities of those that stay are scaled to 1 and one token is drawn.
 //!
+//! Where all tokens stay (no top-k, top-p or min-p) the one that is the likeliest after [`Noise`] is taken: a draw from the
+//! same probabilities, for which not every logit has to be known.
+//!
 //! Of equal logits the lower id counts as the likelier one. The n-th draw of a seed is always the same number, whatever
 //! was drawn before, so a seed and a count are the whole position of a sampler.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use recurra_tensor::step::{Likeliest, exponentials, place_of, sum};
+use recurra_tensor::step::{Likeliest, Noise, exponentials, place_of, sum};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -113,12 +116,22 @@ impl Draws {
         Self { seed, count: 0 }
     }
 
-    /// The next number, in [0, 1): a multiple of 2⁻⁵³ (ChaCha, Bernstein, 2008, 8 rounds, two words a draw).
+    /// The next number, in [0, 1): a multiple of 2⁻⁵³.
     pub fn unit(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Noise in place of the next number.
+    pub fn noise(&mut self, temperature: f64) -> Noise {
+        Noise::new(temperature, self.bits())
+    }
+
+    /// The next 64 bits (ChaCha, Bernstein, 2008, 8 rounds, two words a draw).
+    fn bits(&mut self) -> u64 {
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
         generator.set_word_pos(u128::from(self.count) * 2);
         self.count = self.count.wrapping_add(1);
-        (generator.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+        generator.next_u64()
     }
 }
 
@@ -160,6 +173,17 @@ impl Sampler {
         (temperature == 0.0 || top_k == Some(1)) && repetition_penalty == 1.0
     }
 
+    /// Whether every choice is a draw from all tokens, whatever came lately; then a [`Noise`] is all that it needs.
+    pub fn draws_from_all(&self) -> bool {
+        self.keeps_all() && self.sampling.repetition_penalty == 1.0
+    }
+
+    /// Whether a draw is from all tokens.
+    fn keeps_all(&self) -> bool {
+        let Sampling { temperature, top_k, top_p, min_p, .. } = self.sampling;
+        temperature > 0.0 && top_k.is_none() && top_p == 1.0 && min_p == 0.0
+    }
+
     /// Chooses a token by its logits and what came lately.
     ///
     /// # Shapes
@@ -181,6 +205,10 @@ impl Sampler {
         }
         if self.sampling.temperature == 0.0 || self.sampling.top_k == Some(1) {
             return Ok(likeliest.id);
+        }
+        if self.keeps_all() {
+            draws.noise(self.sampling.temperature).add(&mut self.weights, 0);
+            return Ok(Likeliest::of(&self.weights).id);
         }
         if let Some(k) = self.sampling.top_k {
             self.keep_top_k(k);

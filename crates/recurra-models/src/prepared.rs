@@ -1,7 +1,9 @@
 //! A network laid out for writing: one token at a time, in a few streams.
 
 use recurra_layers::{CellKind, CellState};
-use recurra_tensor::step::{self, Cell, LayerWeights, Likeliest, OutputWeights, Storage};
+use recurra_tensor::step::{
+    self, Cell, Inputs, LayerWeights, Likeliest, Noise, OutputWeights, Storage,
+};
 use recurra_tensor::{Cpu, ParameterId, Parameters};
 
 use crate::{LanguageModel, State};
@@ -119,7 +121,7 @@ impl Stepper {
         ids: &[u32],
     ) {
         self.embed(prepared, parameters, ids);
-        self.stepper.read(cpu, &prepared.weights, &self.x);
+        self.stepper.read(cpu, &prepared.weights, inputs(&self.x, ids));
     }
 
     /// Reads one token in each stream, and gives the logits of the next, stream by stream.
@@ -140,7 +142,7 @@ impl Stepper {
         self.embed(prepared, parameters, ids);
         let (stride, vocab_size) =
             (step::Stepper::logit_stride(&prepared.weights), prepared.weights.outputs());
-        let logits = self.stepper.logits(cpu, &prepared.weights, &self.x);
+        let logits = self.stepper.logits(cpu, &prepared.weights, inputs(&self.x, ids));
         logits.chunks_exact(stride).map(move |row| &row[..vocab_size])
     }
 
@@ -160,7 +162,27 @@ impl Stepper {
         ids: &[u32],
     ) -> &[Likeliest] {
         self.embed(prepared, parameters, ids);
-        self.stepper.likeliest(cpu, &prepared.weights, &self.x)
+        self.stepper.likeliest(cpu, &prepared.weights, inputs(&self.x, ids))
+    }
+
+    /// Reads one token in each stream, and draws the next one of each: the likeliest after noise.
+    ///
+    /// # Shapes
+    /// `ids` (B), `noises` (B) → (B).
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    #[track_caller]
+    pub fn drawn(
+        &mut self,
+        cpu: &Cpu,
+        prepared: &Prepared,
+        parameters: &Parameters<f32>,
+        ids: &[u32],
+        noises: &[Noise],
+    ) -> &[Likeliest] {
+        self.embed(prepared, parameters, ids);
+        self.stepper.drawn(cpu, &prepared.weights, inputs(&self.x, ids), noises)
     }
 
     #[track_caller]
@@ -172,6 +194,12 @@ impl Stepper {
             x.copy_from_slice(&table[id as usize * size..][..size]);
         }
     }
+}
+
+/// A single stream's input is known by its token.
+fn inputs<'a>(x: &'a [f32], ids: &[u32]) -> Inputs<'a> {
+    let name = Some(ids[0]).filter(|_| ids.len() == 1);
+    Inputs { x, name }
 }
 
 #[cfg(test)]

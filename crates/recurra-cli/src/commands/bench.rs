@@ -1,7 +1,8 @@
 //! `recurra bench`: how fast a model of a given shape trains or writes on this machine.
 //!
 //! As `bench/peers` do it for other programs: random tokens, dropout 0.5, global clipping, plain gradient descent; the
-//! median step after two that are not counted. Writing takes the likeliest token each time.
+//! median step after two that are not counted. Writing finds the likeliest token each time, and reads one as it
+//! comes in texts.
 
 use std::fmt;
 use std::time::Instant;

@@ -91,9 +91,8 @@ fn plain() -> Sampling {
 #[test]
 fn each_filter_leaves_what_its_definition_says() {
     for n in [1, 2, 5, 65, 1000] {
-        check(n, plain(), &[]);
-        for temperature in [0.3, 0.8, 1.5, 10.0] {
-            check(n, Sampling { temperature, ..plain() }, &[]);
+        for temperature in [0.3, 0.8, 1.0, 1.5, 10.0] {
+            check(n, Sampling { temperature, top_k: Some(n), ..plain() }, &[]);
         }
         for k in [2, 3, 40, 999, 5000] {
             check(n, Sampling { top_k: Some(k), ..plain() }, &[]);
@@ -112,7 +111,8 @@ fn each_filter_leaves_what_its_definition_says() {
 fn the_penalty_touches_each_recent_token_once() {
     let recent = [0, 3, 3, 3, 1, 64, 2];
     for (repetition_penalty, repetition_window) in [(1.3, 64), (1.3, 2), (0.7, 5), (2.0, 0)] {
-        check(65, Sampling { repetition_penalty, repetition_window, ..plain() }, &recent);
+        let top_k = Some(65);
+        check(65, Sampling { repetition_penalty, repetition_window, top_k, ..plain() }, &recent);
     }
 }
 
@@ -169,13 +169,20 @@ fn greedy_takes_the_first_largest_and_draws_nothing() {
 
 #[test]
 fn tokens_come_as_often_as_their_probabilities_say() {
+    let few = Sampling { temperature: 1.4, top_k: Some(9), ..plain() };
+    let penalised = Sampling { repetition_penalty: 1.7, ..plain() };
+    for sampling in [few, Sampling { temperature: 1.4, ..plain() }, penalised] {
+        check_frequencies(sampling, &recent_of(&[3, 8]), &[3, 8]);
+    }
+}
+
+fn check_frequencies(sampling: Sampling, recent: &Recent, ids: &[u32]) {
     let (logits, n) = (logits(12, 5), 40_000);
-    let sampling = Sampling { temperature: 1.4, top_k: Some(9), ..plain() };
-    let expected = defined(&logits, &sampling, &[]);
+    let expected = defined(&logits, &sampling, ids);
     let (mut sampler, mut draws) = (Sampler::new(sampling).unwrap(), Draws::new(11));
     let mut counts = [0; 12];
     for _ in 0..n {
-        counts[sampler.choose(&logits, &Recent::default(), &mut draws).unwrap() as usize] += 1;
+        counts[sampler.choose(&logits, recent, &mut draws).unwrap() as usize] += 1;
     }
     for (id, (&count, p)) in counts.iter().zip(expected).enumerate() {
         let (mean, deviation) = (f64::from(n) * p, (f64::from(n) * p * (1.0 - p)).sqrt());

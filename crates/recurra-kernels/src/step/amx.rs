@@ -18,6 +18,7 @@ pub(super) static INT8: Kernels = Kernels {
     multiply: multiply_int8,
     finish: avx512::finish,
     look: avx512::look,
+    disturb: avx512::disturb,
     enter,
     leave,
 };
@@ -28,6 +29,7 @@ pub(super) static BF16: Kernels = Kernels {
     multiply: multiply_bf16,
     finish: avx512::finish,
     look: avx512::look,
+    disturb: avx512::disturb,
     enter,
     leave,
 };

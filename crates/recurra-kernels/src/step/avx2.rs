@@ -4,30 +4,13 @@ use super::cell::{self, Finish};
 use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
 use super::layout::{LANES, Line, lay_out_int8_of};
 use super::likeliest::Lanes;
+use super::noise::Noise;
 use super::product::Product;
 use super::{Storage, bytes, quantize, softmax, vector};
 use crate::simd::Avx2;
 use std::arch::x86_64::*;
 
 loops!(Avx2, 2, multiply_int8, [target_feature(enable = "avx2,fma")]);
-
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn exponentials(values: &mut [f32], largest: f32, scale: f32) {
-    // SAFETY: the caller's contract is the same.
-    unsafe { softmax::exponentials_of::<Avx2>(values, largest, scale) }
-}
-
-/// # Safety
-/// The machine has AVX2.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn lay_out_int8(
-    rows: &[f32],
-    depth: usize,
-    weights: &mut [Line],
-    n_lines: usize,
-) -> [[u32; LANES]; 2] {
-    lay_out_int8_of(rows, depth, weights, n_lines)
-}
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn multiply_int8(product: &Product<'_>) {

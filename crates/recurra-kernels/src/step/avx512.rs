@@ -2,9 +2,12 @@
 
 use super::cell::{self, Finish};
 use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
-use super::layout::{LANES, Line, lay_out_int8_of};
+use super::layout::{LANES, Line, MOST_LINES, lay_out_int8_of};
 use super::likeliest::Lanes;
+use super::noise::Noise;
+use super::planes::{LOW_STEPS, Planes};
 use super::product::{Header, Product};
+use super::screen::{self, Sketch};
 use super::{Storage, avx2, quantize, softmax, vector};
 use crate::simd::Avx512;
 use std::arch::x86_64::*;
@@ -15,24 +18,6 @@ loops!(
     if is_x86_feature_detected!("avx512vnni") { multiply_int8 } else { avx2::multiply_int8 },
     [target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 );
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn exponentials(values: &mut [f32], largest: f32, scale: f32) {
-    // SAFETY: the caller's contract is the same.
-    unsafe { softmax::exponentials_of::<Avx512>(values, largest, scale) }
-}
-
-/// # Safety
-/// The machine has AVX-512.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn lay_out_int8(
-    rows: &[f32],
-    depth: usize,
-    weights: &mut [Line],
-    n_lines: usize,
-) -> [[u32; LANES]; 2] {
-    lay_out_int8_of(rows, depth, weights, n_lines)
-}
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
 unsafe fn multiply_int8(product: &Product<'_>) {
@@ -158,4 +143,95 @@ pub(super) unsafe fn finish_line(
         let y = _mm512_fmadd_ps(sums, _mm512_mul_ps(scale, scales), bias);
         _mm512_storeu_ps(product.out(row, line), y);
     }
+}
+
+/// The loops over planes, where there is VNNI.
+pub(super) fn screening() -> Option<screen::Loops> {
+    is_x86_feature_detected!("avx512vnni").then_some(screen::Loops { sketch, whole, all_below })
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn sketch(sketch: &Sketch<'_>) {
+    // SAFETY: the caller's contract is the same.
+    unsafe {
+        match sketch.inputs.len() {
+            1 => sketch_of::<1>(sketch),
+            2 => sketch_of::<2>(sketch),
+            _ => sketch_of::<{ screen::MOST_ROWS }>(sketch),
+        }
+    }
+}
+
+/// R inputs: 2·4·R chains of sums.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+#[allow(clippy::needless_range_loop)] // lines, inputs and their places, counted alike
+unsafe fn sketch_of<const R: usize>(sketch: &Sketch<'_>) {
+    // SAFETY: the machine has what this function enables; everything that `sketch` names is there.
+    unsafe {
+        let Sketch { planes, block, inputs, partial, bounds, stride } = *sketch;
+        let block = planes.block(block);
+        let half = _mm512_set1_epi8(15);
+        let mut sums = [[[_mm512_setzero_si512(); 2]; MOST_LINES]; R];
+        let mut line = block.lines;
+        for step in 0..planes.n_steps() {
+            let mut x = [[_mm512_setzero_si512(); 2]; R];
+            for r in 0..R {
+                let values = inputs[r].values.cast::<i32>().add(2 * step);
+                x[r] = [_mm512_set1_epi32(*values), _mm512_set1_epi32(*values.add(1))];
+            }
+            for p in 0..MOST_LINES {
+                let both = load(line.add(p * 64));
+                let low = _mm512_and_si512(both, half);
+                let high = _mm512_and_si512(_mm512_srli_epi16(both, 4), half);
+                for r in 0..R {
+                    let [even, odd] = &mut sums[r][p];
+                    *even = _mm512_dpbusd_epi32(*even, low, x[r][0]);
+                    *odd = _mm512_dpbusd_epi32(*odd, high, x[r][1]);
+                }
+            }
+            line = line.add(MOST_LINES * 64);
+        }
+        for r in 0..R {
+            let input = &inputs[r];
+            let upper_rest = _mm512_set1_epi32(input.upper_rest());
+            let scale = _mm512_set1_ps(input.scale);
+            for p in 0..MOST_LINES {
+                let [even, odd] = sums[r][p];
+                let upper = _mm512_slli_epi32(_mm512_add_epi32(even, odd), 4);
+                let most = _mm512_set1_epi32(input.rest(block.spreads[p]));
+                let most = _mm512_cvtepi32_ps(_mm512_add_epi32(upper, most));
+                let scale = _mm512_mul_ps(scale, _mm512_load_ps(block.scales.add(p * LANES)));
+                let bias = _mm512_load_ps(block.biases.add(p * LANES));
+                let place = r * stride + p * LANES;
+                let upper = _mm512_add_epi32(upper, upper_rest);
+                _mm512_storeu_si512(partial.add(place).cast(), upper);
+                _mm512_storeu_ps(bounds.add(place), _mm512_fmadd_ps(most, scale, bias));
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn whole(planes: &Planes, output: usize, input: &screen::Input, partial: i32) -> f32 {
+    // SAFETY: the machine has what this function enables; the output and as many values are there.
+    unsafe {
+        let (bias, scale, low) = planes.row(output);
+        let half = _mm512_set1_epi8(15);
+        let mut sums = [_mm512_setzero_si512(); 2];
+        for line in 0..planes.row_len() {
+            let both = load(low.add(line * 64));
+            let x = input.values.add(line * LOW_STEPS);
+            let first = _mm512_and_si512(both, half);
+            let second = _mm512_and_si512(_mm512_srli_epi16(both, 4), half);
+            sums[0] = _mm512_dpbusd_epi32(sums[0], first, load(x.cast()));
+            sums[1] = _mm512_dpbusd_epi32(sums[1], second, load(x.add(LOW_STEPS / 2).cast()));
+        }
+        let sum = partial.wrapping_add(_mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1])));
+        (sum as f32).mul_add(input.scale * scale, bias)
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn all_below(bounds: &[f32], least: f32) -> bool {
+    screen::all_below(bounds, least)
 }

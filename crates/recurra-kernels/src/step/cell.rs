@@ -1,9 +1,13 @@
-//! What each cell makes of the products: the equations of [`lstm`](crate::lstm), [`gru`](crate::gru) and [`rnn`](crate::rnn).
+//! What each cell makes of the products, by the equations that training has.
 
 use super::layout::LANES;
 use super::{Cell, MOST_LINES};
-use crate::recurrent::{load, store};
-use crate::simd::{Vector, math};
+use crate::gru::cell::Gru;
+use crate::lstm::cell::Lstm;
+use crate::recurrent::{self, MOST_GATES, load, store};
+use crate::rnn::Activation;
+use crate::simd::Vector;
+use crate::simd::math::Exact;
 
 /// The products of a block for all rows, and the states they go into.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +31,25 @@ pub(super) struct Finish {
 /// As for [`Vector`]; everything that `finish` names is there, and its units are the caller's alone.
 #[inline(always)]
 pub(super) unsafe fn finish<V: Vector>(finish: &Finish) {
-    let n_gates = finish.cell.n_gates();
-    let lines = if n_gates == 1 { MOST_LINES } else { 1 };
-    let sums_len = n_gates * lines * LANES;
+    // SAFETY: the caller's contract is the same.
+    unsafe {
+        match finish.cell {
+            Cell::RnnTanh => units::<V, _>(finish, Activation::Tanh),
+            Cell::RnnRelu => units::<V, _>(finish, Activation::Relu),
+            Cell::Lstm => units::<V, _>(finish, Lstm),
+            Cell::Gru => units::<V, _>(finish, Gru),
+        }
+    }
+}
+
+/// The units of all rows, by the equations of one cell.
+#[inline(always)]
+unsafe fn units<V: Vector, C: recurrent::Cell>(finish: &Finish, cell: C) {
+    let lines = if C::GATES == 1 { MOST_LINES } else { 1 };
+    let sums_len = C::GATES * lines * LANES;
+    // The memory of the other cells is their h.
+    let is_lstm = finish.cell == Cell::Lstm;
+    let memory_before = if is_lstm { finish.c.cast_const() } else { finish.h_before };
     for row in 0..finish.n_rows {
         let mut unit = 0;
         while unit < finish.n_units {
@@ -38,26 +58,17 @@ pub(super) unsafe fn finish<V: Vector>(finish: &Finish) {
             let sums = row * sums_len + unit;
             // SAFETY: by this function's contract; of a line that ends early the sums are there, and not used.
             unsafe {
-                let x = |gate: usize| V::load(finish.x_sums.add(sums + gate * LANES));
-                let u = |gate: usize| V::load(finish.h_sums.add(sums + gate * LANES));
-                let a = |gate: usize| x(gate).add(u(gate));
-                let h = match finish.cell {
-                    Cell::RnnTanh => math::tanh(a(0)),
-                    Cell::RnnRelu => a(0).max(V::splat(0.0)),
-                    Cell::Lstm => {
-                        let (i, f) = (math::sigmoid(a(0)), math::sigmoid(a(1)));
-                        let (g, o) = (math::tanh(a(2)), math::sigmoid(a(3)));
-                        let c = f.mul_add(load(finish.c.add(place), n), i.mul(g));
-                        store(c, finish.c.add(place), n);
-                        o.mul(math::tanh(c))
-                    }
-                    Cell::Gru => {
-                        let (r, z) = (math::sigmoid(a(0)), math::sigmoid(a(1)));
-                        let n_gate = math::tanh(r.mul_add(u(2), x(2)));
-                        let h = V::splat(1.0).sub(z).mul(n_gate);
-                        z.mul_add(load(finish.h_before.add(place), n), h)
-                    }
-                };
+                let mut a = [V::splat(0.0); MOST_GATES];
+                let mut u = a;
+                for gate in 0..C::GATES {
+                    a[gate] = V::load(finish.x_sums.add(sums + gate * LANES));
+                    u[gate] = V::load(finish.h_sums.add(sums + gate * LANES));
+                }
+                let before = load(memory_before.add(place), n);
+                let (_, memory, h) = cell.forward::<V, Exact>(a, u, before);
+                if is_lstm {
+                    store(memory, finish.c.add(place), n);
+                }
                 store(h, finish.h.add(place), n);
             }
             unit += V::LANES;

@@ -2,6 +2,7 @@
 
 use super::cell::Finish;
 use super::likeliest::Lanes;
+use super::noise::Noise;
 use super::product::Product;
 use super::{Storage, plain};
 use crate::Isa;
@@ -16,14 +17,14 @@ pub(super) struct Kernels {
     pub prepare: unsafe fn(row: &[f32], to: &mut [u8]) -> f32,
     pub multiply: unsafe fn(&Product<'_>),
     pub finish: unsafe fn(&Finish),
-    pub look: Look,
+    /// As [`Lanes::look`].
+    pub look: unsafe fn(&mut Lanes, logits: &[f32], first: usize, is_backward: bool),
+    /// As [`Noise::add`].
+    pub disturb: unsafe fn(&Noise, logits: &mut [f32], first: usize),
     /// What a thread does before the first product of so many rows, and after the last.
     pub enter: unsafe fn(n_rows: usize),
     pub leave: unsafe fn(),
 }
-
-/// As [`Lanes::look`].
-pub(super) type Look = unsafe fn(&mut Lanes, logits: &[f32], first: usize, is_backward: bool);
 
 /// What a product reads of its inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,9 +81,9 @@ pub(super) fn isa() -> Isa {
     *ISA.get_or_init(|| Isa::chosen(None).unwrap_or(Isa::Plain))
 }
 
-/// The search for the likeliest of a row of logits.
-pub(super) fn look() -> Look {
-    Kernels::of(isa(), Storage::F32, 1).look
+/// Its loops for what is the same whatever the storage.
+pub(super) fn best() -> Kernels {
+    Kernels::of(isa(), Storage::F32, 1)
 }
 
 /// Nothing to do before the first product.
@@ -118,6 +119,27 @@ macro_rules! loops {
         }
 
         $(#[$feature])?
+        pub(super) unsafe fn disturb(noise: &Noise, logits: &mut [f32], first: usize) {
+            noise.add_to(logits, first);
+        }
+
+        $(#[$feature])?
+        pub(super) unsafe fn exponentials(values: &mut [f32], largest: f32, scale: f32) {
+            // SAFETY: the caller's contract is the same.
+            unsafe { softmax::exponentials_of::<$vector>(values, largest, scale) }
+        }
+
+        $(#[$feature])?
+        pub(super) unsafe fn lay_out_int8(
+            rows: &[f32],
+            depth: usize,
+            weights: &mut [Line],
+            n_lines: usize,
+        ) -> [[u32; LANES]; 2] {
+            lay_out_int8_of(rows, depth, weights, n_lines)
+        }
+
+        $(#[$feature])?
         pub(super) unsafe fn quantize(row: &[f32], to: &mut [u8]) -> f32 {
             let (values, rest) = to.split_at_mut(row.len());
             rest.fill(0);
@@ -139,7 +161,7 @@ macro_rules! loops {
                 Storage::F32 | Storage::Bf16 => (Input::F32, as_it_is),
                 Storage::Int8 => (Input::U8, quantize),
             };
-            Kernels { input, prepare, multiply, finish, look, enter: enter_nothing, leave: leave_nothing }
+            Kernels { input, prepare, multiply, finish, look, disturb, enter: enter_nothing, leave: leave_nothing }
         }
     };
 }

@@ -25,7 +25,7 @@ pub(super) const TILE_STEPS: usize = 16;
 /// One line, where a cache line is.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub(super) struct Line([u32; LANES]);
+pub(super) struct Line(pub [u32; LANES]);
 
 impl Line {
     pub const ZERO: Self = Self([0; LANES]);
@@ -222,7 +222,11 @@ fn lay_out_int8(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx2 => unsafe { super::avx2::lay_out_int8(rows, depth, weights, n_lines) },
-        _ => lay_out_int8_of(rows, depth, weights, n_lines),
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Isa::Neon => unsafe { super::neon::lay_out_int8(rows, depth, weights, n_lines) },
+        // SAFETY: every machine has plain loops.
+        _ => unsafe { super::plain::lay_out_int8(rows, depth, weights, n_lines) },
     }
 }
 

@@ -36,8 +36,13 @@ impl Likeliest {
     pub fn of(logits: &[f32]) -> Self {
         let mut lanes = Lanes::NONE;
         // SAFETY: these are the loops of an instruction set that this machine has.
-        unsafe { (super::kernels::look())(&mut lanes, logits, 0, false) };
+        unsafe { (super::kernels::best().look)(&mut lanes, logits, 0, false) };
         lanes.likeliest()
+    }
+
+    /// That of a single logit.
+    pub(super) fn one(id: u32, logit: f32) -> Self {
+        Self { id, logit, is_sound: logit < f32::INFINITY }
     }
 
     /// The likelier of two; of equal ones the lower id.

@@ -2,9 +2,11 @@
 
 use super::cell::{self, Finish};
 use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
+use super::layout::{LANES, Line, lay_out_int8_of};
 use super::likeliest::Lanes;
+use super::noise::Noise;
 use super::product::Product;
-use super::{Storage, bytes, quantize, vector};
+use super::{Storage, bytes, quantize, softmax, vector};
 use crate::simd::Plain;
 
 loops!(Plain, 2, multiply_int8, []);

@@ -1,11 +1,14 @@
 //! The step itself: who does what, and when.
 
+use super::Weights;
 use super::cell::Finish;
 use super::kernels::{Input, Kernels};
-use super::layout::{LANES, Line, MOST_LINES, Packed};
+use super::layout::{LANES, Line, MOST_LINES};
 use super::likeliest::{Lanes, Likeliest};
+use super::noise::Noise;
 use super::product::{Product, Rows};
-use super::{Storage, Weights};
+use super::remembered::{Inputs, Place, Remembered};
+use super::screen::{MOST_ROWS, Room, SharedRoom};
 use crate::{Cpu, Isa, SharedSlice, Worker};
 use std::ops::Range;
 
@@ -20,8 +23,8 @@ const SHARED_ROWS: usize = 8;
 /// The states of some streams side by side, and the memory that a step works in.
 #[derive(Debug)]
 pub struct Stepper {
+    weights_id: u64,
     isa: Isa,
-    storage: Storage,
     threads: usize,
     n_streams: usize,
     kernels: Kernels,
@@ -32,6 +35,9 @@ pub struct Stepper {
     /// Whether members read their blocks from the last to the first: every other step, because what was read last is
     /// still in the cache. (With 3.6 MiB a core, two of which fit: 1.6 times as fast. Fetching ahead brought nothing.)
     is_backward: bool,
+    /// Whether the products with the current h are there already.
+    is_ahead: bool,
+    remembered: Remembered,
     logits: Vec<f32>,
     likeliest: Vec<Likeliest>,
     scratch: Scratch,
@@ -43,6 +49,8 @@ struct LayerPlaces {
     hidden: usize,
     h: [usize; 2],
     c: usize,
+    /// Where its products with h are that are made ahead.
+    ahead: usize,
 }
 
 /// What the members of the team work in, one after the other.
@@ -55,14 +63,20 @@ struct Scratch {
     /// Products with x and with h.
     sums: Vec<Line>,
     likeliest: Vec<Lanes>,
+    /// The likeliest of what each member owns.
+    found: Vec<Likeliest>,
+    room: Room,
+    /// Products of all layers with h, for the next step.
+    ahead: Vec<Line>,
 }
 
 /// What is asked of a step besides the states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wanted<'a> {
     Nothing,
     Logits,
-    Likeliest,
+    /// After noise of each stream, or without any.
+    Likeliest(&'a [Noise]),
 }
 
 impl Stepper {
@@ -75,25 +89,33 @@ impl Stepper {
             len += n_streams * hidden;
             len - n_streams * hidden
         };
-        let layers = weights.layers.iter().map(|layer| layer.hidden).map(|hidden| LayerPlaces {
-            hidden,
-            h: [place(hidden), place(hidden)],
-            c: place(hidden),
+        // What an output layer reads comes between two steps; without one, each step would read all weights in one order.
+        let is_made_ahead = n_streams <= MOST_ROWS && weights.outputs() > 0;
+        let mut ahead_len = 0;
+        let layers = weights.layers.iter().map(|layer| {
+            let (hidden, ahead) = (layer.hidden, ahead_len);
+            let len = n_streams * layer.packed.n_blocks * layer.packed.n_lines;
+            ahead_len += if is_made_ahead { len } else { 0 };
+            LayerPlaces { hidden, h: [place(hidden), place(hidden)], c: place(hidden), ahead }
         });
         let layers: Vec<LayerPlaces> = layers.collect();
         let deepest = weights.layers.iter().map(|layer| layer.hidden.max(layer.inputs)).max();
         let row_bytes = kernels.input.row_bytes(deepest.unwrap_or(0));
         let (threads, inputs_len) = (cpu.threads(), n_streams * row_bytes / size_of::<Line>());
+        let screen = weights.screen(n_streams);
         let scratch = Scratch {
             inputs: vec![Line::ZERO; threads * 2 * inputs_len],
             inputs_len,
             scales: vec![0.0; threads * 2 * n_streams],
             sums: vec![Line::ZERO; threads * 2 * n_streams * MOST_LINES],
             likeliest: vec![Lanes::NONE; threads * n_streams],
+            found: vec![Likeliest::NONE; threads * n_streams],
+            room: screen.map_or_else(Room::default, |it| Room::new(it, threads, n_streams)),
+            ahead: vec![Line::ZERO; ahead_len],
         };
         Self {
+            weights_id: weights.id,
             isa: weights.isa,
-            storage: weights.storage,
             threads,
             n_streams,
             kernels,
@@ -101,6 +123,8 @@ impl Stepper {
             states: vec![0.0; len],
             current: 0,
             is_backward: false,
+            is_ahead: false,
+            remembered: Remembered::new(&weights.layers[0].packed),
             logits: Vec::new(),
             likeliest: vec![Likeliest::NONE; n_streams],
             scratch,
@@ -120,11 +144,12 @@ impl Stepper {
     /// The same, to be changed.
     pub fn state_mut(&mut self, layer: usize, part: usize) -> &mut [f32] {
         let place = self.place(layer, part);
+        self.is_ahead = false;
         &mut self.states[place]
     }
 
     fn place(&self, layer: usize, part: usize) -> Range<usize> {
-        let LayerPlaces { hidden, h, c } = self.layers[layer];
+        let LayerPlaces { hidden, h, c, .. } = self.layers[layer];
         let start = if part == 0 { h[self.current] } else { c };
         start..start + self.n_streams * hidden
     }
@@ -137,8 +162,8 @@ impl Stepper {
     /// # Panics
     /// When the size disagrees, or weights or processor are others than those it was made for.
     #[track_caller]
-    pub fn read(&mut self, cpu: &Cpu, weights: &Weights, x: &[f32]) {
-        self.run(cpu, weights, x, Wanted::Nothing);
+    pub fn read<'a>(&mut self, cpu: &Cpu, weights: &Weights, x: impl Into<Inputs<'a>>) {
+        self.run(cpu, weights, x.into(), Wanted::Nothing);
     }
 
     /// Reads one input in each stream, and gives the logits of the output layer, each row of them with
@@ -150,18 +175,42 @@ impl Stepper {
     /// # Panics
     /// As [`read`](Self::read).
     #[track_caller]
-    pub fn logits(&mut self, cpu: &Cpu, weights: &Weights, x: &[f32]) -> &[f32] {
+    pub fn logits<'a>(&mut self, cpu: &Cpu, weights: &Weights, x: impl Into<Inputs<'a>>) -> &[f32] {
         let len = self.n_streams * Self::logit_stride(weights);
         if self.logits.len() != len {
             self.logits = vec![0.0; len];
         }
-        self.run(cpu, weights, x, Wanted::Logits);
+        self.run(cpu, weights, x.into(), Wanted::Logits);
         &self.logits
     }
 
     /// Values from one row of logits to the next.
     pub fn logit_stride(weights: &Weights) -> usize {
         weights.output.n_blocks * weights.output.block_units
+    }
+
+    /// Reads one input in each stream, and draws an output of each: the likeliest after this noise, with that as its logit.
+    ///
+    /// # Shapes
+    /// `x` (B, E), `noises` (B).
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    #[track_caller]
+    pub fn drawn<'a>(
+        &mut self,
+        cpu: &Cpu,
+        weights: &Weights,
+        x: impl Into<Inputs<'a>>,
+        noises: &[Noise],
+    ) -> &[Likeliest] {
+        assert!(
+            noises.len() == self.n_streams,
+            "{} noises for {} streams",
+            noises.len(),
+            self.n_streams
+        );
+        self.best(cpu, weights, x.into(), noises)
     }
 
     /// Reads one input in each stream, and gives the likeliest output of each, without keeping the logits.
@@ -172,35 +221,46 @@ impl Stepper {
     /// # Panics
     /// As [`read`](Self::read).
     #[track_caller]
-    pub fn likeliest(&mut self, cpu: &Cpu, weights: &Weights, x: &[f32]) -> &[Likeliest] {
-        self.run(cpu, weights, x, Wanted::Likeliest);
+    pub fn likeliest<'a>(
+        &mut self,
+        cpu: &Cpu,
+        weights: &Weights,
+        x: impl Into<Inputs<'a>>,
+    ) -> &[Likeliest] {
+        self.best(cpu, weights, x.into(), &[])
+    }
+
+    #[track_caller]
+    fn best(
+        &mut self,
+        cpu: &Cpu,
+        weights: &Weights,
+        x: Inputs<'_>,
+        noises: &[Noise],
+    ) -> &[Likeliest] {
+        self.run(cpu, weights, x, Wanted::Likeliest(noises));
         self.likeliest.fill(Likeliest::NONE);
-        for member in self.scratch.likeliest.chunks_exact(self.n_streams) {
+        for member in self.scratch.found.chunks_exact(self.n_streams) {
             for (all, part) in self.likeliest.iter_mut().zip(member) {
-                *all = all.or(part.likeliest());
+                *all = all.or(*part);
             }
         }
         &self.likeliest
     }
 
     #[track_caller]
-    fn run(&mut self, cpu: &Cpu, weights: &Weights, x: &[f32], wanted: Wanted) {
+    fn run(&mut self, cpu: &Cpu, weights: &Weights, x: Inputs<'_>, wanted: Wanted<'_>) {
         let sizes = |expected: usize, found: usize, what: &str| {
             assert!(found == expected, "{what} of {found} values; {expected} expected");
         };
-        sizes(self.n_streams * weights.inputs(), x.len(), "inputs");
-        let made_for = (self.isa, self.storage, self.threads);
-        let found = (cpu.isa(), weights.storage, cpu.threads());
-        assert!(
-            made_for == found && weights.isa == self.isa,
-            "a stepper made for {made_for:?} and weights for {}, used with {found:?}",
-            weights.isa
-        );
-        sizes(weights.layers.len(), self.layers.len(), "layers");
-        for (layer, places) in weights.layers.iter().zip(&self.layers) {
-            sizes(layer.hidden, places.hidden, "a state");
-        }
-        self.scratch.likeliest.fill(Lanes::NONE);
+        sizes(self.n_streams * weights.inputs(), x.x.len(), "inputs");
+        let made_for = (self.isa, self.threads);
+        let found = (cpu.isa(), cpu.threads());
+        assert!(made_for == found, "a stepper made for {made_for:?}, used with {found:?}");
+        assert!(self.weights_id == weights.id, "a stepper made for other weights");
+        self.scratch.found.fill(Likeliest::NONE);
+        let name = x.name.filter(|_| self.n_streams == 1);
+        let remembered = name.map(|name| self.remembered.place(name));
         let shared = Shared {
             kernels: self.kernels,
             weights,
@@ -214,22 +274,28 @@ impl Stepper {
             scales: SharedSlice::new(&mut self.scratch.scales),
             sums: SharedSlice::new(&mut self.scratch.sums),
             likeliest: SharedSlice::new(&mut self.scratch.likeliest),
+            found: SharedSlice::new(&mut self.scratch.found),
+            room: self.scratch.room.shared(),
+            remembered,
+            ahead: SharedSlice::new(&mut self.scratch.ahead),
+            is_ahead: self.is_ahead,
             wanted,
             is_backward: self.is_backward,
         };
-        let x = Outside { values: x.as_ptr(), depth: weights.inputs() };
+        let x = Outside { values: x.x.as_ptr(), depth: weights.inputs() };
         match weights.bytes() * self.n_streams.min(MOST_COUNTED) < ALONE {
             true => cpu.pool().alone(|worker| shared.step(worker, x)),
             false => cpu.pool().run(|worker| shared.step(worker, x)),
         }
         self.current = 1 - self.current;
         self.is_backward = !self.is_backward;
+        self.is_ahead = !self.scratch.ahead.is_empty();
     }
 }
 
 /// Rows of `f32` that are multiplied next.
 #[derive(Clone, Copy)]
-struct Outside {
+pub(super) struct Outside {
     values: *const f32,
     depth: usize,
 }
@@ -238,10 +304,10 @@ struct Outside {
 unsafe impl Sync for Outside {}
 
 /// What all members see.
-struct Shared<'a> {
-    kernels: Kernels,
+pub(super) struct Shared<'a> {
+    pub(super) kernels: Kernels,
     weights: &'a Weights,
-    n_streams: usize,
+    pub(super) n_streams: usize,
     layers: &'a [LayerPlaces],
     states: SharedSlice<'a, f32>,
     current: usize,
@@ -251,8 +317,15 @@ struct Shared<'a> {
     scales: SharedSlice<'a, f32>,
     sums: SharedSlice<'a, Line>,
     likeliest: SharedSlice<'a, Lanes>,
-    wanted: Wanted,
-    is_backward: bool,
+    pub(super) found: SharedSlice<'a, Likeliest>,
+    pub(super) room: SharedRoom<'a>,
+    /// The products of the first layer with its input, where they are kept.
+    remembered: Option<Place>,
+    /// Those of all layers with h; none where they are not made ahead.
+    ahead: SharedSlice<'a, Line>,
+    is_ahead: bool,
+    wanted: Wanted<'a>,
+    pub(super) is_backward: bool,
 }
 
 impl Shared<'_> {
@@ -262,13 +335,27 @@ impl Shared<'_> {
         // a barrier in between.
         unsafe {
             (self.kernels.enter)(self.n_streams);
+            let makes_ahead = !self.ahead.is_empty();
+            if makes_ahead && !self.is_ahead {
+                (0..self.layers.len()).for_each(|layer| self.ahead(worker, layer, self.current));
+            }
             let mut below = x;
             for layer in 0..self.layers.len() {
                 below = self.layer(worker, layer, below);
                 worker.barrier();
             }
+            // What stands last is in the cache when the next step comes: then it stands first.
+            let makes_first = makes_ahead && self.is_backward;
+            if makes_first {
+                let layers = (0..self.layers.len()).rev();
+                layers.for_each(|layer| self.ahead(worker, layer, 1 - self.current));
+            }
             if self.wanted != Wanted::Nothing {
                 self.output(worker, below);
+            }
+            if makes_ahead && !makes_first {
+                (0..self.layers.len())
+                    .for_each(|layer| self.ahead(worker, layer, 1 - self.current));
             }
             (self.kernels.leave)();
         }
@@ -277,16 +364,23 @@ impl Shared<'_> {
     /// One layer: this member's units; gives what the next one reads after a barrier.
     unsafe fn layer(&self, worker: &Worker<'_>, layer: usize, x: Outside) -> Outside {
         let packed = &self.weights.layers[layer].packed;
-        let LayerPlaces { hidden, h, c } = self.layers[layer];
+        let LayerPlaces { hidden, h, c, .. } = self.layers[layer];
         let [h_before, h] =
             [h[self.current], h[1 - self.current]].map(|place| self.states.ptr(place));
         let n_rows = self.n_streams;
-        let before = Outside { values: h_before, depth: hidden };
-        let [x_sums, h_sums] = self.sums(worker);
+        let remembered = self.remembered.filter(|_| layer == 0);
+        let is_full = remembered.is_some_and(|place| place.is_full);
+        let is_ahead = !self.ahead.is_empty();
+        let x = Some(x).filter(|_| !is_full);
+        let before = Some(Outside { values: h_before, depth: hidden }).filter(|_| !is_ahead);
+        let [own_x_sums, own_h_sums] = self.sums(worker);
         // SAFETY: this member's own; sizes by `Stepper::run`.
         unsafe {
-            let [x_rows, h_rows] = self.prepare(worker, [Some(x), Some(before)]);
-            for block in self.share(worker, packed) {
+            let [x_rows, h_rows] = self.prepare(worker, [x, before]);
+            for block in self.in_order(worker.share(packed.n_blocks)) {
+                let block_len = packed.n_lines * LANES;
+                let x_sums =
+                    remembered.map_or(own_x_sums, |place| place.sums.add(block * block_len));
                 let product = Product {
                     packed,
                     part: 0,
@@ -294,11 +388,19 @@ impl Shared<'_> {
                     rows: x_rows,
                     n_rows,
                     out: x_sums,
-                    out_stride: packed.n_lines * LANES,
+                    out_stride: block_len,
                 };
-                (self.kernels.multiply)(&product);
-                let product = Product { part: 1, rows: h_rows, out: h_sums, ..product };
-                (self.kernels.multiply)(&product);
+                if !is_full {
+                    (self.kernels.multiply)(&product);
+                }
+                let h_sums = match is_ahead {
+                    true => self.ahead_sums(layer, block),
+                    false => own_h_sums,
+                };
+                if !is_ahead {
+                    let product = Product { part: 1, rows: h_rows, out: h_sums, ..product };
+                    (self.kernels.multiply)(&product);
+                }
                 let first_unit = block * packed.block_units;
                 (self.kernels.finish)(&Finish {
                     cell: self.weights.cell,
@@ -317,15 +419,52 @@ impl Shared<'_> {
         Outside { values: h, depth: hidden }
     }
 
+    /// The products of a layer with one of its two h: this member's units.
+    unsafe fn ahead(&self, worker: &Worker<'_>, layer: usize, current: usize) {
+        let packed = &self.weights.layers[layer].packed;
+        let LayerPlaces { hidden, h, .. } = self.layers[layer];
+        // SAFETY: as in `layer`.
+        unsafe {
+            let h = Outside { values: self.states.ptr(h[current]), depth: hidden };
+            let [rows, _] = self.prepare(worker, [Some(h), None]);
+            for block in self.in_order(worker.share(packed.n_blocks)) {
+                (self.kernels.multiply)(&Product {
+                    packed,
+                    part: 1,
+                    block,
+                    rows,
+                    n_rows: self.n_streams,
+                    out: self.ahead_sums(layer, block),
+                    out_stride: packed.n_lines * LANES,
+                });
+            }
+        }
+    }
+
+    /// Where the products of a block with h are that are made ahead.
+    fn ahead_sums(&self, layer: usize, block: usize) -> *mut f32 {
+        let n_lines = self.weights.layers[layer].packed.n_lines;
+        self.ahead.ptr(self.layers[layer].ahead + block * self.n_streams * n_lines).cast()
+    }
+
     /// This member's part of the output layer.
     unsafe fn output(&self, worker: &Worker<'_>, h: Outside) {
+        if let (Wanted::Likeliest(noises), Some(screen)) =
+            (self.wanted, self.weights.screen(self.n_streams))
+        {
+            // SAFETY: the stepper was made for these weights and as many streams.
+            return unsafe { self.screen(worker, screen, h, noises) };
+        }
         let packed = &self.weights.output;
         let n_rows = self.n_streams;
         let [sums, _] = self.sums(worker);
         // SAFETY: as in `layer`; logits of different blocks are different places.
         unsafe {
             let [rows, _] = self.prepare(worker, [Some(h), None]);
-            for block in self.share(worker, packed) {
+            let likeliest = self.likeliest.ptr(worker.index * n_rows);
+            let likeliest = std::slice::from_raw_parts_mut(likeliest, n_rows);
+            likeliest.fill(Lanes::NONE);
+            for block in self.in_order(worker.share(packed.n_blocks)) {
                 let first = block * packed.block_units;
                 let (out, out_stride) = match self.wanted {
                     Wanted::Logits => {
@@ -335,31 +474,28 @@ impl Shared<'_> {
                 };
                 let product = Product { packed, part: 0, block, rows, n_rows, out, out_stride };
                 (self.kernels.multiply)(&product);
-                if self.wanted == Wanted::Likeliest {
-                    self.look(worker, packed, first, sums);
+                if let Wanted::Likeliest(noises) = self.wanted {
+                    let n = packed.block_units.min(packed.units - first);
+                    for (row, likeliest) in likeliest.iter_mut().enumerate() {
+                        let logits = sums.add(row * packed.block_units);
+                        let logits = std::slice::from_raw_parts_mut(logits, n);
+                        if let Some(noise) = noises.get(row) {
+                            (self.kernels.disturb)(noise, logits, first);
+                        }
+                        (self.kernels.look)(likeliest, logits, first, self.is_backward);
+                    }
                 }
             }
-        }
-    }
-
-    /// This member's blocks, in the order of this step.
-    fn share(&self, worker: &Worker<'_>, packed: &Packed) -> impl Iterator<Item = usize> {
-        let share = worker.share(packed.n_blocks);
-        let (first, last) = (share.start, share.end);
-        share.map(move |block| if self.is_backward { first + last - 1 - block } else { block })
-    }
-
-    /// Looks for the likeliest of each row among the logits of a block.
-    unsafe fn look(&self, worker: &Worker<'_>, packed: &Packed, first: usize, sums: *const f32) {
-        let n = packed.block_units.min(packed.units - first);
-        let likeliest = self.likeliest.ptr(worker.index * self.n_streams);
-        for row in 0..self.n_streams {
-            // SAFETY: this member's own.
-            unsafe {
-                let logits = std::slice::from_raw_parts(sums.add(row * packed.block_units), n);
-                (self.kernels.look)(&mut *likeliest.add(row), logits, first, self.is_backward);
+            for (row, likeliest) in likeliest.iter().enumerate() {
+                *self.found.ptr(worker.index * n_rows + row) = likeliest.likeliest();
             }
         }
+    }
+
+    /// A member's blocks, in the order of this step.
+    pub(super) fn in_order(&self, share: Range<usize>) -> impl Iterator<Item = usize> {
+        let (first, last) = (share.start, share.end);
+        share.map(move |block| if self.is_backward { first + last - 1 - block } else { block })
     }
 
     /// This member's room for products with x and with h.
@@ -370,7 +506,11 @@ impl Shared<'_> {
 
     /// Inputs as products read them. Many rows are shared by the members, who then wait for each other; few each member
     /// prepares for itself.
-    unsafe fn prepare(&self, worker: &Worker<'_>, rows: [Option<Outside>; 2]) -> [Rows; 2] {
+    pub(super) unsafe fn prepare(
+        &self,
+        worker: &Worker<'_>,
+        rows: [Option<Outside>; 2],
+    ) -> [Rows; 2] {
         let input = self.kernels.input;
         let is_shared = self.n_streams >= SHARED_ROWS && worker.count() > 1;
         let (member, share) = match is_shared {

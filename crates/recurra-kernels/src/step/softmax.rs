@@ -1,8 +1,7 @@
 //! Exponentials of a row of logits, with the same bits on every machine: a token is drawn from them.
 
-#[cfg(any(test, target_arch = "x86_64"))]
 use crate::Isa;
-use crate::simd::{Plain, Vector};
+use crate::simd::Vector;
 
 /// Values whose sum is one chain of `f64`.
 const CHAIN: usize = 64;
@@ -19,8 +18,11 @@ pub fn exponentials(values: &mut [f32], largest: f32, scale: f32) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx2 => unsafe { super::avx2::exponentials(values, largest, scale) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Isa::Neon => unsafe { super::neon::exponentials(values, largest, scale) },
         // SAFETY: every machine has plain loops.
-        _ => unsafe { exponentials_of::<Plain>(values, largest, scale) },
+        _ => unsafe { super::plain::exponentials(values, largest, scale) },
     }
 }
 
@@ -137,7 +139,7 @@ mod tests {
                         }
                         #[cfg(target_arch = "x86_64")]
                         Isa::Avx2 => super::super::avx2::exponentials(&mut values, largest, scale),
-                        _ => exponentials_of::<Plain>(&mut values, largest, scale),
+                        _ => super::super::plain::exponentials(&mut values, largest, scale),
                     }
                 }
                 values

@@ -277,15 +277,134 @@ fn the_likeliest_is_the_first_of_the_largest_logits() {
                     problem.bias_out[id] = 2.0;
                 }
                 let weights = problem.weights(&cpu, storage);
+                let mut stepper = problem.stepper(&cpu, &weights);
                 let found = stepper.likeliest(&cpu, &weights, &problem.x);
                 let expected = Likeliest { id: 40, logit: 2.0, is_sound: true };
                 assert!(found.iter().all(|found| *found == expected), "{isa}: {found:?}");
                 problem.bias_out[77] = f32::NAN;
                 let weights = problem.weights(&cpu, storage);
+                let mut stepper = problem.stepper(&cpu, &weights);
                 let found = stepper.likeliest(&cpu, &weights, &problem.x);
                 assert!(found.iter().all(|found| !found.is_sound), "{isa}: {found:?}");
             }
         }
+    }
+}
+
+#[test]
+fn what_is_remembered_of_an_input_has_the_bits_of_computing_it() {
+    for isa in Isa::available() {
+        let cpu = Cpu::with_isa(isa, 2);
+        for (storage, cell) in Storage::ALL.into_iter().zip([Cell::Lstm, Cell::Gru, Cell::RnnTanh])
+        {
+            let problem = Problem::new(cell, LARGE, 1);
+            let other: Vec<f32> = problem.x.iter().map(|x| 0.5 - x).collect();
+            let weights = problem.weights(&cpu, storage);
+            let (mut named, mut nameless) =
+                (problem.stepper(&cpu, &weights), problem.stepper(&cpu, &weights));
+            for name in [3, 3, 4, 3, 4, 4] {
+                let x = if name == 3 { &problem.x } else { &other };
+                let found =
+                    rows(&weights, named.logits(&cpu, &weights, Inputs { x, name: Some(name) }));
+                let expected = rows(&weights, nameless.logits(&cpu, &weights, x));
+                assert!(found == expected, "{isa} {storage}");
+            }
+        }
+    }
+}
+
+/// Output layers that are screened, each with a number of inputs that ends in another place of a line.
+const SCREENED: [[usize; 3]; 3] = [[70, 130, 9001], [9, 256, 4100], [33, 335, 3200]];
+
+/// What the whole pass finds in each row of logits.
+fn likeliest_of(logits: &[f32], outputs: usize) -> Vec<Likeliest> {
+    logits.chunks_exact(outputs).map(Likeliest::of).collect()
+}
+
+#[test]
+fn a_search_by_planes_finds_what_the_whole_pass_finds() {
+    for isa in Isa::available() {
+        for (sizes, salt) in SCREENED.into_iter().zip(0..) {
+            for n_streams in [1, 2, 3, 4] {
+                let mut problem = Problem::new(Cell::Lstm, sizes, n_streams);
+                for kind in 0..5 {
+                    let [_, hidden, outputs] = sizes;
+                    problem.weight_out = values(50 + salt, outputs * hidden, 1.0)
+                        .into_iter()
+                        .enumerate()
+                        .map(|(place, w)| match kind {
+                            // Flat; long tails; a few rows that stand out; all rows alike; everything the same.
+                            0 => w as f32 / 10.0,
+                            1 => (w * w * w * w * w) as f32 * 2.0,
+                            2 => w as f32 * if place / hidden % 997 == 3 { 3.0 } else { 0.02 },
+                            3 => ((place % hidden) as f32).sin() + w as f32 * 1e-3,
+                            _ => 0.25,
+                        })
+                        .collect();
+                    if kind == 4 {
+                        problem.bias_out.fill(0.5);
+                    }
+                    let cpu = Cpu::with_isa(isa, 1 + (kind + n_streams) % 3);
+                    let weights = problem.weights(&cpu, Storage::Int8);
+                    let logits = rows(
+                        &weights,
+                        problem.stepper(&cpu, &weights).logits(&cpu, &weights, &problem.x),
+                    );
+                    let expected = likeliest_of(&logits, outputs);
+                    let mut stepper = problem.stepper(&cpu, &weights);
+                    let what = format!("{isa} {sizes:?} {n_streams} {kind}");
+                    let restart = |stepper: &mut Stepper| {
+                        stepper.state_mut(0, 0).copy_from_slice(&problem.h);
+                        stepper.state_mut(0, 1).copy_from_slice(&problem.c);
+                    };
+                    // Every other step reads backward.
+                    for temperature in [0.0, 0.0, 0.3, 1.0, 1.0, 5.0] {
+                        restart(&mut stepper);
+                        if temperature == 0.0 {
+                            assert_eq!(
+                                stepper.likeliest(&cpu, &weights, &problem.x),
+                                expected,
+                                "{what}"
+                            );
+                            continue;
+                        }
+                        let noise = |row| Noise::new(temperature, 77 + row as u64);
+                        let noises: Vec<Noise> = (0..n_streams).map(noise).collect();
+                        let mut disturbed = logits.clone();
+                        for (row, noise) in disturbed.chunks_exact_mut(outputs).zip(&noises) {
+                            noise.add(row, 0);
+                        }
+                        let expected = likeliest_of(&disturbed, outputs);
+                        let found = stepper.drawn(&cpu, &weights, &problem.x, &noises);
+                        assert_eq!(found, expected, "{what}, at {temperature}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_search_by_planes_passes_over_nothing_that_is_no_number() {
+    for isa in Isa::available() {
+        let cpu = Cpu::with_isa(isa, 2);
+        let mut problem = Problem::new(Cell::Gru, SCREENED[0], 2);
+        for bad in [f32::NAN, f32::INFINITY] {
+            problem.bias_out[8000] = bad;
+            let weights = problem.weights(&cpu, Storage::Int8);
+            let mut stepper = problem.stepper(&cpu, &weights);
+            let found = stepper.likeliest(&cpu, &weights, &problem.x);
+            assert!(found.iter().all(|found| !found.is_sound()), "{isa}: {found:?}");
+        }
+        problem.bias_out.fill(f32::NEG_INFINITY);
+        problem.bias_out[8999] = -1.0;
+        let weights = problem.weights(&cpu, Storage::Int8);
+        let found = problem.stepper(&cpu, &weights).likeliest(&cpu, &weights, &problem.x).to_vec();
+        assert!(found.iter().all(|found| found.id == 8999 && found.is_sound()), "{isa}: {found:?}");
+        problem.weight_out[500 * 130 + 7] = f32::NAN;
+        let weights = problem.weights(&cpu, Storage::Int8);
+        let found = problem.stepper(&cpu, &weights).likeliest(&cpu, &weights, &problem.x).to_vec();
+        assert!(found.iter().all(|found| !found.is_sound()), "{isa}: {found:?}");
     }
 }
 
@@ -341,5 +460,14 @@ fn inputs_of_another_size_are_refused() {
     let cpu = Cpu::with_isa(Isa::Plain, 1);
     let problem = Problem::new(Cell::Gru, [5, 4, 3], 1);
     let weights = problem.weights(&cpu, Storage::F32);
-    Stepper::new(&cpu, &weights, 1).read(&cpu, &weights, &[0.0; 3]);
+    Stepper::new(&cpu, &weights, 1).read(&cpu, &weights, [0.0; 3].as_slice());
+}
+
+#[test]
+#[should_panic(expected = "a stepper made for other weights")]
+fn weights_of_another_network_are_refused() {
+    let cpu = Cpu::with_isa(Isa::Plain, 1);
+    let problem = Problem::new(Cell::Gru, [5, 4, 3], 1);
+    let [first, second] = [0, 1].map(|_| problem.weights(&cpu, Storage::F32));
+    Stepper::new(&cpu, &first, 1).read(&cpu, &second, &problem.x);
 }

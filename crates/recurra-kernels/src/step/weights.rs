@@ -1,8 +1,10 @@
 //! The weights of a network, laid out.
 
 use super::layout::{Packed, Source};
+use super::screen::{MOST_ROWS, Screen};
 use super::{Cell, Storage};
 use crate::{Cpu, Isa};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The weights of a recurrent layer, as training has them.
 ///
@@ -29,12 +31,15 @@ pub struct OutputWeights<'a> {
 /// share them.
 #[derive(Debug)]
 pub struct Weights {
+    /// Tells these from all others: a stepper keeps products with them.
+    pub(super) id: u64,
     pub(super) isa: Isa,
     pub(super) storage: Storage,
     pub(super) cell: Cell,
     pub(super) layers: Vec<Layer>,
     /// Of no rows where there is no output layer.
     pub(super) output: Packed,
+    screen: Option<Screen>,
 }
 
 #[derive(Debug)]
@@ -71,17 +76,25 @@ impl Weights {
             packed.push(layer);
         }
         let depth = inputs.expect("a network has a layer");
-        let OutputWeights { weight, bias } =
-            output.unwrap_or(OutputWeights { weight: &[], bias: &[] });
+        let output = output.unwrap_or(OutputWeights { weight: &[], bias: &[] });
+        let OutputWeights { weight, bias } = output;
         assert!(
             weight.len() == bias.len() * depth,
             "output weights of {} values for {} outputs of {depth} inputs",
             weight.len(),
             bias.len()
         );
+        let screen = Screen::new(cpu, storage, &output, depth);
         let source = Source { weight, bias, depth };
         let output = Packed::new(cpu, storage, 1, bias.len(), &[source]);
-        Self { isa: cpu.isa(), storage, cell, layers: packed, output }
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let id = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self { id, isa: cpu.isa(), storage, cell, layers: packed, output, screen }
+    }
+
+    /// How the likeliest outputs of so many streams are found, where not all of them are computed.
+    pub(super) fn screen(&self, n_streams: usize) -> Option<&Screen> {
+        self.screen.as_ref().filter(|_| n_streams <= MOST_ROWS)
     }
 
     /// How weights are stored.
@@ -92,7 +105,7 @@ impl Weights {
     /// Bytes held; a step reads nearly all of them.
     pub fn bytes(&self) -> usize {
         let layers: usize = self.layers.iter().map(|layer| layer.packed.bytes()).sum();
-        layers + self.output.bytes()
+        layers + self.output.bytes() + self.screen.as_ref().map_or(0, |it| it.planes.bytes())
     }
 
     /// E, values of an input.

@@ -1,0 +1,259 @@
+//! The likeliest output without reading all of the weights: the upper plane of [`Planes`] says how large each logit can be
+//! at most, and only those that may be the largest are computed whole.
+//!
+//! A logit is fma(q·x, s_x·s_w, bias), which grows with the whole number q·x whatever is rounded: so the same formula of a
+//! bound on q·x is a bound on the logit, to the last bit, also after noise, and what is found is what the whole pass finds.
+
+use super::layout::{LANES, Line};
+use super::likeliest::{Lanes, Likeliest};
+use super::noise::Noise;
+use super::planes::{BLOCK, Planes};
+use super::run::{Outside, Shared};
+use super::{OutputWeights, Storage};
+use crate::{Cpu, Isa, SharedSlice, Worker};
+
+/// Most streams for which it pays: more of them share the weights that are read.
+pub(super) const MOST_ROWS: usize = 3;
+
+/// Bytes of an output layer from which it pays: what comes from the second caches waits for arithmetic too.
+const WORTH_IT: usize = 1 << 20;
+
+/// An output layer in planes, and the loops of an instruction set over them.
+#[derive(Debug)]
+pub(super) struct Screen {
+    pub planes: Planes,
+    loops: Loops,
+}
+
+/// The loops of an instruction set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loops {
+    /// Fills in what a sketch has room for.
+    pub sketch: unsafe fn(&Sketch<'_>),
+    /// The logit of an output, given what a sketch found of it.
+    pub whole: unsafe fn(&Planes, output: usize, input: &Input, partial: i32) -> f32,
+    /// As [`all_below`].
+    pub all_below: unsafe fn(bounds: &[f32], least: f32) -> bool,
+}
+
+/// Whole numbers that are multiplied with the planes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Input {
+    /// As many as [`Planes::input_len`] lines hold, zeros at the end.
+    pub values: *const i8,
+    pub scale: f32,
+    /// X = Σx, and ‖x‖.
+    pub sum: i32,
+    pub norm: f64,
+}
+
+/// A block of the upper plane times some inputs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sketch<'a> {
+    pub planes: &'a Planes,
+    pub block: usize,
+    pub inputs: &'a [Input],
+    /// 16·u·x − 128·X, and the largest that the logits can be: [`BLOCK`] values for each input, so many apart.
+    pub partial: *mut i32,
+    pub bounds: *mut f32,
+    pub stride: usize,
+}
+
+/// What the members work in.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    inputs: Vec<Line>,
+    partial: Vec<i32>,
+    bounds: Vec<f32>,
+    /// What the likeliest has at least, as each member knows.
+    least: Vec<f32>,
+}
+
+/// The same, shared.
+pub(super) struct SharedRoom<'a> {
+    inputs: SharedSlice<'a, Line>,
+    partial: SharedSlice<'a, i32>,
+    bounds: SharedSlice<'a, f32>,
+    least: SharedSlice<'a, f32>,
+}
+
+impl Screen {
+    /// That of an output layer, where it pays.
+    pub fn new(
+        cpu: &Cpu,
+        storage: Storage,
+        output: &OutputWeights<'_>,
+        depth: usize,
+    ) -> Option<Self> {
+        let is_worth_it = storage == Storage::Int8 && output.weight.len() >= WORTH_IT;
+        let loops = Loops::of(cpu.isa()).filter(|_| is_worth_it)?;
+        Some(Self { planes: Planes::new(cpu, output, depth), loops })
+    }
+}
+
+impl Loops {
+    /// Those of an instruction set that has them.
+    fn of(isa: Isa) -> Option<Self> {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx | Isa::Avx512 => super::avx512::screening(),
+            _ => None,
+        }
+    }
+}
+
+impl Input {
+    /// Takes values with the offset away, and writes them to the first places of `to`, whose rest is zero.
+    pub fn new(with_offset: &[u8], scale: f32, to: &mut [i8]) -> Self {
+        let (mut sum, mut squares) = (0_i32, 0_u32);
+        for (to, from) in to.iter_mut().zip(with_offset) {
+            *to = (from ^ 0x80) as i8;
+            sum += i32::from(*to);
+            squares += i32::from(*to).pow(2) as u32;
+        }
+        to[with_offset.len()..].fill(0);
+        Self { values: to.as_ptr(), scale, sum, norm: f64::from(squares).sqrt() }
+    }
+
+    /// What 16·u·x lacks to q·x, at most, where ‖l − 7.5‖ is no larger than `spread`.
+    #[inline(always)]
+    pub fn rest(&self, spread: f32) -> i32 {
+        let rest = f64::from(spread) * self.norm - 120.5 * f64::from(self.sum);
+        rest as i32 + 2
+    }
+
+    /// What 16·u·x lacks to q·x, but for l·x.
+    #[inline(always)]
+    pub fn upper_rest(&self) -> i32 {
+        -128 * self.sum
+    }
+}
+
+impl Room {
+    pub fn new(screen: &Screen, n_threads: usize, n_rows: usize) -> Self {
+        let planes = &screen.planes;
+        let len = n_rows * planes.n_blocks * BLOCK;
+        Self {
+            inputs: vec![Line::ZERO; n_threads * n_rows * planes.input_len()],
+            partial: vec![0; len],
+            bounds: vec![0.0; len],
+            least: vec![0.0; n_threads * n_rows],
+        }
+    }
+
+    pub fn shared(&mut self) -> SharedRoom<'_> {
+        SharedRoom {
+            inputs: SharedSlice::new(&mut self.inputs),
+            partial: SharedSlice::new(&mut self.partial),
+            bounds: SharedSlice::new(&mut self.bounds),
+            least: SharedSlice::new(&mut self.least),
+        }
+    }
+}
+
+impl Shared<'_> {
+    /// This member's part of the search for the likeliest outputs.
+    ///
+    /// # Safety
+    /// `Stepper::run` has checked all sizes and the instruction set, and the room is that of this screen.
+    pub(super) unsafe fn screen(
+        &self,
+        worker: &Worker<'_>,
+        screen: &Screen,
+        h: Outside,
+        noises: &[Noise],
+    ) {
+        let Screen { planes, loops } = screen;
+        let (n_rows, stride) = (self.n_streams, planes.n_blocks * BLOCK);
+        let SharedRoom { inputs: _, partial, bounds, least } = &self.room;
+        // SAFETY: by this function's contract; members write their own places, and read those of others after a barrier.
+        unsafe {
+            let inputs = &self.screened_inputs(worker, planes, h)[..n_rows];
+            let mut likeliest = [Lanes::NONE; MOST_ROWS];
+            let blocks = worker.share(planes.n_blocks);
+            for block in self.in_order(blocks.clone()) {
+                let first = block * BLOCK;
+                let (partial, bounds) = (partial.ptr(first), bounds.ptr(first));
+                (loops.sketch)(&Sketch { planes, block, inputs, partial, bounds, stride });
+                let n = BLOCK.min(planes.outputs - first);
+                for (row, likeliest) in likeliest[..n_rows].iter_mut().enumerate() {
+                    let bounds = std::slice::from_raw_parts_mut(bounds.add(row * stride), n);
+                    if let Some(noise) = noises.get(row) {
+                        (self.kernels.disturb)(noise, bounds, first);
+                    }
+                    (self.kernels.look)(likeliest, bounds, first, self.is_backward);
+                }
+            }
+            // The one that could be the largest says how large the largest is at least.
+            let outputs = blocks.start * BLOCK..planes.outputs.min(blocks.end * BLOCK);
+            let whole = |row: usize, output: usize| {
+                let partial = *partial.ptr(row * stride + output);
+                let logit = (loops.whole)(planes, output, &inputs[row], partial);
+                noises.get(row).map_or(logit, |noise| noise.with(logit, output as u32))
+            };
+            for (row, likeliest) in likeliest[..n_rows].iter().enumerate() {
+                let place = likeliest.likeliest().id as usize;
+                let place = if outputs.contains(&place) { place } else { outputs.start };
+                *least.ptr(worker.index * n_rows + row) =
+                    if outputs.is_empty() { f32::NEG_INFINITY } else { whole(row, place) };
+            }
+            worker.barrier();
+            for row in 0..n_rows {
+                let members = (0..worker.count()).map(|idx| *least.ptr(idx * n_rows + row));
+                let mut least = members.fold(f32::NEG_INFINITY, f32::max);
+                let mut best = Likeliest::NONE;
+                let bounds = std::slice::from_raw_parts(
+                    bounds.ptr(row * stride + outputs.start),
+                    outputs.len(),
+                );
+                for (chunk, first) in bounds.chunks(BLOCK).zip(outputs.clone().step_by(BLOCK)) {
+                    if (loops.all_below)(chunk, least) {
+                        continue;
+                    }
+                    for (&bound, output) in chunk.iter().zip(first..) {
+                        // What is no number may be anything.
+                        if bound < least {
+                            continue;
+                        }
+                        let logit = whole(row, output);
+                        least = least.max(logit);
+                        best = best.or(Likeliest::one(output as u32, logit));
+                    }
+                }
+                *self.found.ptr(worker.index * n_rows + row) = best;
+            }
+        }
+    }
+
+    /// The inputs as the planes are multiplied with them, this member's own.
+    unsafe fn screened_inputs(
+        &self,
+        worker: &Worker<'_>,
+        planes: &Planes,
+        h: Outside,
+    ) -> [Input; MOST_ROWS] {
+        let len = planes.input_len();
+        let mut inputs =
+            [Input { values: std::ptr::null(), scale: 0.0, sum: 0, norm: 0.0 }; MOST_ROWS];
+        // SAFETY: by the contract of `screen`.
+        unsafe {
+            let [rows, _] = self.prepare(worker, [Some(h), None]);
+            for (row, input) in inputs[..self.n_streams].iter_mut().enumerate() {
+                let from = rows.values.add(row * rows.row_bytes);
+                let from = std::slice::from_raw_parts(from, planes.depth);
+                let to = self.room.inputs.ptr((worker.index * self.n_streams + row) * len);
+                let to = std::slice::from_raw_parts_mut(to.cast(), len * size_of::<Line>());
+                *input = Input::new(from, *rows.scales.add(row), to);
+            }
+        }
+        inputs
+    }
+}
+
+/// Whether all of these bounds are below `least`.
+#[inline(always)]
+pub(super) fn all_below(bounds: &[f32], least: f32) -> bool {
+    let (whole, rest) = bounds.as_chunks::<LANES>();
+    let is_below = |all: bool, bound: &f32| all & (*bound < least);
+    whole.iter().all(|lanes| lanes.iter().fold(true, is_below)) && rest.iter().fold(true, is_below)
+}
