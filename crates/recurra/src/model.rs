@@ -53,10 +53,8 @@ impl Model {
         folder: impl AsRef<Path>,
         storage: Option<Storage>,
     ) -> Result<Model> {
-        // One core is left to the digest, which takes longer.
-        let core = Cpu::with_isa(cpu.isa(), 1);
         let lay_out = |model: &LanguageModel, parameters: &Parameters<f32>| {
-            model.prepare(&core, parameters, storage.unwrap_or(Storage::FASTEST))
+            model.prepare(&cpu, parameters, storage.unwrap_or(Storage::FASTEST))
         };
         let (saved, prepared) = ModelFolder::open(folder.as_ref())?.load_model_and(lay_out)?;
         ModelRef::of(&cpu, &saved)?;

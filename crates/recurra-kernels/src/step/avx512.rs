@@ -5,10 +5,10 @@ use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
 use super::layout::{LANES, Line, MOST_LINES, lay_out_int8_of};
 use super::likeliest::Lanes;
 use super::noise::Noise;
-use super::planes::{LOW_STEPS, Planes};
+use super::planes::{self, LOW_STEPS, Planes};
 use super::product::{Header, Product};
 use super::screen::{self, Sketch};
-use super::{Storage, avx2, quantize, softmax, vector};
+use super::{OutputWeights, Storage, avx2, quantize, softmax, vector};
 use crate::simd::Avx512;
 use std::arch::x86_64::*;
 
@@ -147,7 +147,23 @@ pub(super) unsafe fn finish_line(
 
 /// The loops over planes, where there is VNNI.
 pub(super) fn screening() -> Option<screen::Loops> {
-    is_x86_feature_detected!("avx512vnni").then_some(screen::Loops { sketch, whole, all_below })
+    is_x86_feature_detected!("avx512vnni").then_some(screen::Loops {
+        lay_out,
+        sketch,
+        whole,
+        all_below,
+    })
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn lay_out(
+    output: &OutputWeights<'_>,
+    depth: usize,
+    block: usize,
+    high: &mut [Line],
+    low: &mut [Line],
+) {
+    planes::lay_out(output, depth, block, high, low);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]

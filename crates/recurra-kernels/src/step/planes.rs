@@ -28,6 +28,15 @@ const HIGH_STEPS: usize = 8;
 /// Biases, scales, and what bounds the lower plane.
 const HEADER: usize = 2 * MOST_LINES + 1;
 
+/// As [`lay_out`].
+pub(super) type LayOut = unsafe fn(
+    output: &OutputWeights<'_>,
+    depth: usize,
+    block: usize,
+    high: &mut [Line],
+    low: &mut [Line],
+);
+
 /// An output layer (V, depth) with its bias.
 #[derive(Debug)]
 pub(super) struct Planes {
@@ -52,7 +61,7 @@ pub(super) struct Block {
 
 impl Planes {
     /// Lays out an output layer of `depth` inputs.
-    pub fn new(cpu: &Cpu, output: &OutputWeights<'_>, depth: usize) -> Self {
+    pub fn new(cpu: &Cpu, output: &OutputWeights<'_>, depth: usize, lay_out: LayOut) -> Self {
         let outputs = output.bias.len();
         let n_blocks = outputs.div_ceil(BLOCK);
         let mut planes = Self { high: Vec::new(), low: Vec::new(), outputs, depth, n_blocks };
@@ -71,7 +80,8 @@ impl Planes {
                     &mut *(std::ptr::from_mut(lines) as *mut [Line])
                 })
             };
-            lay_out(output, depth, block, high, low, row_len);
+            // SAFETY: the machine has what these loops need.
+            unsafe { lay_out(output, depth, block, high, low) };
         });
         // SAFETY: every block was written by its task.
         unsafe {
@@ -135,15 +145,16 @@ fn reserved(len: usize) -> Vec<Line> {
     lines
 }
 
-/// Lays out one block of both planes, whose lines are zero.
-fn lay_out(
+/// Lays out one block of both planes, whose lines are zero: a loop that compilers know how to make vectors of.
+#[inline(always)]
+pub(super) fn lay_out(
     output: &OutputWeights<'_>,
     depth: usize,
     block: usize,
     high: &mut [Line],
     low: &mut [Line],
-    row_len: usize,
 ) {
+    let row_len = low.len() / BLOCK;
     let mut whole = vec![0_i8; row_len * LOW_STEPS];
     let mut spreads = [0.0_f32; MOST_LINES];
     for row in 0..BLOCK {

@@ -7,7 +7,7 @@
 use super::layout::{LANES, Line};
 use super::likeliest::{Lanes, Likeliest};
 use super::noise::Noise;
-use super::planes::{BLOCK, Planes};
+use super::planes::{BLOCK, LayOut, Planes};
 use super::run::{Outside, Shared};
 use super::{OutputWeights, Storage};
 use crate::{Cpu, Isa, SharedSlice, Worker};
@@ -28,6 +28,7 @@ pub(super) struct Screen {
 /// The loops of an instruction set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loops {
+    pub lay_out: LayOut,
     /// Fills in what a sketch has room for.
     pub sketch: unsafe fn(&Sketch<'_>),
     /// The logit of an output, given what a sketch found of it.
@@ -87,7 +88,7 @@ impl Screen {
     ) -> Option<Self> {
         let is_worth_it = storage == Storage::Int8 && output.weight.len() >= WORTH_IT;
         let loops = Loops::of(cpu.isa()).filter(|_| is_worth_it)?;
-        Some(Self { planes: Planes::new(cpu, output, depth), loops })
+        Some(Self { planes: Planes::new(cpu, output, depth, loops.lay_out), loops })
     }
 }
 
