@@ -245,7 +245,7 @@ mod tests {
         for (cell, inputs, hidden) in
             [(CellKind::Lstm, 1, 1), (CellKind::Gru, 33, 17), (CellKind::Lstm, 65, 47)]
         {
-            let rows = cell.gates() * hidden;
+            let rows = cell.sizes().gates * hidden;
             let values = |n: usize, by: f32| (0..n).map(|idx| idx as f32 * by).collect::<Vec<_>>();
             let weights = |by| [values(rows * inputs, by), values(rows * hidden, -by)];
             let pack = |[ih, hh]: &[Vec<f32>; 2], direction| {

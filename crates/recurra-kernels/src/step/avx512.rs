@@ -8,7 +8,7 @@ use super::noise::Noise;
 use super::planes::{self, LOW_STEPS, Planes};
 use super::product::{Header, Product};
 use super::screen::{self, Sketch};
-use super::{OutputWeights, Storage, avx2, quantize, softmax, vector};
+use super::{Storage, avx2, quantize, softmax, vector};
 use crate::simd::Avx512;
 use std::arch::x86_64::*;
 
@@ -156,14 +156,8 @@ pub(super) fn screening() -> Option<screen::Loops> {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn lay_out(
-    output: &OutputWeights<'_>,
-    depth: usize,
-    block: usize,
-    high: &mut [Line],
-    low: &mut [Line],
-) {
-    planes::lay_out(output, depth, block, high, low);
+unsafe fn lay_out(from: &planes::Whole<'_>, high: &mut [Line], low: &mut [Line]) {
+    planes::lay_out(from, high, low);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]

@@ -113,10 +113,14 @@ impl Packed {
 
     /// The header and the weights of a part of a block.
     pub fn part(&self, block: usize, part: usize) -> (*const f32, *const u8) {
+        let lines = self.lines_of(block, part);
+        (lines.as_ptr().cast(), lines[self.parts[part].header_len..].as_ptr().cast())
+    }
+
+    /// The lines of a part of a block.
+    pub fn lines_of(&self, block: usize, part: usize) -> &[Line] {
         let Part { start, header_len, weights_len, .. } = self.parts[part];
-        let first = block * self.block_len + start;
-        let lines = &self.lines[first..first + header_len + weights_len];
-        (lines.as_ptr().cast(), lines[header_len..].as_ptr().cast())
+        &self.lines[block * self.block_len + start..][..header_len + weights_len]
     }
 
     fn laid_out(&self, cpu: &Cpu, sources: &[Source<'_>]) -> Vec<Line> {

@@ -13,9 +13,7 @@
 //! largest ‖l − 7.5‖) and then lines as in [`layout`](super::layout): a line holds eight k of sixteen outputs, four of them
 //! in the low halves of its bytes, the next four in the high ones. That of l lies output by output, 128 k a line.
 
-use super::OutputWeights;
-use super::layout::{LANES, Line, MOST_LINES};
-use super::quantize::{ROUNDER, largest_magnitude, scales};
+use super::layout::{LANES, Line, MOST_LINES, Packed};
 use crate::{Cpu, SharedSlice};
 use std::mem::MaybeUninit;
 
@@ -29,13 +27,16 @@ const HIGH_STEPS: usize = 8;
 const HEADER: usize = 2 * MOST_LINES + 1;
 
 /// As [`lay_out`].
-pub(super) type LayOut = unsafe fn(
-    output: &OutputWeights<'_>,
+pub(super) type LayOut = unsafe fn(from: &Whole<'_>, high: &mut [Line], low: &mut [Line]);
+
+/// A block of an output layer as it is laid out for products with all of it.
+pub(super) struct Whole<'a> {
+    /// Biases, scales and offsets, [`MOST_LINES`] each; then for each four k as many lines of sixteen outputs.
+    lines: &'a [Line],
+    /// How many of its outputs there are.
+    outputs: usize,
     depth: usize,
-    block: usize,
-    high: &mut [Line],
-    low: &mut [Line],
-);
+}
 
 /// An output layer (V, depth) with its bias.
 #[derive(Debug)]
@@ -60,10 +61,10 @@ pub(super) struct Block {
 }
 
 impl Planes {
-    /// Lays out an output layer of `depth` inputs.
-    pub fn new(cpu: &Cpu, output: &OutputWeights<'_>, depth: usize, lay_out: LayOut) -> Self {
-        let outputs = output.bias.len();
-        let n_blocks = outputs.div_ceil(BLOCK);
+    /// Lays out an output layer in `i8` once more.
+    pub fn new(cpu: &Cpu, output: &Packed, lay_out: LayOut) -> Self {
+        let (outputs, depth, n_blocks) = (output.units, output.parts[0].depth, output.n_blocks);
+        assert_eq!(output.block_units, BLOCK, "outputs in a block");
         let mut planes = Self { high: Vec::new(), low: Vec::new(), outputs, depth, n_blocks };
         let (block_len, row_len) = (planes.block_len(), planes.row_len());
         let mut high = reserved(n_blocks * block_len);
@@ -80,8 +81,10 @@ impl Planes {
                     &mut *(std::ptr::from_mut(lines) as *mut [Line])
                 })
             };
+            let outputs = BLOCK.min(outputs - block * BLOCK);
+            let whole = Whole { lines: output.lines_of(block, 0), outputs, depth };
             // SAFETY: the machine has what these loops need.
-            unsafe { lay_out(output, depth, block, high, low) };
+            unsafe { lay_out(&whole, high, low) };
         });
         // SAFETY: every block was written by its task.
         unsafe {
@@ -147,54 +150,54 @@ fn reserved(len: usize) -> Vec<Line> {
 
 /// Lays out one block of both planes, whose lines are zero: a loop that compilers know how to make vectors of.
 #[inline(always)]
-pub(super) fn lay_out(
-    output: &OutputWeights<'_>,
-    depth: usize,
-    block: usize,
-    high: &mut [Line],
-    low: &mut [Line],
-) {
-    let row_len = low.len() / BLOCK;
-    let mut whole = vec![0_i8; row_len * LOW_STEPS];
-    let mut spreads = [0.0_f32; MOST_LINES];
-    for row in 0..BLOCK {
-        let (line, lane) = (row / LANES, row % LANES);
-        let place = block * BLOCK + row;
-        let Some(&bias) = output.bias.get(place) else {
-            // No output: never among the largest.
-            high[line].0[lane] = f32::NEG_INFINITY.to_bits();
-            continue;
-        };
-        let weights = &output.weight[place * depth..][..depth];
-        let (scale, inverse) = scales(largest_magnitude(weights));
-        high[line].0[lane] = bias.to_bits();
-        high[MOST_LINES + line].0[lane] = scale.to_bits();
-        for (whole, weight) in whole.iter_mut().zip(weights) {
-            *whole = (weight * inverse + ROUNDER).to_bits() as i8;
-        }
-        let square = |q: i8| {
-            let twice = 2 * i32::from(q & 15) - 15;
-            (twice * twice) as u32
-        };
-        let squares: u32 = whole[..depth].iter().map(|&q| square(q)).sum();
-        let spread = (0.5 * f64::from(squares).sqrt()) as f32;
-        spreads[line] = spreads[line].max(spread.next_up());
-        let low = &mut low[row * row_len..][..row_len];
-        for (line, q) in low.iter_mut().zip(whole.as_chunks::<LOW_STEPS>().0) {
-            let half = LOW_STEPS / 2;
-            let byte = |k: usize| (q[k] & 15) as u8 | (q[half + k] as u8) << 4;
-            for (four, to) in line.0.iter_mut().enumerate() {
-                *to = u32::from_le_bytes(std::array::from_fn(|k| byte(4 * four + k)));
+pub(super) fn lay_out(from: &Whole<'_>, high: &mut [Line], low: &mut [Line]) {
+    /// The lower half of each byte.
+    const LOW: u32 = 0x0f0f_0f0f;
+    let Whole { lines, outputs, depth } = *from;
+    let (header, fours) = lines.split_at(3 * MOST_LINES);
+    high[..2 * MOST_LINES].copy_from_slice(&header[..2 * MOST_LINES]);
+    for row in outputs..BLOCK {
+        // No output: never among the largest.
+        high[row / LANES].0[row % LANES] = f32::NEG_INFINITY.to_bits();
+    }
+    let n_fours = depth.div_ceil(4);
+    let four = |step: usize, line: usize| match step < n_fours {
+        true => fours[step * MOST_LINES + line].0,
+        false => [0; LANES],
+    };
+    // u = ⌊q / 16⌋ + 8: the upper half of the byte with its sign turned.
+    let upper = |q: u32| (q >> 4 & LOW) ^ 0x0808_0808;
+    let (n_steps, row_len) = (depth.div_ceil(HIGH_STEPS), low.len() / BLOCK);
+    for line in 0..MOST_LINES {
+        for step in 0..n_steps {
+            let (first, second) = (four(2 * step, line), four(2 * step + 1, line));
+            let to = &mut high[HEADER + step * MOST_LINES + line].0;
+            for lane in 0..LANES {
+                to[lane] = upper(first[lane]) | upper(second[lane]) << 4;
             }
         }
-        let lines = high[HEADER..].iter_mut().skip(line).step_by(MOST_LINES);
-        for (to, q) in lines.zip(whole.as_chunks::<HIGH_STEPS>().0) {
-            let upper = |q: i8| ((q >> 4) + 8) as u8;
-            to.0[lane] =
-                u32::from_le_bytes(std::array::from_fn(|k| upper(q[k]) | upper(q[4 + k]) << 4));
+        // Σ(2l − 15)², without what the last four has past the last k.
+        let mut squares = [0_u32; LANES];
+        for step in 0..n_fours {
+            for (square, q) in squares.iter_mut().zip(four(step, line)) {
+                for l in (q & LOW).to_le_bytes() {
+                    *square += (2 * i32::from(l) - 15).pow(2) as u32;
+                }
+            }
         }
-    }
-    for (to, spread) in high[2 * MOST_LINES].0.iter_mut().zip(spreads) {
-        *to = spread.to_bits();
+        let padding = 225 * (4 * n_fours - depth) as u32;
+        let most = squares[..LANES.min(outputs.saturating_sub(line * LANES))].iter().max();
+        let most = most.map_or(0, |most| most - padding);
+        let spread = (0.5 * f64::from(most).sqrt()) as f32;
+        high[2 * MOST_LINES].0[line] = if most > 0 { spread.next_up().to_bits() } else { 0 };
+        for step in 0..row_len * LANES {
+            let (place, word) = (step / LANES, step % LANES);
+            let first = four(2 * LANES * place + word, line);
+            let second = four(2 * LANES * place + LANES + word, line);
+            for lane in 0..LANES {
+                low[(line * LANES + lane) * row_len + place].0[word] =
+                    first[lane] & LOW | (second[lane] & LOW) << 4;
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::likeliest::{Lanes, Likeliest};
 use super::noise::Noise;
 use super::product::{Product, Rows};
 use super::remembered::{Inputs, Place, Remembered};
-use super::screen::{MOST_ROWS, Room, SharedRoom};
+use super::screen::{MOST_ROWS, Room, Screen, SharedRoom};
 use crate::{Cpu, Isa, SharedSlice, Worker};
 use std::ops::Range;
 
@@ -37,6 +37,9 @@ pub struct Stepper {
     is_backward: bool,
     /// Whether the products with the current h are there already.
     is_ahead: bool,
+    /// Whether it has found a likeliest output before: only then the next is searched for in another layout, so that the
+    /// first token does not wait for that.
+    has_found: bool,
     remembered: Remembered,
     logits: Vec<f32>,
     likeliest: Vec<Likeliest>,
@@ -102,7 +105,6 @@ impl Stepper {
         let deepest = weights.layers.iter().map(|layer| layer.hidden.max(layer.inputs)).max();
         let row_bytes = kernels.input.row_bytes(deepest.unwrap_or(0));
         let (threads, inputs_len) = (cpu.threads(), n_streams * row_bytes / size_of::<Line>());
-        let screen = weights.screen(n_streams);
         let scratch = Scratch {
             inputs: vec![Line::ZERO; threads * 2 * inputs_len],
             inputs_len,
@@ -110,7 +112,7 @@ impl Stepper {
             sums: vec![Line::ZERO; threads * 2 * n_streams * MOST_LINES],
             likeliest: vec![Lanes::NONE; threads * n_streams],
             found: vec![Likeliest::NONE; threads * n_streams],
-            room: screen.map_or_else(Room::default, |it| Room::new(it, threads, n_streams)),
+            room: Room::default(),
             ahead: vec![Line::ZERO; ahead_len],
         };
         Self {
@@ -124,6 +126,7 @@ impl Stepper {
             current: 0,
             is_backward: false,
             is_ahead: false,
+            has_found: false,
             remembered: Remembered::new(&weights.layers[0].packed),
             logits: Vec::new(),
             likeliest: vec![Likeliest::NONE; n_streams],
@@ -259,6 +262,15 @@ impl Stepper {
         assert!(made_for == found, "a stepper made for {made_for:?}, used with {found:?}");
         assert!(self.weights_id == weights.id, "a stepper made for other weights");
         self.scratch.found.fill(Likeliest::NONE);
+        let mut screen = None;
+        if let Wanted::Likeliest(_) = wanted
+            && std::mem::replace(&mut self.has_found, true)
+        {
+            screen = weights.screen(cpu, self.n_streams);
+        }
+        if let Some(screen) = screen {
+            self.scratch.room.prepare(screen, self.threads, self.n_streams);
+        }
         let name = x.name.filter(|_| self.n_streams == 1);
         let remembered = name.map(|name| self.remembered.place(name));
         let shared = Shared {
@@ -275,6 +287,7 @@ impl Stepper {
             sums: SharedSlice::new(&mut self.scratch.sums),
             likeliest: SharedSlice::new(&mut self.scratch.likeliest),
             found: SharedSlice::new(&mut self.scratch.found),
+            screen,
             room: self.scratch.room.shared(),
             remembered,
             ahead: SharedSlice::new(&mut self.scratch.ahead),
@@ -318,6 +331,8 @@ pub(super) struct Shared<'a> {
     sums: SharedSlice<'a, Line>,
     likeliest: SharedSlice<'a, Lanes>,
     pub(super) found: SharedSlice<'a, Likeliest>,
+    /// How the likeliest outputs are found, where not all are computed.
+    screen: Option<&'a Screen>,
     pub(super) room: SharedRoom<'a>,
     /// The products of the first layer with its input, where they are kept.
     remembered: Option<Place>,
@@ -449,9 +464,7 @@ impl Shared<'_> {
 
     /// This member's part of the output layer.
     unsafe fn output(&self, worker: &Worker<'_>, h: Outside) {
-        if let (Wanted::Likeliest(noises), Some(screen)) =
-            (self.wanted, self.weights.screen(self.n_streams))
-        {
+        if let (Wanted::Likeliest(noises), Some(screen)) = (self.wanted, self.screen) {
             // SAFETY: the stepper was made for these weights and as many streams.
             return unsafe { self.screen(worker, screen, h, noises) };
         }

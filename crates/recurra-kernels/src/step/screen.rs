@@ -4,12 +4,12 @@
 //! A logit is fma(q·x, s_x·s_w, bias), which grows with the whole number q·x whatever is rounded: so the same formula of a
 //! bound on q·x is a bound on the logit, to the last bit, also after noise, and what is found is what the whole pass finds.
 
-use super::layout::{LANES, Line};
+use super::Storage;
+use super::layout::{LANES, Line, Packed};
 use super::likeliest::{Lanes, Likeliest};
 use super::noise::Noise;
 use super::planes::{BLOCK, LayOut, Planes};
 use super::run::{Outside, Shared};
-use super::{OutputWeights, Storage};
 use crate::{Cpu, Isa, SharedSlice, Worker};
 
 /// Most streams for which it pays: more of them share the weights that are read.
@@ -79,16 +79,18 @@ pub(super) struct SharedRoom<'a> {
 }
 
 impl Screen {
-    /// That of an output layer, where it pays.
-    pub fn new(
-        cpu: &Cpu,
-        storage: Storage,
-        output: &OutputWeights<'_>,
-        depth: usize,
-    ) -> Option<Self> {
-        let is_worth_it = storage == Storage::Int8 && output.weight.len() >= WORTH_IT;
-        let loops = Loops::of(cpu.isa()).filter(|_| is_worth_it)?;
-        Some(Self { planes: Planes::new(cpu, output, depth, loops.lay_out), loops })
+    /// Whether it pays for an output layer that is used with so many streams, on this machine.
+    pub fn pays(isa: Isa, output: &Packed, n_streams: usize) -> bool {
+        output.storage == Storage::Int8
+            && output.units * output.parts[0].depth >= WORTH_IT
+            && n_streams <= MOST_ROWS
+            && Loops::of(isa).is_some()
+    }
+
+    /// That of an output layer for which it pays.
+    pub fn new(cpu: &Cpu, output: &Packed) -> Self {
+        let loops = Loops::of(cpu.isa()).expect("a machine where it pays");
+        Self { planes: Planes::new(cpu, output, loops.lay_out), loops }
     }
 }
 
@@ -131,15 +133,14 @@ impl Input {
 }
 
 impl Room {
-    pub fn new(screen: &Screen, n_threads: usize, n_rows: usize) -> Self {
+    /// Has the room that a screen wants.
+    pub fn prepare(&mut self, screen: &Screen, n_threads: usize, n_rows: usize) {
         let planes = &screen.planes;
         let len = n_rows * planes.n_blocks * BLOCK;
-        Self {
-            inputs: vec![Line::ZERO; n_threads * n_rows * planes.input_len()],
-            partial: vec![0; len],
-            bounds: vec![0.0; len],
-            least: vec![0.0; n_threads * n_rows],
-        }
+        self.inputs.resize(n_threads * n_rows * planes.input_len(), Line::ZERO);
+        self.partial.resize(len, 0);
+        self.bounds.resize(len, 0.0);
+        self.least.resize(n_threads * n_rows, 0.0);
     }
 
     pub fn shared(&mut self) -> SharedRoom<'_> {

@@ -1,9 +1,10 @@
 //! The weights of a network, laid out.
 
 use super::layout::{Packed, Source};
-use super::screen::{MOST_ROWS, Screen};
+use super::screen::Screen;
 use super::{Cell, Storage};
 use crate::{Cpu, Isa};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The weights of a recurrent layer, as training has them.
@@ -39,7 +40,7 @@ pub struct Weights {
     pub(super) layers: Vec<Layer>,
     /// Of no rows where there is no output layer.
     pub(super) output: Packed,
-    screen: Option<Screen>,
+    screen: OnceLock<Screen>,
 }
 
 #[derive(Debug)]
@@ -84,17 +85,18 @@ impl Weights {
             weight.len(),
             bias.len()
         );
-        let screen = Screen::new(cpu, storage, &output, depth);
         let source = Source { weight, bias, depth };
         let output = Packed::new(cpu, storage, 1, bias.len(), &[source]);
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let id = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self { id, isa: cpu.isa(), storage, cell, layers: packed, output, screen }
+        Self { id, isa: cpu.isa(), storage, cell, layers: packed, output, screen: OnceLock::new() }
     }
 
-    /// How the likeliest outputs of so many streams are found, where not all of them are computed.
-    pub(super) fn screen(&self, n_streams: usize) -> Option<&Screen> {
-        self.screen.as_ref().filter(|_| n_streams <= MOST_ROWS)
+    /// How the likeliest outputs of so many streams are found without computing all of them, where that pays; laid out at the
+    /// first call.
+    pub(super) fn screen(&self, cpu: &Cpu, n_streams: usize) -> Option<&Screen> {
+        Screen::pays(self.isa, &self.output, n_streams)
+            .then(|| self.screen.get_or_init(|| Screen::new(cpu, &self.output)))
     }
 
     /// How weights are stored.
@@ -105,7 +107,7 @@ impl Weights {
     /// Bytes held; a step reads nearly all of them.
     pub fn bytes(&self) -> usize {
         let layers: usize = self.layers.iter().map(|layer| layer.packed.bytes()).sum();
-        layers + self.output.bytes() + self.screen.as_ref().map_or(0, |it| it.planes.bytes())
+        layers + self.output.bytes() + self.screen.get().map_or(0, |it| it.planes.bytes())
     }
 
     /// E, values of an input.
