@@ -19,11 +19,13 @@ mod layout;
 mod likeliest;
 mod noise;
 mod plain;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // only AVX-512 has loops over planes
 mod planes;
 mod product;
 mod quantize;
 mod remembered;
 mod run;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // only AVX-512 has loops over planes
 mod screen;
 mod softmax;
 mod vector;
