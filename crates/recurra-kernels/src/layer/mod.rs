@@ -7,7 +7,9 @@
 //! - Every member of the team owns some blocks of sixteen units, with all their gates, for all steps. Its part of W_hh stays in
 //!   its second cache; members exchange h (on the way back the gradients of the gates) and meet at a barrier after each step.
 //! - The products with the input are made for some steps ahead, by the member that will use them, into the place where the
-//!   step then leaves its gates: (T, blocks, B, gates, 16), one stream. Gates are kept as `f16`: 11 bits of values below 1.
+//!   step then leaves its gates: (T, blocks, B, gates, 16), one stream. Gates are kept as `f16`: 11 bits of values below 1; so
+//!   are the memories that the way back wants, while the one in use is `f32`.
+//! - What follows a product goes on beside the next one, a row after each step of k: the matrix unit has no part in it.
 //! - What a step multiplies with is left by the step before as rows of `bf16`, which are tiles as they lie.
 //! - On the way back a step leaves the gradients of its gates twice: as rows, for the products with W_hh and W_ih, and as pairs
 //!   of rows, for the products with x and h₋. Those are made for thousands of rows at a time.
