@@ -17,6 +17,7 @@ mod cell;
 mod kernels;
 mod layout;
 mod likeliest;
+mod member;
 mod noise;
 mod plain;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // only AVX-512 has loops over planes
@@ -24,10 +25,10 @@ mod planes;
 mod product;
 mod quantize;
 mod remembered;
-mod run;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // only AVX-512 has loops over planes
 mod screen;
 mod softmax;
+mod stepper;
 mod vector;
 mod weights;
 
@@ -44,8 +45,8 @@ pub mod reference;
 pub use likeliest::Likeliest;
 pub use noise::Noise;
 pub use remembered::Inputs;
-pub use run::Stepper;
 pub use softmax::{exponentials, log_sum_exp, place_of, sum};
+pub use stepper::Stepper;
 pub use weights::{LayerWeights, OutputWeights, Weights};
 
 use layout::MOST_LINES;

@@ -7,9 +7,9 @@
 use super::Storage;
 use super::layout::{LANES, Line, Packed};
 use super::likeliest::{Lanes, Likeliest};
+use super::member::{Outside, Shared};
 use super::noise::Noise;
 use super::planes::{BLOCK, LayOut, Planes};
-use super::run::{Outside, Shared};
 use crate::{Cpu, Isa, SharedSlice, Worker};
 
 /// Most streams for which it pays: more of them share the weights that are read.
