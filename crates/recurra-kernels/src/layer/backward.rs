@@ -2,10 +2,11 @@
 //! then its products.
 
 use super::LayerShape;
-use super::beside::{Beside, Idle};
-use super::gradient::{FeatureTiles, Gradients, PairTiles};
+use super::beside::{Beside, SumsInTurn};
+use super::gradient::Gradients;
 use super::kept::Kept;
-use super::product::{Rows, Tiles, TwoSums};
+use super::product::{Tiles, TwoSums};
+use super::room::Room;
 use super::sizes::{self, CHUNK, Steps, back_and_forth, blocks, padded, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, ROWS};
@@ -34,16 +35,7 @@ pub(super) struct Backward<'a, C> {
     pub kept: Kept,
     /// (T·B, E), and whether something is there to add to.
     pub d_x: Option<(SharedSlice<'a, f32>, bool)>,
-    /// The gradients of a piece, row by row: gradient by gradient, each padded to whole tiles.
-    pub d_rows: Rows,
-    /// The same as right operands, by blocks.
-    pub d_pairs: PairTiles,
-    /// x and h₋ of a piece as left operands, by sixteen values.
-    pub x_tiles: FeatureTiles,
-    pub h_tiles: FeatureTiles,
-    /// (blocks, B, 16) each: what the step after sends back to h and to the memory.
-    pub d_h_carried: SharedSlice<'a, f32>,
-    pub d_memory: SharedSlice<'a, f32>,
+    pub room: Room<'a>,
     pub gradients: Gradients<'a>,
 }
 
@@ -71,11 +63,11 @@ impl<C: Cell> Backward<'_, C> {
                     self.carry(&tiles, &mut sums, own.clone());
                 }
                 tiles.shape(ROWS);
-                let n_k = self.d_pairs.n_k(piece.len());
+                let n_k = self.room.d_pairs.n_k(piece.len());
                 self.gradients.add::<C>(
                     &tiles,
-                    &self.d_pairs,
-                    [&self.x_tiles, &self.h_tiles],
+                    &self.room.d_pairs,
+                    [&self.room.x_tiles, &self.room.h_tiles],
                     n_k,
                     own.clone(),
                     is_last,
@@ -94,20 +86,22 @@ impl<C: Cell> Backward<'_, C> {
     #[inline(always)]
     unsafe fn prepare(&self, worker: &Worker<'_>, piece: &Steps, own: Range<usize>) {
         let LayerShape { batch, inputs, hidden, .. } = self.shape;
-        let n_k = self.d_pairs.n_k(piece.len());
+        let n_k = self.room.d_pairs.n_k(piece.len());
         // SAFETY: rows of x and h; each tile of k is one member's, and so are the vectors of its blocks.
         unsafe {
             for k in worker.share(n_k) {
-                self.x_tiles.fill(self.x, inputs, k, piece, batch);
-                self.h_tiles.fill(self.h, hidden, k, piece, batch);
+                self.room.x_tiles.fill(self.x, inputs, k, piece, batch);
+                self.room.h_tiles.fill(self.h, hidden, k, piece, batch);
             }
-            self.d_pairs.clear_last(own.start * C::GRADIENTS..own.end * C::GRADIENTS, piece.len());
+            self.room
+                .d_pairs
+                .clear_last(own.start * C::GRADIENTS..own.end * C::GRADIENTS, piece.len());
             // The second half of a last tile that no block fills.
             if !self.shape.blocks().is_multiple_of(2) {
                 let column = self.shape.blocks() * ROWS;
                 for row in worker.share(piece.len() * batch) {
                     for gradient in 0..C::GRADIENTS {
-                        let to = self.d_rows.at(row, gradient * padded(hidden) + column);
+                        let to = self.room.d_rows.at(row, gradient * padded(hidden) + column);
                         Avx512::splat(0.0).store_bf16(to, ROWS);
                     }
                 }
@@ -127,23 +121,26 @@ impl<C: Cell> Backward<'_, C> {
     ) {
         let batch = self.shape.batch;
         let is_new = step + 1 == piece.end;
-        let mut before = Units::none(self);
+        let mut before = None;
         for (pair, rows) in back_and_forth(own, 2, batch, step) {
             // SAFETY: as in `prepare`; `sums` has room for the rows of two blocks.
             unsafe {
-                let sums = if is_new {
+                let (first, apart) = if is_new {
                     before.rest();
-                    let carried = self.d_h_carried.ptr((pair.start * batch + rows.start) * ROWS);
-                    SumsOf { first: carried.cast_const(), row: ROWS, block: batch * ROWS }
+                    let carried =
+                        self.room.d_h_carried.ptr((pair.start * batch + rows.start) * ROWS);
+                    (carried, [ROWS, batch * ROWS])
                 } else {
                     let places = rows.len() * ROWS * size_of::<u16>() * C::KEPT * pair.len();
                     tiles.fetch(self.kept.gates.at(step, pair.start, rows.start), places);
                     let to = sums.next();
                     let after = (step + 1 - piece.start) * batch + rows.start;
                     self.recurrent_products(tiles, after, rows.len(), &pair, to, &mut before);
-                    SumsOf { first: to, row: pair.len() * ROWS, block: ROWS }
+                    (to, [pair.len() * ROWS, ROWS])
                 };
-                before = Units::new(self, step, piece.start, pair, rows, sums);
+                let turn = SumsInTurn::new(&pair, rows, first, apart);
+                before =
+                    Some(Units { backward: self, step, step_in_piece: step - piece.start, turn });
             }
         }
         // SAFETY: as above.
@@ -162,9 +159,10 @@ impl<C: Cell> Backward<'_, C> {
         beside: &mut impl Beside,
     ) {
         let columns = self.weights.recurrent.columns(pair.clone());
-        let left = self.d_rows.at(first, first_of(C::OF_RECURRENT) * padded(self.shape.hidden));
+        let left =
+            self.room.d_rows.at(first, first_of(C::OF_RECURRENT) * padded(self.shape.hidden));
         // SAFETY: by the caller's contract.
-        unsafe { tiles.multiply(self.d_rows, left, n_rows, columns, sums, beside) };
+        unsafe { tiles.multiply(self.room.d_rows, left, n_rows, columns, sums, beside) };
     }
 
     /// What the first step of a piece sends back to h, kept for the piece before.
@@ -175,11 +173,18 @@ impl<C: Cell> Backward<'_, C> {
             let sums = sums.next();
             // SAFETY: as in `step`.
             unsafe {
-                self.recurrent_products(tiles, rows.start, rows.len(), &pair, sums, &mut Idle);
+                self.recurrent_products(
+                    tiles,
+                    rows.start,
+                    rows.len(),
+                    &pair,
+                    sums,
+                    &mut None::<Units<'_, C>>,
+                );
                 for (idx, row) in rows.enumerate() {
                     for (place, block) in pair.clone().enumerate() {
                         let sum = Avx512::load(sums.add((idx * pair.len() + place) * ROWS));
-                        sum.store(self.d_h_carried.ptr((block * batch + row) * ROWS));
+                        sum.store(self.room.d_h_carried.ptr((block * batch + row) * ROWS));
                     }
                 }
             }
@@ -200,27 +205,21 @@ impl<C: Cell> Backward<'_, C> {
         let panels = &self.weights.input;
         let own = sizes::own_blocks(worker, blocks(inputs));
         let n_rows = piece.len() * batch;
-        let mut before = InputGradient {
-            d_x,
-            has_part: *has_part,
-            inputs,
-            vectors: 0..0,
-            rows: 0..0,
-            sums: std::ptr::null(),
-        };
+        let mut before = None;
         for first in (0..n_rows).step_by(CHUNK) {
             let n_rows = CHUNK.min(n_rows - first);
-            let left = self.d_rows.at(first, first_of(C::OF_INPUT) * padded(hidden));
-            let next = self.d_rows.at(first + n_rows, 0);
-            tiles.fetch(next, next as usize - self.d_rows.at(first, 0) as usize);
+            let left = self.room.d_rows.at(first, first_of(C::OF_INPUT) * padded(hidden));
+            let next = self.room.d_rows.at(first + n_rows, 0);
+            tiles.fetch(next, next as usize - self.room.d_rows.at(first, 0) as usize);
             for vector in own.clone().step_by(2) {
                 let vectors = vector..(vector + 2).min(own.end);
                 let columns = panels.columns(vectors.clone());
                 let to = sums.next();
                 // SAFETY: rows of the piece; columns of this member.
-                unsafe { tiles.multiply(self.d_rows, left, n_rows, columns, to, &mut before) };
+                unsafe { tiles.multiply(self.room.d_rows, left, n_rows, columns, to, &mut before) };
                 let row = piece.start * batch + first;
-                before = InputGradient { vectors, rows: row..row + n_rows, sums: to, ..before };
+                let (rows, has_part) = (row..row + n_rows, *has_part);
+                before = Some(InputGradient { d_x, has_part, inputs, vectors, rows, sums: to });
             }
         }
         // SAFETY: as above.
@@ -264,74 +263,37 @@ impl Beside for InputGradient<'_> {
     }
 }
 
-/// Where the sums of some rows and blocks lie: the first, and values to the next row and to the next block.
-#[derive(Clone, Copy)]
-struct SumsOf {
-    first: *const f32,
-    row: usize,
-    block: usize,
-}
-
 /// What follows a product with W_hh: the pointwise part of a step, for some rows of some blocks, two rows at a time, as a right
 /// operand has them.
 struct Units<'a, C> {
     backward: &'a Backward<'a, C>,
     step: usize,
-    /// The first row of the step in the piece.
-    row_in_piece: usize,
-    rows: Range<usize>,
-    /// The next row and block.
-    row: usize,
-    block: usize,
-    left: usize,
-    sums: SumsOf,
-}
-
-impl<'a, C: Cell> Units<'a, C> {
-    /// Nothing to do.
-    fn none(backward: &'a Backward<'a, C>) -> Self {
-        let sums = SumsOf { first: std::ptr::null(), row: 0, block: 0 };
-        Self { backward, step: 0, row_in_piece: 0, rows: 0..0, row: 0, block: 0, left: 0, sums }
-    }
-
-    /// The rows and blocks whose products are `sums`, at `step` of a piece that begins at `start`.
-    #[inline(always)]
-    fn new(
-        backward: &'a Backward<'a, C>,
-        step: usize,
-        start: usize,
-        blocks: Range<usize>,
-        rows: Range<usize>,
-        sums: SumsOf,
-    ) -> Self {
-        let row_in_piece = (step - start) * backward.shape.batch;
-        let (row, block) = (rows.start, blocks.start);
-        let left = rows.len().div_ceil(2) * blocks.len();
-        Self { backward, step, row_in_piece, rows, row, block, left, sums }
-    }
+    step_in_piece: usize,
+    turn: SumsInTurn<2>,
 }
 
 impl<C: Cell> Beside for Units<'_, C> {
     #[inline(always)]
     fn left(&self) -> usize {
-        self.left
+        self.turn.left()
     }
 
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // gates, counted alike in registers and in memory
     unsafe fn part(&mut self) {
-        let Backward { cell, shape, kept, d_rows, d_pairs, .. } = self.backward;
+        let Backward { cell, shape, kept, room, .. } = self.backward;
         let LayerShape { time, batch, hidden, .. } = *shape;
-        let Self { step, block, .. } = *self;
+        let Self { step, step_in_piece, .. } = *self;
+        let SumsInTurn { row: first, block, .. } = self.turn;
         let unit = block * ROWS;
         let n = ROWS.min(hidden - unit);
-        let n_rows = 2.min(self.rows.end - self.row);
+        let n_rows = self.turn.n_rows();
         // SAFETY: places of this member's units; `sums` holds the rows.
         unsafe {
             let zero = Avx512::splat(0.0);
             let mut d = [[zero; MOST_GATES]; 2];
             for (idx, d) in d[..n_rows].iter_mut().enumerate() {
-                let row = self.row + idx;
+                let row = first + idx;
                 let gates = kept.gates.at(step, block, row);
                 let mut found = [zero; MOST_GATES];
                 for idx in 0..C::KEPT {
@@ -339,13 +301,13 @@ impl<C: Cell> Beside for Units<'_, C> {
                 }
                 let before = Avx512::load_f16(kept.memory.at(step, block, row));
                 let now = Avx512::load_f16(kept.memory.at(step + 1, block, row));
-                let d_memory = self.backward.d_memory.ptr((block * batch + row) * ROWS);
+                let d_memory = room.d_memory.ptr((block * batch + row) * ROWS);
                 let place = self.backward.d_h.as_ptr().add((step * batch + row) * hidden + unit);
                 // The value that the step before will read at the same place.
                 Avx512::prefetch(place.wrapping_sub(batch * hidden));
                 let (mut d_h, mut d_m): (Avx512, Avx512) = (load(place, n), zero);
                 if step + 1 < time {
-                    d_h = d_h.add(Avx512::load(self.sums.first.add(idx * self.sums.row)));
+                    d_h = d_h.add(Avx512::load(self.turn.of_row(idx)));
                     d_m = Avx512::load(d_memory);
                 }
                 let (gradients, d_before) =
@@ -353,28 +315,20 @@ impl<C: Cell> Beside for Units<'_, C> {
                 d_before.store(d_memory);
                 *d = gradients;
             }
-            let row = self.row_in_piece + self.row;
+            let row = step_in_piece * batch + first;
             for gradient in 0..C::GRADIENTS {
                 let vector = block * C::GRADIENTS + gradient;
                 let rounded = Avx512::round_two(d[0][gradient], d[1][gradient]);
                 let column = gradient * padded(hidden) + unit;
-                rounded.store_first(d_rows.at(row, column));
+                rounded.store_first(room.d_rows.at(row, column));
                 if n_rows == 2 {
-                    rounded.store_second(d_rows.at(row + 1, column));
+                    rounded.store_second(room.d_rows.at(row + 1, column));
                 }
-                rounded.store_pairs(d_pairs.pair(vector, row / batch, self.row / 2));
+                rounded.store_pairs(room.d_pairs.pair(vector, step_in_piece, first / 2));
                 self.backward.gradients.add_bias(vector, d[0][gradient].add(d[1][gradient]));
             }
         }
-        self.sums.first = self.sums.first.wrapping_add(2 * self.sums.row);
-        self.left -= 1;
-        self.row += 2;
-        if self.row >= self.rows.end {
-            // To the first row of the next block.
-            let back = self.rows.len().next_multiple_of(2) * self.sums.row;
-            self.sums.first = self.sums.first.wrapping_sub(back).wrapping_add(self.sums.block);
-            (self.row, self.block) = (self.rows.start, self.block + 1);
-        }
+        self.turn.advance();
     }
 }
 

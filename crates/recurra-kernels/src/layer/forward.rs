@@ -1,7 +1,7 @@
 //! From inputs to states: the products with the input for some steps, then the steps.
 
 use super::LayerShape;
-use super::beside::Beside;
+use super::beside::{Beside, SumsInTurn};
 use super::kept::Kept;
 use super::product::{Rows, Tiles, TwoSums};
 use super::sizes::{self, CHUNK, Steps, pieces};
@@ -140,8 +140,7 @@ impl<C: Cell> Forward<'_, C> {
         let panels = &self.weights.input;
         let vectors = own.start * C::GATES..own.end * C::GATES;
         let rows = steps.start * batch..steps.end * batch;
-        // SAFETY: nothing to do touches nothing.
-        let mut before = unsafe { InputPart::none(self) };
+        let mut before = None;
         for vector in vectors.clone().step_by(2) {
             let pair = vector..(vector + 2).min(vectors.end);
             let columns = panels.columns(pair.clone());
@@ -156,7 +155,7 @@ impl<C: Cell> Forward<'_, C> {
                 // SAFETY: rows of x, whole tiles of weights, sums for the rows of two vectors; places of this member's units.
                 unsafe {
                     tiles.multiply(self.x_rows, left, n_rows, columns, to, &mut before);
-                    before = InputPart::new(self, pair.clone(), first, n_rows, to);
+                    before = Some(InputPart::new(self, pair.clone(), first, n_rows, to));
                 }
             }
         }
@@ -169,15 +168,17 @@ impl<C: Cell> Forward<'_, C> {
     unsafe fn step(&self, tiles: &Tiles, sums: &mut Sums, step: usize, own: Range<usize>) {
         let group = if C::GATES == 3 { 2 } else { 4 / C::GATES };
         let h_rows = self.h_rows[step % 2];
-        let mut before = Units::none(self);
+        let mut before = None;
         for (blocks, rows) in sizes::back_and_forth(own, group, self.shape.batch, step) {
             let vectors = blocks.start * C::GATES..blocks.end * C::GATES;
-            let columns = self.weights.recurrent.columns(vectors);
+            let columns = self.weights.recurrent.columns(vectors.clone());
             let left = h_rows.at(rows.start, 0);
             let to = sums.next();
             // SAFETY: as in `input_products`.
             unsafe { tiles.multiply(h_rows, left, rows.len(), columns, to, &mut before) };
-            before = Units::new(self, step, blocks, rows, to);
+            let apart = [vectors.len() * ROWS, C::GATES * ROWS];
+            let turn = SumsInTurn::new(&blocks, rows, to, apart);
+            before = Some(Units { forward: self, step, turn });
         }
         // SAFETY: as above.
         unsafe { before.rest() };
@@ -198,15 +199,6 @@ struct InputPart<'a, C> {
 }
 
 impl<'a, C: Cell> InputPart<'a, C> {
-    /// Nothing to do.
-    #[inline(always)]
-    unsafe fn none(forward: &'a Forward<'a, C>) -> Self {
-        // SAFETY: AVX-512, by the contract of `member`.
-        let bias = [unsafe { Avx512::splat(0.0) }; 2];
-        let (vectors, sums) = (0..0, std::ptr::null());
-        Self { forward, vectors, bias, step: 0, row: 0, left: 0, sums }
-    }
-
     /// `n_rows` of `sums`, from row `first` on.
     #[inline(always)]
     unsafe fn new(
@@ -258,49 +250,20 @@ impl<C: Cell> Beside for InputPart<'_, C> {
 struct Units<'a, C> {
     forward: &'a Forward<'a, C>,
     step: usize,
-    rows: Range<usize>,
-    /// The next row and block.
-    row: usize,
-    block: usize,
-    left: usize,
-    /// (rows, blocks, gates, 16)
-    sums: *const f32,
-    width: usize,
-}
-
-impl<'a, C: Cell> Units<'a, C> {
-    /// Nothing to do.
-    fn none(forward: &'a Forward<'a, C>) -> Self {
-        let (rows, sums) = (0..0, std::ptr::null());
-        Self { forward, step: 0, rows, row: 0, block: 0, left: 0, sums, width: 0 }
-    }
-
-    /// The rows and blocks whose products are `sums`, at `step`.
-    #[inline(always)]
-    fn new(
-        forward: &'a Forward<'a, C>,
-        step: usize,
-        blocks: Range<usize>,
-        rows: Range<usize>,
-        sums: *const f32,
-    ) -> Self {
-        let width = blocks.len() * C::GATES * ROWS;
-        let (row, block, left) = (rows.start, blocks.start, rows.len() * blocks.len());
-        Self { forward, step, rows, row, block, left, sums, width }
-    }
+    turn: SumsInTurn<1>,
 }
 
 impl<C: Cell> Beside for Units<'_, C> {
     #[inline(always)]
     fn left(&self) -> usize {
-        self.left
+        self.turn.left()
     }
 
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // gates, counted alike in registers and in memory
     unsafe fn part(&mut self) {
         let Forward { cell, shape, h_rows, kept, .. } = self.forward;
-        let Self { step, row, block, .. } = *self;
+        let (step, &SumsInTurn { row, block, sums, .. }) = (self.step, &self.turn);
         let unit = block * ROWS;
         let n = ROWS.min(shape.hidden - unit);
         // SAFETY: places of this member's units; `sums` holds the row.
@@ -310,7 +273,7 @@ impl<C: Cell> Beside for Units<'_, C> {
             let gates = kept.gates.at(step, block, row);
             for gate in 0..C::GATES {
                 a[gate] = Avx512::load_f16(gates.add(gate * ROWS));
-                u[gate] = Avx512::load(self.sums.add(gate * ROWS));
+                u[gate] = Avx512::load(sums.add(gate * ROWS));
             }
             if let Some(gate) = C::BIASED {
                 u[gate] = u[gate].add(load(self.forward.bias_recurrent[unit..].as_ptr(), n));
@@ -328,15 +291,7 @@ impl<C: Cell> Beside for Units<'_, C> {
             Avx512::prefetch(to.wrapping_add(ROWS));
             h.store_bf16(h_rows[(step + 1) % 2].at(row, unit), ROWS);
         }
-        self.sums = self.sums.wrapping_add(self.width);
-        self.left -= 1;
-        self.row += 1;
-        if self.row == self.rows.end {
-            // To the first row of the next block.
-            let back = self.rows.len() * self.width;
-            self.sums = self.sums.wrapping_sub(back).wrapping_add(C::GATES * ROWS);
-            (self.row, self.block) = (self.rows.start, self.block + 1);
-        }
+        self.turn.advance();
     }
 }
 

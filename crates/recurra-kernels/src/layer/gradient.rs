@@ -123,12 +123,24 @@ pub(super) struct Gradients<'a> {
     pub squares: [SharedSlice<'a, f64>; 2],
     /// (G·H) each: added to.
     pub biases: [SharedSlice<'a, f32>; 2],
+    pub sums: GradientSums<'a>,
+}
+
+/// The sums of weight gradients until the last piece.
+pub(super) struct GradientSums<'a> {
     /// For each unit vector and gate, a tile of each sixteen features: W_ih transposed, W_hh transposed.
-    pub sums: [SharedSlice<'a, f32>; 2],
+    pub weights: [SharedSlice<'a, f32>; 2],
     /// (blocks · gradients, 16), zero at the start.
-    pub bias_sums: SharedSlice<'a, f32>,
+    pub biases: SharedSlice<'a, f32>,
     /// For each member, room of [`turned_len`](Self::turned_len).
     pub turned: SharedSlice<'a, f32>,
+}
+
+impl GradientSums<'_> {
+    /// Values of sixteen rows: tiles are turned there before they go to the gradients.
+    pub(super) fn turned_len(shape: LayerShape) -> usize {
+        ROWS * ROWS * blocks(shape.inputs.max(shape.hidden))
+    }
 }
 
 impl Gradients<'_> {
@@ -138,7 +150,7 @@ impl Gradients<'_> {
     /// The vector is this member's.
     #[inline(always)]
     pub(super) unsafe fn add_bias(&self, vector: usize, value: Avx512) {
-        let sum = self.bias_sums.ptr(vector * ROWS);
+        let sum = self.sums.biases.ptr(vector * ROWS);
         // SAFETY: by this function's contract.
         unsafe { Avx512::load(sum).add(value).store(sum) };
     }
@@ -159,7 +171,7 @@ impl Gradients<'_> {
     ) {
         let vectors = own.start * C::GATES..own.end * C::GATES;
         for (weight, features) in features.into_iter().enumerate() {
-            let product = Product { features, d, sums: &self.sums[weight], n_k, from_zero };
+            let product = Product { features, d, sums: &self.sums.weights[weight], n_k, from_zero };
             for vectors in chunks(vectors.clone(), VECTOR_CHUNK) {
                 for tiles in chunks(0..features.tiles(), FEATURE_CHUNK) {
                     for ks in chunks(0..n_k, DEPTH_CHUNK) {
@@ -179,21 +191,16 @@ impl Gradients<'_> {
         }
     }
 
-    /// Values of sixteen rows: tiles are turned there before they go to the gradients.
-    pub(super) fn turned_len(shape: LayerShape) -> usize {
-        ROWS * ROWS * blocks(shape.inputs.max(shape.hidden))
-    }
-
     /// The sums of the member's blocks, to the gradients.
     ///
     /// # Safety
     /// The machine has AVX-512; every piece has been added.
     #[inline(always)]
     pub(super) unsafe fn finish<C: Cell>(&self, worker: &Worker<'_>, own: Range<usize>) {
-        let len = Self::turned_len(self.shape);
-        let room = worker.share(self.turned.len() / len).start * len;
+        let len = GradientSums::turned_len(self.shape);
+        let room = worker.share(self.sums.turned.len() / len).start * len;
         // SAFETY: each member has a room of its own.
-        let turned = unsafe { self.turned.slice(room..room + len) };
+        let turned = unsafe { self.sums.turned.slice(room..room + len) };
         let LayerShape { inputs, hidden, .. } = self.shape;
         let bytes = self.weights.iter().map(|weight| weight.len() * size_of::<f32>());
         let is_far = !self.hold && bytes.sum::<usize>() >= FAR;
@@ -208,11 +215,11 @@ impl Gradients<'_> {
                 let row = gate * hidden + unit;
                 // SAFETY: rows of this member's units; `turned` has room for sixteen.
                 unsafe {
-                    let sum = self.bias_sums.ptr((block * C::GRADIENTS + of[gate]) * ROWS);
+                    let sum = self.sums.biases.ptr((block * C::GRADIENTS + of[gate]) * ROWS);
                     let to = self.biases[weight].ptr(row);
                     store(load::<Avx512>(to, n_units).add(Avx512::load(sum)), to, n_units);
                     for tile in 0..n_tiles {
-                        let from = self.sums[weight].ptr((vector * n_tiles + tile) * TILE);
+                        let from = self.sums.weights[weight].ptr((vector * n_tiles + tile) * TILE);
                         let columns = layout::transposed_sums(from);
                         for (row, column) in turned.chunks_exact_mut(stride).zip(columns) {
                             Avx512::from_bits(column).store(row[tile * ROWS..].as_mut_ptr());

@@ -26,6 +26,7 @@ mod kinds;
 mod product;
 #[cfg(test)]
 mod reference;
+mod room;
 mod sizes;
 mod square;
 #[cfg(test)]
@@ -36,7 +37,7 @@ pub use kept::kept_len;
 pub use kinds::{CellKind, Direction, LayerGradients, LayerShape};
 pub use weights::PackedLayer;
 
-use crate::amx::{DEPTH, ROWS, TILE};
+use crate::amx::ROWS;
 use crate::gru::cell::Gru;
 use crate::lstm::cell::Lstm;
 use crate::matmul::buffer::Buffer;
@@ -44,10 +45,10 @@ use crate::recurrent::Cell;
 use crate::{Cpu, Isa, SharedSlice};
 use backward::Backward;
 use forward::Forward;
-use gradient::{FeatureTiles, Gradients, PairTiles};
+use gradient::Gradients;
 use kept::Kept;
 use product::Rows;
-use sizes::{blocks, padded};
+use room::{Room, parts};
 use std::cell::RefCell;
 
 /// Calls a function that is generic over the cell.
@@ -115,17 +116,6 @@ pub fn is_available(cpu: &Cpu) -> bool {
 fn run(cpu: &Cpu, cell: CellKind, shape: LayerShape, member: impl Fn(&crate::Worker<'_>) + Sync) {
     let step = shape.batch * cell.sizes().gates * shape.hidden * (shape.hidden + shape.inputs);
     if step < TINY { cpu.pool().alone(member) } else { cpu.pool().run(member) }
-}
-
-/// Scratch memory in parts, each at a cache line.
-fn parts<const N: usize>(buffer: &mut Buffer<f32>, lens: [usize; N]) -> [&mut [f32]; N] {
-    let lens = lens.map(|len| len.next_multiple_of(TILE));
-    let mut rest = buffer.take(lens.iter().sum());
-    lens.map(|len| {
-        let (part, after) = std::mem::take(&mut rest).split_at_mut(len);
-        rest = after;
-        part
-    })
 }
 
 /// The states of all steps.
@@ -218,7 +208,7 @@ pub fn backward(
     d_x: Option<(&mut [f32], bool)>,
     gradients: LayerGradients<'_>,
 ) {
-    let LayerShape { batch, inputs, hidden, .. } = shape;
+    let LayerShape { inputs, hidden, .. } = shape;
     weights.check(cell, shape, Direction::Backward);
     let LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, hold, squares } = gradients;
     check(cell, shape, [bias_ih.len(), bias_hh.len()], x.len(), h.len());
@@ -233,55 +223,20 @@ pub fn backward(
     assert_eq!(squares.each_ref().map(|of| of.len()), [gate_rows; 2], "squares of {shape:?}");
     let kept = SharedSlice::new(kept);
     let kept = Kept::new(&kept, cell, shape);
-    let longest = sizes::longest_piece(shape.time, batch, backward::PIECE);
-    let most_k = gradient::padded_k((longest * shape.paired_batch()).div_ceil(DEPTH));
-    let (n_blocks, n_gradients) = (shape.blocks(), cell.sizes().gradients);
-    let depth = n_gradients * padded(hidden);
-    let (x_features, h_features) = (blocks(inputs), n_blocks);
     SCRATCH.with_borrow_mut(|buffer| {
-        let lens = [
-            longest * batch * Rows::stride(depth) / 2,
-            n_blocks * n_gradients * most_k * TILE,
-            x_features * most_k * TILE,
-            h_features * most_k * TILE,
-            n_blocks * batch * ROWS,
-            n_blocks * batch * ROWS,
-            n_blocks * cell.sizes().gates * x_features * TILE,
-            n_blocks * cell.sizes().gates * h_features * TILE,
-            n_blocks * n_gradients * ROWS,
-            cpu.threads() * Gradients::turned_len(shape),
-        ];
-        let [d_rows, d_pairs, x_tiles, h_tiles, d_h_carried, d_memory, ih, hh, bias, turned] =
-            parts(buffer, lens);
-        bias.fill(0.0);
+        let (room, sums) = Room::new(buffer, &cell.sizes(), shape, cpu.threads());
         let gradients = Gradients {
             shape,
             weights: [weight_ih, weight_hh].map(SharedSlice::new),
             hold,
             squares: squares.map(SharedSlice::new),
             biases: [bias_ih, bias_hh].map(SharedSlice::new),
-            sums: [ih, hh].map(SharedSlice::new),
-            bias_sums: SharedSlice::new(bias),
-            turned: SharedSlice::new(turned),
+            sums,
         };
-        let features = |tiles: &mut [f32], n_features| FeatureTiles {
-            first: tiles.as_mut_ptr(),
-            n_features,
-        };
-        let (x_tiles, h_tiles) = (features(x_tiles, inputs), features(h_tiles, hidden));
-        let paired_batch = shape.paired_batch();
-        let d_pairs = PairTiles {
-            first: d_pairs.as_mut_ptr(),
-            n_vectors: n_blocks * n_gradients,
-            paired_batch,
-        };
-        let d_rows = Rows::new(d_rows.as_mut_ptr(), depth);
-        let [d_h_carried, d_memory] = [d_h_carried, d_memory].map(SharedSlice::new);
         let d_x = d_x.map(|(d_x, has_part)| (SharedSlice::new(d_x), has_part));
         with_cell!(cell, kind => {
             let backward = Backward {
-                cell: kind, shape, weights, x, h, d_h, kept, d_x, d_rows, d_pairs, x_tiles, h_tiles, d_h_carried, d_memory,
-                gradients,
+                cell: kind, shape, weights, x, h, d_h, kept, d_x, room, gradients,
             };
             // SAFETY: the weights exist only where `Cpu` has found AMX; all sizes are checked above.
             run(cpu, cell, shape, |worker| unsafe { backward.member(worker) });

@@ -209,146 +209,117 @@ macro_rules! tiles {
     };
 }
 
-/// The instructions before the steps of k, those of one step, how many values of the panel that takes, and those after.
+/// A function for blocks of one shape: the instructions before the steps of k, those of one step, how many values of the panel
+/// that takes, and those after.
 macro_rules! multiply {
-    ($block:expr, $beside:expr, [$($zero:literal)*], [$($step:literal)*], $values:expr, [$($store:literal)*]) => {{
-        let block: &Block = $block;
-        tiles!([$($zero)*], options(nomem));
-        let ([mut a, mut a_low], mut b, mut ahead) = (block.left, block.panel, block.ahead);
-        for _ in 0..block.n_k {
-            tiles!(
-                ["/* for some blocks only: {a_low} {b_pair} */"
-                 $($step)*
-                 "prefetcht1 [{ahead}]"
-                 "prefetcht1 [{ahead} + 64]"
-                 "prefetcht1 [{ahead} + 128]"
-                 "prefetcht1 [{ahead} + 192]"],
-                a = in(reg) a, a_low = in(reg) a_low, a_bytes = in(reg) block.row_bytes,
-                b = in(reg) b, b_pair = in(reg) b.wrapping_byte_add(block.pair_bytes), b_bytes = in(reg) ROW_BYTES,
-                ahead = in(reg) ahead
-            );
-            (a, a_low) = (a.wrapping_add(DEPTH), a_low.wrapping_add(DEPTH));
-            (b, ahead) = (b.wrapping_add($values), ahead.wrapping_add(AHEAD));
-            for _ in 0..block.parts.min($beside.left()) {
-                $beside.part();
+    ($name:ident, [$($zero:literal)*], [$($step:literal)*], $values:expr, [$($store:literal)*]) => {
+        #[inline(always)]
+        unsafe fn $name(&self, beside: &mut impl Beside) {
+            let ([mut a, mut a_low], mut b, mut ahead) = (self.left, self.panel, self.ahead);
+            // SAFETY: by the contract of this block.
+            unsafe {
+                tiles!([$($zero)*], options(nomem));
+                for _ in 0..self.n_k {
+                    tiles!(
+                        ["/* for some blocks only: {a_low} {b_pair} */"
+                         $($step)*
+                         "prefetcht1 [{ahead}]"
+                         "prefetcht1 [{ahead} + 64]"
+                         "prefetcht1 [{ahead} + 128]"
+                         "prefetcht1 [{ahead} + 192]"],
+                        a = in(reg) a, a_low = in(reg) a_low, a_bytes = in(reg) self.row_bytes,
+                        b = in(reg) b, b_pair = in(reg) b.wrapping_byte_add(self.pair_bytes), b_bytes = in(reg) ROW_BYTES,
+                        ahead = in(reg) ahead
+                    );
+                    (a, a_low) = (a.wrapping_add(DEPTH), a_low.wrapping_add(DEPTH));
+                    (b, ahead) = (b.wrapping_add($values), ahead.wrapping_add(AHEAD));
+                    for _ in 0..self.parts.min(beside.left()) {
+                        beside.part();
+                    }
+                }
+                tiles!(
+                    ["/* for some blocks only: {c_low} */" $($store)*],
+                    c = in(reg) self.sums[0], c_low = in(reg) self.sums[1], c_bytes = in(reg) self.sums_bytes
+                );
             }
         }
-        tiles!(
-            ["/* for some blocks only: {c_low} */" $($store)*],
-            c = in(reg) block.sums[0], c_low = in(reg) block.sums[1], c_bytes = in(reg) block.sums_bytes
-        );
-    }};
+    };
 }
 
 /// # Safety
 /// What the fields say is there, the tiles are shaped, and the machine has AMX.
 #[allow(clippy::missing_safety_doc)] // said once, above
 impl Block {
-    #[inline(always)]
-    unsafe fn two_by_two(&self, beside: &mut impl Beside) {
-        // SAFETY: by the contract of this block.
-        unsafe {
-            multiply!(
-                self,
-                beside,
-                ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
-                ["tileloadd tmm4, [{a} + {a_bytes}]"
-                 "tileloadd tmm6, [{b} + {b_bytes}]"
-                 "tdpbf16ps tmm0, tmm4, tmm6"
-                 "tileloadd tmm7, [{b} + {b_bytes} + 1024]"
-                 "tdpbf16ps tmm1, tmm4, tmm7"
-                 "tileloadd tmm5, [{a_low} + {a_bytes}]"
-                 "tdpbf16ps tmm2, tmm5, tmm6"
-                 "tdpbf16ps tmm3, tmm5, tmm7"],
-                2 * TILE,
-                ["tilestored [{c} + {c_bytes}], tmm0"
-                 "tilestored [{c} + {c_bytes} + 64], tmm1"
-                 "tilestored [{c_low} + {c_bytes}], tmm2"
-                 "tilestored [{c_low} + {c_bytes} + 64], tmm3"]
-            );
-        }
-    }
+    multiply!(
+        two_by_two,
+        ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+        ["tileloadd tmm4, [{a} + {a_bytes}]"
+         "tileloadd tmm6, [{b} + {b_bytes}]"
+         "tdpbf16ps tmm0, tmm4, tmm6"
+         "tileloadd tmm7, [{b} + {b_bytes} + 1024]"
+         "tdpbf16ps tmm1, tmm4, tmm7"
+         "tileloadd tmm5, [{a_low} + {a_bytes}]"
+         "tdpbf16ps tmm2, tmm5, tmm6"
+         "tdpbf16ps tmm3, tmm5, tmm7"],
+        2 * TILE,
+        ["tilestored [{c} + {c_bytes}], tmm0"
+         "tilestored [{c} + {c_bytes} + 64], tmm1"
+         "tilestored [{c_low} + {c_bytes}], tmm2"
+         "tilestored [{c_low} + {c_bytes} + 64], tmm3"]
+    );
 
-    #[inline(always)]
-    unsafe fn two_by_one(&self, beside: &mut impl Beside) {
-        // SAFETY: by the contract of this block.
-        unsafe {
-            multiply!(
-                self,
-                beside,
-                ["tilezero tmm0" "tilezero tmm2"],
-                ["tileloadd tmm4, [{a} + {a_bytes}]"
-                 "tileloadd tmm6, [{b} + {b_bytes}]"
-                 "tdpbf16ps tmm0, tmm4, tmm6"
-                 "tileloadd tmm5, [{a_low} + {a_bytes}]"
-                 "tdpbf16ps tmm2, tmm5, tmm6"],
-                TILE,
-                ["tilestored [{c} + {c_bytes}], tmm0"
-                 "tilestored [{c_low} + {c_bytes}], tmm2"]
-            );
-        }
-    }
+    multiply!(
+        two_by_one,
+        ["tilezero tmm0" "tilezero tmm2"],
+        ["tileloadd tmm4, [{a} + {a_bytes}]"
+         "tileloadd tmm6, [{b} + {b_bytes}]"
+         "tdpbf16ps tmm0, tmm4, tmm6"
+         "tileloadd tmm5, [{a_low} + {a_bytes}]"
+         "tdpbf16ps tmm2, tmm5, tmm6"],
+        TILE,
+        ["tilestored [{c} + {c_bytes}], tmm0"
+         "tilestored [{c_low} + {c_bytes}], tmm2"]
+    );
 
-    #[inline(always)]
-    unsafe fn one_by_four(&self, beside: &mut impl Beside) {
-        // SAFETY: by the contract of this block.
-        unsafe {
-            multiply!(
-                self,
-                beside,
-                ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
-                ["tileloadd tmm4, [{a} + {a_bytes}]"
-                 "tileloadd tmm6, [{b} + {b_bytes}]"
-                 "tdpbf16ps tmm0, tmm4, tmm6"
-                 "tileloadd tmm7, [{b} + {b_bytes} + 1024]"
-                 "tdpbf16ps tmm1, tmm4, tmm7"
-                 "tileloadd tmm6, [{b_pair} + {b_bytes}]"
-                 "tdpbf16ps tmm2, tmm4, tmm6"
-                 "tileloadd tmm7, [{b_pair} + {b_bytes} + 1024]"
-                 "tdpbf16ps tmm3, tmm4, tmm7"],
-                2 * TILE,
-                ["tilestored [{c} + {c_bytes}], tmm0"
-                 "tilestored [{c} + {c_bytes} + 64], tmm1"
-                 "tilestored [{c} + {c_bytes} + 128], tmm2"
-                 "tilestored [{c} + {c_bytes} + 192], tmm3"]
-            );
-        }
-    }
+    multiply!(
+        one_by_four,
+        ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+        ["tileloadd tmm4, [{a} + {a_bytes}]"
+         "tileloadd tmm6, [{b} + {b_bytes}]"
+         "tdpbf16ps tmm0, tmm4, tmm6"
+         "tileloadd tmm7, [{b} + {b_bytes} + 1024]"
+         "tdpbf16ps tmm1, tmm4, tmm7"
+         "tileloadd tmm6, [{b_pair} + {b_bytes}]"
+         "tdpbf16ps tmm2, tmm4, tmm6"
+         "tileloadd tmm7, [{b_pair} + {b_bytes} + 1024]"
+         "tdpbf16ps tmm3, tmm4, tmm7"],
+        2 * TILE,
+        ["tilestored [{c} + {c_bytes}], tmm0"
+         "tilestored [{c} + {c_bytes} + 64], tmm1"
+         "tilestored [{c} + {c_bytes} + 128], tmm2"
+         "tilestored [{c} + {c_bytes} + 192], tmm3"]
+    );
 
-    #[inline(always)]
-    unsafe fn one_by_two(&self, beside: &mut impl Beside) {
-        // SAFETY: by the contract of this block.
-        unsafe {
-            multiply!(
-                self,
-                beside,
-                ["tilezero tmm0" "tilezero tmm1"],
-                ["tileloadd tmm4, [{a} + {a_bytes}]"
-                 "tileloadd tmm6, [{b} + {b_bytes}]"
-                 "tdpbf16ps tmm0, tmm4, tmm6"
-                 "tileloadd tmm7, [{b} + {b_bytes} + 1024]"
-                 "tdpbf16ps tmm1, tmm4, tmm7"],
-                2 * TILE,
-                ["tilestored [{c} + {c_bytes}], tmm0"
-                 "tilestored [{c} + {c_bytes} + 64], tmm1"]
-            );
-        }
-    }
+    multiply!(
+        one_by_two,
+        ["tilezero tmm0" "tilezero tmm1"],
+        ["tileloadd tmm4, [{a} + {a_bytes}]"
+         "tileloadd tmm6, [{b} + {b_bytes}]"
+         "tdpbf16ps tmm0, tmm4, tmm6"
+         "tileloadd tmm7, [{b} + {b_bytes} + 1024]"
+         "tdpbf16ps tmm1, tmm4, tmm7"],
+        2 * TILE,
+        ["tilestored [{c} + {c_bytes}], tmm0"
+         "tilestored [{c} + {c_bytes} + 64], tmm1"]
+    );
 
-    #[inline(always)]
-    unsafe fn one_by_one(&self, beside: &mut impl Beside) {
-        // SAFETY: by the contract of this block.
-        unsafe {
-            multiply!(
-                self,
-                beside,
-                ["tilezero tmm0"],
-                ["tileloadd tmm4, [{a} + {a_bytes}]"
-                 "tileloadd tmm6, [{b} + {b_bytes}]"
-                 "tdpbf16ps tmm0, tmm4, tmm6"],
-                TILE,
-                ["tilestored [{c} + {c_bytes}], tmm0"]
-            );
-        }
-    }
+    multiply!(
+        one_by_one,
+        ["tilezero tmm0"],
+        ["tileloadd tmm4, [{a} + {a_bytes}]"
+         "tileloadd tmm6, [{b} + {b_bytes}]"
+         "tdpbf16ps tmm0, tmm4, tmm6"],
+        TILE,
+        ["tilestored [{c} + {c_bytes}], tmm0"]
+    );
 }
