@@ -4,6 +4,9 @@
 //! key added before the first and the other half after it: 32-bit operations only, which every instruction set has for
 //! whole vectors.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
 /// A key made ready for the loops.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Counter([u32; 2]);
@@ -28,4 +31,36 @@ impl Counter {
         x = (x ^ (x >> 15)).wrapping_mul(0x3184_8bab);
         x ^ (x >> 14)
     }
+
+    /// The bits of sixteen positions from `first` on: [`at`](Self::at) of each.
+    ///
+    /// # Safety
+    /// The machine has AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub unsafe fn at_sixteen(self, first: u32) -> __m512i {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+            let mut x = _mm512_add_epi32(splat(first.wrapping_add(self.0[0])), lanes);
+            x = _mm512_xor_si512(x, _mm512_srli_epi32::<17>(x));
+            x = _mm512_add_epi32(_mm512_mullo_epi32(x, splat(0xed5a_d4bb)), splat(self.0[1]));
+            x = _mm512_xor_si512(x, _mm512_srli_epi32::<11>(x));
+            x = _mm512_mullo_epi32(x, splat(0xac4c_1b51));
+            x = _mm512_xor_si512(x, _mm512_srli_epi32::<15>(x));
+            x = _mm512_mullo_epi32(x, splat(0x3184_8bab));
+            _mm512_xor_si512(x, _mm512_srli_epi32::<14>(x))
+        }
+    }
+}
+
+/// The same number in sixteen lanes.
+///
+/// # Safety
+/// The machine has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn splat(x: u32) -> __m512i {
+    // SAFETY: by this function's contract.
+    unsafe { _mm512_set1_epi32(x.cast_signed()) }
 }

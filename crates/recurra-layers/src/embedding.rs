@@ -1,6 +1,6 @@
 //! A vector for each token.
 
-use recurra_tensor::{Element, ParameterId, Parameters, Random, Tape, Var};
+use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Tape, Var};
 
 /// A learned table of V vectors of size E.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,11 +24,19 @@ impl Embedding {
         random.fill_uniform(parameters.value_mut(self.weight), 0.1);
     }
 
+    /// The vectors of `ids` as an input for a recurrent layer, which reads them from the table.
+    ///
+    /// # Shapes
+    /// `ids` (N) → (N, E).
+    pub fn input<'a>(&self, ids: &'a [u32]) -> Input<'a> {
+        Input::rows(self.weight, ids)
+    }
+
     /// The vectors of `ids`.
     ///
     /// # Shapes
     /// `ids` (N) → (N, E).
     pub fn forward<E: Element>(&self, tape: &mut Tape<'_, E>, ids: &[u32]) -> Var {
-        tape.embedding(self.weight, ids)
+        tape.read(self.input(ids))
     }
 }

@@ -105,7 +105,7 @@ impl LanguageModel {
         window: Window,
         state: &mut State<E>,
     ) -> Var {
-        let x = self.embedding.forward(tape, inputs); // (T·B, E)
+        let x = self.embedding.input(inputs); // (T·B, E)
         self.recurrent.sequence(tape, x, window, &mut state.layers) // (T·B, H)
     }
 

@@ -34,6 +34,7 @@ mod random;
 mod tape;
 
 pub use arena::Arena;
+pub use ops::input::Input;
 pub use ops::rnn::Activation;
 pub use ops::sweep::RecurrentWeights;
 pub use optimizer::Optimizer;

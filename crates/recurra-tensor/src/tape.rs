@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use recurra_kernels::dropout::Mask;
 use recurra_kernels::{Cpu, Element};
 
 use crate::arena::Arena;
@@ -59,6 +60,13 @@ pub(crate) struct Node<E> {
     pub(crate) needs_gradient: bool,
 }
 
+impl<E> Node<E> {
+    /// The result.
+    pub(crate) fn value(&self) -> &[E] {
+        &self.buffer[self.start..]
+    }
+}
+
 /// A list of operations in the making.
 pub struct Tape<'a, E: Element> {
     pub(crate) cpu: &'a Cpu,
@@ -67,6 +75,8 @@ pub struct Tape<'a, E: Element> {
     pub(crate) gradients: Option<&'a mut Gradients<E>>,
     pub(crate) workspace: &'a mut Workspace<E>,
     dropout_key: u64,
+    /// How many masks there are so far.
+    masks: u64,
     loss_scale: f64,
 }
 
@@ -114,7 +124,8 @@ impl<'a, E: Element> Tape<'a, E> {
     ) -> Self {
         workspace.recycle();
         let (values, gradients) = parameters.for_training();
-        Self { cpu, values, gradients: Some(gradients), workspace, dropout_key, loss_scale: 1.0 }
+        let gradients = Some(gradients);
+        Self { cpu, values, gradients, workspace, dropout_key, masks: 0, loss_scale: 1.0 }
     }
 
     /// A tape for looking only: no gradients, no dropout.
@@ -130,6 +141,7 @@ impl<'a, E: Element> Tape<'a, E> {
             gradients: None,
             workspace,
             dropout_key: 0,
+            masks: 0,
             loss_scale: 1.0,
         }
     }
@@ -158,8 +170,7 @@ impl<'a, E: Element> Tape<'a, E> {
 
     /// The values of a variable, row by row.
     pub fn value(&self, var: Var) -> &[E] {
-        let node = &self.workspace.nodes[var.0];
-        &node.buffer[node.start..]
+        self.workspace.nodes[var.0].value()
     }
 
     /// Rows and columns of a variable.
@@ -252,16 +263,20 @@ impl<'a, E: Element> Tape<'a, E> {
         }
     }
 
-    /// A key for the next dropout mask: a mix of the tape's key and the number of the operation.
-    pub(crate) fn next_dropout_key(&self) -> u64 {
+    /// The next dropout mask, if this tape drops anything. Its key is a mix of the tape's key and the number of the mask.
+    pub(crate) fn next_mask(&mut self, rate: f32) -> Option<Mask> {
+        if !self.is_training() || rate == 0.0 {
+            return None;
+        }
+        self.masks += 1;
         // The finaliser of SplitMix64 (Steele, Lea and Flood 2014) keeps neighbouring keys unrelated.
         let mut z = self
             .dropout_key
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .wrapping_add((self.workspace.nodes.len() as u64).wrapping_mul(0xd1b5_4a32_d192_ed03));
+            .wrapping_add(self.masks.wrapping_mul(0xd1b5_4a32_d192_ed03));
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Some(Mask { key: z ^ (z >> 31), keep: 1.0 - rate })
     }
 
     /// The sum of the nats of `targets` when `hidden` is put through the output layer: a score, nothing kept.

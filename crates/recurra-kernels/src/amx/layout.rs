@@ -136,48 +136,13 @@ unsafe fn pairs_across<const WHOLE: bool>(
     pairs
 }
 
-/// Some values of 32 rows, which lie anywhere; a row that is null is zero.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RowsOf<'a> {
-    pub rows: &'a [*const f32; DEPTH],
-    /// The first value of each row that is wanted, and how many (at most 16).
-    pub first: usize,
-    pub n: usize,
-}
-
-impl RowsOf<'_> {
-    /// The wanted values of row `idx`, zero past the last.
-    ///
-    /// # Safety
-    /// AVX-512; the row has the values.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    unsafe fn row(&self, idx: usize) -> __m512 {
-        let row = self.rows[idx];
-        let lanes = if row.is_null() { 0 } else { mask(self.n) };
-        let values = row.wrapping_add(self.first);
-        // SAFETY: the mask keeps to what exists; the hint may be given any address.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(values.wrapping_add(DEPTH).cast());
-            _mm512_maskz_loadu_ps(lanes, values)
-        }
-    }
-}
-
-/// The tile of A whose row i is value i of each row, k going from row to row.
+/// The tile of A whose row i is column i of 32 rows, k going from row to row.
 ///
 /// # Safety
 /// As [`tile`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-pub(crate) unsafe fn transposed_tile(source: &RowsOf<'_>, to: *mut f32) {
-    let order = interleaved();
-    let mut pairs = [_mm512_setzero_si512(); ROWS];
-    for (p, pairs) in pairs.iter_mut().enumerate() {
-        // SAFETY: by this function's contract.
-        let (even, odd) = unsafe { (source.row(2 * p), source.row(2 * p + 1)) };
-        *pairs = _mm512_permutexvar_epi16(order, bits(_mm512_cvtne2ps_pbh(odd, even)));
-    }
+pub(crate) unsafe fn put_transposed(pairs: Pairs, to: *mut f32) {
     for (row, pairs) in transposed(pairs).into_iter().enumerate() {
         // SAFETY: by this function's contract.
         unsafe { _mm512_storeu_si512(to.add(row * ROW_BYTES / 4).cast(), pairs) };

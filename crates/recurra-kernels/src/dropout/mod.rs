@@ -32,7 +32,7 @@ pub struct Mask {
 
 /// A mask made ready for the loops.
 #[derive(Clone, Copy, Debug)]
-struct Prepared {
+pub(crate) struct Prepared {
     counter: Counter,
     /// A value is kept when its hash lies below.
     threshold: u32,
@@ -40,6 +40,17 @@ struct Prepared {
 }
 
 impl Mask {
+    /// This mask for `len` values, made ready.
+    ///
+    /// # Panics
+    /// As [`apply`].
+    #[cfg(target_arch = "x86_64")]
+    #[track_caller]
+    pub(crate) fn checked(self, len: usize) -> Prepared {
+        check(self, len);
+        self.prepare()
+    }
+
     fn prepare(self) -> Prepared {
         let keep = f64::from(self.keep);
         Prepared {

@@ -1,15 +1,17 @@
 //! From the gradients of the states to those of the weights and the input: the steps of a piece from the last to the first,
 //! then its products.
 
-use super::LayerShape;
 use super::beside::{Beside, SumsInTurn};
 use super::gradient::Gradients;
+use super::input::{Reader, through};
 use super::kept::Kept;
 use super::product::{Tiles, TwoSums};
 use super::room::Room;
 use super::sizes::{self, CHUNK, Steps, back_and_forth, blocks, padded, pieces};
 use super::weights::PackedLayer;
+use super::{InputGradient, LayerShape};
 use crate::amx::{self, ROWS};
+use crate::dropout;
 use crate::recurrent::{Cell, MOST_GATES, load, store};
 use crate::simd::{Avx512, Quick, Vector};
 use crate::{SharedSlice, Worker};
@@ -27,16 +29,34 @@ pub(super) struct Backward<'a, C> {
     pub shape: LayerShape,
     pub weights: &'a PackedLayer,
     /// (T·B, E)
-    pub x: &'a [f32],
+    pub x: Reader<'a>,
     /// (T + 1, B, H)
-    pub h: &'a [f32],
+    pub h: Reader<'a>,
     /// (T·B, H)
-    pub d_h: &'a [f32],
+    pub d_h: SharedSlice<'a, f32>,
     pub kept: Kept,
-    /// (T·B, E), and whether something is there to add to.
-    pub d_x: Option<(SharedSlice<'a, f32>, bool)>,
+    pub d_x: InputGradients<'a>,
     pub room: Room<'a>,
     pub gradients: Gradients<'a>,
+}
+
+/// [`InputGradient`](super::InputGradient), for a team.
+pub(super) enum InputGradients<'a> {
+    Nowhere,
+    Apart { to: SharedSlice<'a, f32>, adds: bool },
+    InPlace,
+}
+
+impl<'a> From<InputGradient<'a>> for InputGradients<'a> {
+    fn from(d_x: InputGradient<'a>) -> Self {
+        let apart = |to, adds| Self::Apart { to: SharedSlice::new(to), adds };
+        match d_x {
+            InputGradient::Nowhere => Self::Nowhere,
+            InputGradient::To(d_x) => apart(d_x, false),
+            InputGradient::AddedTo(d_x) => apart(d_x, true),
+            InputGradient::InPlace => Self::InPlace,
+        }
+    }
 }
 
 impl<C: Cell> Backward<'_, C> {
@@ -85,13 +105,13 @@ impl<C: Cell> Backward<'_, C> {
     /// The member's share of the left operands of a piece, and zeros where its own right operands have no values.
     #[inline(always)]
     unsafe fn prepare(&self, worker: &Worker<'_>, piece: &Steps, own: Range<usize>) {
-        let LayerShape { batch, inputs, hidden, .. } = self.shape;
+        let LayerShape { batch, hidden, .. } = self.shape;
         let n_k = self.room.d_pairs.n_k(piece.len());
         // SAFETY: rows of x and h; each tile of k is one member's, and so are the vectors of its blocks.
         unsafe {
             for k in worker.share(n_k) {
-                self.room.x_tiles.fill(self.x, inputs, k, piece, batch);
-                self.room.h_tiles.fill(self.h, hidden, k, piece, batch);
+                self.room.x_tiles.fill(&self.x, k, piece, batch);
+                self.room.h_tiles.fill(&self.h, k, piece, batch);
             }
             self.room
                 .d_pairs
@@ -200,7 +220,12 @@ impl<C: Cell> Backward<'_, C> {
         worker: &Worker<'_>,
         piece: &Steps,
     ) {
-        let Some((d_x, has_part)) = &self.d_x else { return };
+        let (d_x, adds) = match &self.d_x {
+            InputGradients::Nowhere => return,
+            InputGradients::Apart { to, adds } => (to, *adds),
+            // The rows of a piece, all of whose steps are made.
+            InputGradients::InPlace => (&self.d_h, false),
+        };
         let LayerShape { batch, inputs, hidden, .. } = self.shape;
         let panels = &self.weights.input;
         let own = sizes::own_blocks(worker, blocks(inputs));
@@ -218,8 +243,9 @@ impl<C: Cell> Backward<'_, C> {
                 // SAFETY: rows of the piece; columns of this member.
                 unsafe { tiles.multiply(self.room.d_rows, left, n_rows, columns, to, &mut before) };
                 let row = piece.start * batch + first;
-                let (rows, has_part) = (row..row + n_rows, *has_part);
-                before = Some(InputGradient { d_x, has_part, inputs, vectors, rows, sums: to });
+                let rows = row..row + n_rows;
+                let mask = self.x.mask;
+                before = Some(InputPart { d_x, adds, mask, inputs, vectors, rows, sums: to });
             }
         }
         // SAFETY: as above.
@@ -228,9 +254,11 @@ impl<C: Cell> Backward<'_, C> {
 }
 
 /// What follows a product with W_ih: its sums, to d_x.
-struct InputGradient<'a> {
+struct InputPart<'a> {
     d_x: &'a SharedSlice<'a, f32>,
-    has_part: bool,
+    adds: bool,
+    /// What stands before x.
+    mask: Option<dropout::Prepared>,
     inputs: usize,
     /// One or two vectors of columns.
     vectors: Range<usize>,
@@ -238,7 +266,7 @@ struct InputGradient<'a> {
     sums: *const f32,
 }
 
-impl Beside for InputGradient<'_> {
+impl Beside for InputPart<'_> {
     #[inline(always)]
     fn left(&self) -> usize {
         self.rows.len()
@@ -247,12 +275,14 @@ impl Beside for InputGradient<'_> {
     #[inline(always)]
     unsafe fn part(&mut self) {
         for (place, vector) in self.vectors.clone().enumerate() {
-            let to = self.d_x.ptr(self.rows.start * self.inputs + vector * ROWS);
+            let position = self.rows.start * self.inputs + vector * ROWS;
+            let to = self.d_x.ptr(position);
             let n = ROWS.min(self.inputs - vector * ROWS);
             // SAFETY: n columns of a row of d_x that is this member's; `sums` holds the row.
             unsafe {
-                let mut sum = Avx512::load(self.sums.add(place * ROWS));
-                if self.has_part {
+                let sum = Avx512::load(self.sums.add(place * ROWS));
+                let mut sum = through(self.mask, sum, position);
+                if self.adds {
                     sum = sum.add(load(to, n));
                 }
                 store(sum, to, n);
@@ -302,7 +332,7 @@ impl<C: Cell> Beside for Units<'_, C> {
                 let before = Avx512::load_f16(kept.memory.at(step, block, row));
                 let now = Avx512::load_f16(kept.memory.at(step + 1, block, row));
                 let d_memory = room.d_memory.ptr((block * batch + row) * ROWS);
-                let place = self.backward.d_h.as_ptr().add((step * batch + row) * hidden + unit);
+                let place = self.backward.d_h.ptr((step * batch + row) * hidden + unit);
                 // The value that the step before will read at the same place.
                 Avx512::prefetch(place.wrapping_sub(batch * hidden));
                 let (mut d_h, mut d_m): (Avx512, Avx512) = (load(place, n), zero);

@@ -2,6 +2,7 @@
 
 use super::LayerShape;
 use super::beside::{Beside, SumsInTurn};
+use super::input::Reader;
 use super::kept::Kept;
 use super::product::{Rows, Tiles, TwoSums};
 use super::sizes::{self, CHUNK, Steps, pieces};
@@ -13,7 +14,7 @@ use crate::{SharedSlice, Worker};
 use std::ops::Range;
 
 /// Rows whose products with the input are made before their steps: their gates stay in the second cache.
-const PIECE: usize = 512;
+pub(super) const PIECE: usize = 512;
 /// Vectors of sums that a group of blocks has at most.
 const MOST_VECTORS: usize = 6;
 
@@ -30,7 +31,7 @@ pub(super) struct Forward<'a, C> {
     /// (H): what is added to the product with h in the gate that the cell names.
     pub bias_recurrent: &'a [f32],
     /// (T·B, E)
-    pub x: &'a [f32],
+    pub x: Reader<'a>,
     /// (T + 1, B, H), the first given.
     pub h: SharedSlice<'a, f32>,
     /// (B, H): the first memory, and after the sequence the last; without it the memory is h.
@@ -38,7 +39,7 @@ pub(super) struct Forward<'a, C> {
     /// (blocks, B, 16): the memory of every unit at the step that is being made.
     pub memory_now: SharedSlice<'a, f32>,
     pub kept: Kept,
-    /// x, rounded.
+    /// x of the steps of a piece, rounded.
     pub x_rows: Rows,
     /// h before a step and after it, rounded: they change places, because members still read one while others write the
     /// other. Zero before the sequence.
@@ -58,12 +59,13 @@ impl<C: Cell> Forward<'_, C> {
         let own = sizes::own_blocks(worker, self.shape.blocks());
         // SAFETY: by this function's contract; members write apart, and read what others wrote after a barrier.
         unsafe {
-            self.round_inputs(worker);
+            self.round_state(worker);
             for block in own.clone() {
                 self.take_memory(block);
             }
-            worker.barrier();
             for piece in pieces(time, batch, PIECE) {
+                self.round_inputs(worker, &piece);
+                worker.barrier();
                 self.input_products(&tiles, &mut sums, piece.clone(), own.clone());
                 for step in piece.clone() {
                     self.step(&tiles, &mut sums, step, own.clone());
@@ -82,18 +84,28 @@ impl<C: Cell> Forward<'_, C> {
         }
     }
 
-    /// The member's share of x, and of the first h.
+    /// The member's share of the first h.
     #[inline(always)]
-    unsafe fn round_inputs(&self, worker: &Worker<'_>) {
-        let LayerShape { batch, inputs, hidden, .. } = self.shape;
-        // SAFETY: rows inside of x and h; each is one member's.
+    unsafe fn round_state(&self, worker: &Worker<'_>) {
+        let LayerShape { batch, hidden, .. } = self.shape;
+        // SAFETY: nobody writes the first h; each row is one member's.
         unsafe {
-            for row in worker.share(self.shape.rows()) {
-                round_row(self.x.as_ptr().add(row * inputs), inputs, self.x_rows.at(row, 0));
-            }
+            let h = std::slice::from_raw_parts(self.h.ptr(0), batch * hidden);
+            let h = Reader::of_rows(h, hidden);
             for row in worker.share(batch) {
-                round_row(self.h.ptr(row * hidden), hidden, self.h_rows[0].at(row, 0));
+                round_row(&h, row, self.h_rows[0].at(row, 0));
             }
+        }
+    }
+
+    /// The member's share of x of a piece. Whoever is past the barrier of a piece's first step needs the rows of the piece before
+    /// no more.
+    #[inline(always)]
+    unsafe fn round_inputs(&self, worker: &Worker<'_>, piece: &Steps) {
+        let batch = self.shape.batch;
+        for row in worker.share(piece.len() * batch) {
+            // SAFETY: each row is one member's.
+            unsafe { round_row(&self.x, piece.start * batch + row, self.x_rows.at(row, 0)) };
         }
     }
 
@@ -150,7 +162,7 @@ impl<C: Cell> Forward<'_, C> {
             }
             for first in rows.clone().step_by(CHUNK) {
                 let n_rows = CHUNK.min(rows.end - first);
-                let left = self.x_rows.at(first, 0);
+                let left = self.x_rows.at(first - rows.start, 0);
                 let to = sums.next();
                 // SAFETY: rows of x, whole tiles of weights, sums for the rows of two vectors; places of this member's units.
                 unsafe {
@@ -295,12 +307,12 @@ impl<C: Cell> Beside for Units<'_, C> {
     }
 }
 
-/// `n` values as a row of `bf16`, zero to the end of its last tile.
+/// Row `n` as `bf16`, zero to the end of its last tile.
 #[inline(always)]
-unsafe fn round_row(from: *const f32, n: usize, to: *mut u16) {
-    for k in (0..n.next_multiple_of(DEPTH)).step_by(ROWS) {
-        let rest = n.saturating_sub(k).min(ROWS);
-        // SAFETY: n values are there, and a row has whole tiles.
-        unsafe { load::<Avx512>(from.wrapping_add(k), rest).store_bf16(to.add(k), ROWS) };
+unsafe fn round_row(values: &Reader<'_>, n: usize, to: *mut u16) {
+    let row = values.row(n);
+    for column in (0..values.width().next_multiple_of(DEPTH)).step_by(ROWS) {
+        // SAFETY: a row of `bf16` has whole tiles.
+        unsafe { values.vector(row, n, column).store_bf16(to.add(column), ROWS) };
     }
 }

@@ -1,10 +1,11 @@
 //! The gradients of a layer's weights: large products over all rows of a piece, in tiles that are kept until the last one.
 
 use super::LayerShape;
+use super::input::Reader;
 use super::product::Tiles;
 use super::sizes::{Steps, blocks};
 use super::square::Square;
-use crate::amx::layout::{self, RowsOf};
+use crate::amx::layout;
 use crate::amx::{DEPTH, ROWS, TILE};
 use crate::recurrent::{Cell, load, store};
 use crate::simd::{Avx512, Vector};
@@ -41,32 +42,33 @@ impl FeatureTiles {
         self.first.wrapping_add(place(tile, self.tiles(), k) * TILE)
     }
 
-    /// Tile `k` of all features, from the rows (·, `width`) of some steps; a step has whole pairs of rows.
+    /// Tile `k` of all features, from the rows of some steps; a step has whole pairs of rows.
     ///
     /// # Safety
     /// AVX-512 with `bf16`; nobody else touches these tiles.
     #[inline(always)]
-    pub(super) unsafe fn fill(
-        &self,
-        values: &[f32],
-        width: usize,
-        k: usize,
-        steps: &Steps,
-        batch: usize,
-    ) {
+    pub(super) unsafe fn fill(&self, values: &Reader<'_>, k: usize, steps: &Steps, batch: usize) {
         let paired = batch.next_multiple_of(2);
-        let mut rows = [std::ptr::null(); DEPTH];
+        let mut rows = [None; DEPTH];
         for (idx, row) in rows.iter_mut().enumerate() {
             let (step, b) = ((k * DEPTH + idx) / paired, (k * DEPTH + idx) % paired);
             if step < steps.len() && b < batch {
-                *row = values[((steps.start + step) * batch + b) * width..][..width].as_ptr();
+                let n = (steps.start + step) * batch + b;
+                *row = Some((values.row(n), n));
             }
         }
         for tile in 0..self.tiles() {
-            let feature = tile * ROWS;
-            let rows = RowsOf { rows: &rows, first: feature, n: ROWS.min(width - feature) };
-            // SAFETY: the rows have `width` values; the tile is inside.
-            unsafe { layout::transposed_tile(&rows, self.at(tile, k)) };
+            // SAFETY: rows of `values`; the tile is inside.
+            unsafe {
+                let zero = Avx512::splat(0.0);
+                let mut pairs = [Avx512::round_two(zero, zero).pairs(); ROWS];
+                for (pairs, &[even, odd]) in pairs.iter_mut().zip(rows.as_chunks().0) {
+                    let even = values.vector_or_zero(even, tile * ROWS);
+                    let odd = values.vector_or_zero(odd, tile * ROWS);
+                    *pairs = Avx512::round_two(even, odd).pairs();
+                }
+                layout::put_transposed(pairs, self.at(tile, k));
+            }
         }
     }
 }

@@ -35,6 +35,19 @@ pub enum Direction {
     Backward,
 }
 
+/// Where the gradient of x goes.
+#[derive(Debug)]
+pub enum InputGradient<'a> {
+    /// Nobody wants it.
+    Nowhere,
+    /// (T·B, E): written there.
+    To(&'a mut [f32]),
+    /// (T·B, E): added to what is there.
+    AddedTo(&'a mut [f32]),
+    /// Written over that of the outputs, where E = H.
+    InPlace,
+}
+
 /// Where the gradients of a layer's weights are written.
 #[derive(Debug)]
 pub struct LayerGradients<'a> {

@@ -21,6 +21,7 @@ mod backward;
 mod beside;
 mod forward;
 mod gradient;
+mod input;
 mod kept;
 mod kinds;
 mod product;
@@ -33,8 +34,9 @@ mod square;
 mod tests;
 mod weights;
 
+pub use input::Input;
 pub use kept::kept_len;
-pub use kinds::{CellKind, Direction, LayerGradients, LayerShape};
+pub use kinds::{CellKind, Direction, InputGradient, LayerGradients, LayerShape};
 pub use weights::PackedLayer;
 
 use crate::amx::ROWS;
@@ -46,9 +48,11 @@ use crate::{Cpu, Isa, SharedSlice};
 use backward::Backward;
 use forward::Forward;
 use gradient::Gradients;
+use input::Reader;
 use kept::Kept;
 use product::Rows;
 use room::{Room, parts};
+use sizes::longest_piece;
 use std::cell::RefCell;
 
 /// Calls a function that is generic over the cell.
@@ -121,7 +125,7 @@ fn run(cpu: &Cpu, cell: CellKind, shape: LayerShape, member: impl Fn(&crate::Wor
 /// The states of all steps.
 ///
 /// # Shapes
-/// - `biases` b_ih and b_hh (G·H) each, `x` (T·B, E).
+/// - `biases` b_ih and b_hh (G·H) each, `x` (T·B, E), as they lie or as an [`Input`] says.
 /// - `h` (T + 1, B, H): the first is given, the others are written.
 /// - `memory` (B, H): c before the sequence, and then after it; only the LSTM has it.
 /// - `kept`: what [`backward`] wants, of [`kept_len`].
@@ -136,14 +140,15 @@ pub fn forward(
     shape: LayerShape,
     weights: &PackedLayer,
     biases: [&[f32]; 2],
-    x: &[f32],
+    x: Input<'_>,
     h: &mut [f32],
     memory: Option<&mut [f32]>,
     kept: &mut [f32],
 ) {
-    let LayerShape { batch, inputs, hidden, .. } = shape;
+    let LayerShape { time, batch, inputs, hidden } = shape;
     weights.check(cell, shape, Direction::Forward);
-    check(cell, shape, biases.map(<[f32]>::len), x.len(), h.len());
+    check(cell, shape, biases.map(<[f32]>::len), h.len());
+    let x = Reader::new(x, shape);
     let has_memory = cell == CellKind::Lstm;
     assert!(
         memory.as_ref().map(|memory| memory.len()) == has_memory.then_some(batch * hidden),
@@ -164,7 +169,7 @@ pub fn forward(
     SCRATCH.with_borrow_mut(|buffer| {
         let row = Rows::stride(hidden) / 2;
         let lens = [
-            shape.rows() * Rows::stride(inputs) / 2,
+            longest_piece(time, batch, forward::PIECE) * batch * Rows::stride(inputs) / 2,
             batch * row,
             batch * row,
             shape.blocks() * batch * ROWS,
@@ -190,7 +195,7 @@ pub fn forward(
 ///
 /// # Shapes
 /// - `kept`, `x` and `h` as [`forward`] left them, `d_h` (T·B, H) the gradient of every output.
-/// - `d_x` (T·B, E): written, or added to where it already has a part.
+/// - `d_x` (T·B, E): the gradient of each row before its mask.
 ///
 /// # Panics
 /// As [`forward`].
@@ -202,21 +207,27 @@ pub fn backward(
     shape: LayerShape,
     weights: &PackedLayer,
     kept: &mut [f32],
-    x: &[f32],
+    x: Input<'_>,
     h: &[f32],
-    d_h: &[f32],
-    d_x: Option<(&mut [f32], bool)>,
+    d_h: &mut [f32],
+    d_x: InputGradient<'_>,
     gradients: LayerGradients<'_>,
 ) {
     let LayerShape { inputs, hidden, .. } = shape;
     weights.check(cell, shape, Direction::Backward);
     let LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, hold, squares } = gradients;
-    check(cell, shape, [bias_ih.len(), bias_hh.len()], x.len(), h.len());
+    check(cell, shape, [bias_ih.len(), bias_hh.len()], h.len());
+    let x = Reader::new(x, shape);
+    let h = Reader::of_rows(h, hidden);
     assert_eq!(d_h.len(), shape.rows() * hidden, "d_h of {shape:?}");
-    assert!(
-        d_x.as_ref().is_none_or(|(d_x, _)| d_x.len() == shape.rows() * inputs),
-        "d_x of {shape:?}"
-    );
+    let n_inputs = shape.rows() * inputs;
+    match &d_x {
+        InputGradient::Nowhere => {}
+        InputGradient::To(d_x) | InputGradient::AddedTo(d_x) => {
+            assert_eq!(d_x.len(), n_inputs, "d_x of {shape:?}");
+        }
+        InputGradient::InPlace => assert_eq!(d_h.len(), n_inputs, "d_x over d_h of {shape:?}"),
+    }
     let gate_rows = cell.sizes().gates * hidden;
     assert_eq!(weight_ih.len(), gate_rows * inputs, "the gradient of W_ih of {shape:?}");
     assert_eq!(weight_hh.len(), gate_rows * hidden, "the gradient of W_hh of {shape:?}");
@@ -233,7 +244,8 @@ pub fn backward(
             biases: [bias_ih, bias_hh].map(SharedSlice::new),
             sums,
         };
-        let d_x = d_x.map(|(d_x, has_part)| (SharedSlice::new(d_x), has_part));
+        let d_h = SharedSlice::new(d_h);
+        let d_x = d_x.into();
         with_cell!(cell, kind => {
             let backward = Backward {
                 cell: kind, shape, weights, x, h, d_h, kept, d_x, room, gradients,
@@ -245,10 +257,9 @@ pub fn backward(
 }
 
 #[track_caller]
-fn check(cell: CellKind, shape: LayerShape, biases: [usize; 2], x: usize, h: usize) {
+fn check(cell: CellKind, shape: LayerShape, biases: [usize; 2], h: usize) {
     let LayerShape { time, batch, inputs, hidden } = shape;
     assert!(time * batch * inputs * hidden > 0, "a layer of {shape:?}");
     assert_eq!(biases, [cell.sizes().gates * hidden; 2], "biases of {cell:?} {shape:?}");
-    assert_eq!(x, shape.rows() * inputs, "x of {shape:?}");
     assert_eq!(h, (shape.rows() + batch) * hidden, "h of {shape:?}");
 }

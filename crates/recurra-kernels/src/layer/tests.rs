@@ -2,6 +2,7 @@
 
 use super::reference::{Outcome, Problem, solve};
 use super::*;
+use crate::dropout::Mask;
 use crate::recurrent::tests::values;
 use crate::rnn::Activation;
 
@@ -37,13 +38,18 @@ fn widen(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&x| f64::from(x)).collect()
 }
 
-/// The layer in tiles; gradients are added to ones where `has_part`, and to zeros otherwise.
+/// The layer in tiles; gradients are added to ones where `has_part`, and otherwise written, that of x over that of h where it can.
 fn solve_in_tiles(cpu: &Cpu, problem: &Problem, has_part: bool) -> Outcome {
+    solve_from(cpu, problem, narrow(&problem.x)[..].into(), has_part)
+}
+
+/// The same with an input that is not that of the problem.
+fn solve_from(cpu: &Cpu, problem: &Problem, x: Input<'_>, has_part: bool) -> Outcome {
     let Problem { cell, shape, .. } = *problem;
     let hidden = shape.hidden;
     let [weight_ih, weight_hh] = [&problem.weight_ih, &problem.weight_hh].map(|w| narrow(w));
     let [bias_ih, bias_hh] = [&problem.bias_ih, &problem.bias_hh].map(|b| narrow(b));
-    let (x, d_h) = (narrow(&problem.x), narrow(&problem.d_h));
+    let mut d_h = narrow(&problem.d_h);
     let mut h = narrow(&problem.h_first);
     h.resize((shape.time + 1) * shape.batch * hidden, f32::NAN);
     let mut c = narrow(&problem.c_first);
@@ -51,9 +57,9 @@ fn solve_in_tiles(cpu: &Cpu, problem: &Problem, has_part: bool) -> Outcome {
     let pack = |direction| PackedLayer::pack(cpu, cell, direction, &weight_ih, &weight_hh, hidden);
     let memory = (cell == CellKind::Lstm).then_some(&mut c[..]);
     let weights = pack(Direction::Forward);
-    forward(cpu, cell, shape, &weights, [&bias_ih, &bias_hh], &x, &mut h, memory, &mut kept);
+    forward(cpu, cell, shape, &weights, [&bias_ih, &bias_hh], x, &mut h, memory, &mut kept);
     let part = if has_part { 1.0 } else { 0.0 };
-    let mut d_x = vec![if has_part { part } else { f32::NAN }; x.len()];
+    let mut d_x = vec![if has_part { part } else { f32::NAN }; problem.x.len()];
     let first = if has_part { part } else { f32::NAN };
     let [mut d_ih, mut d_hh] = [&weight_ih, &weight_hh].map(|w| vec![first; w.len()]);
     let [mut squares_ih, mut squares_hh] =
@@ -71,8 +77,14 @@ fn solve_in_tiles(cpu: &Cpu, problem: &Problem, has_part: bool) -> Outcome {
         squares: [&mut squares_ih, &mut squares_hh],
     };
     let weights = pack(Direction::Backward);
-    let into = Some((&mut d_x[..], has_part));
-    backward(cpu, cell, shape, &weights, &mut kept, &x, &h, &d_h, into, gradients);
+    let is_in_place = !has_part && shape.inputs == hidden;
+    let into = match has_part {
+        true => InputGradient::AddedTo(&mut d_x),
+        false if is_in_place => InputGradient::InPlace,
+        false => InputGradient::To(&mut d_x),
+    };
+    backward(cpu, cell, shape, &weights, &mut kept, x, &h, &mut d_h, into, gradients);
+    let d_x = if is_in_place { d_h } else { d_x };
     for (d, squares) in [(&d_ih, &squares_ih), (&d_hh, &squares_hh)] {
         for (row, &found) in d.chunks(d.len() / squares.len()).zip(squares) {
             let expected: f64 = row.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
@@ -159,6 +171,10 @@ fn layers_agree_where_rows_fill_several_pieces() {
     for (cell, batch) in [(CellKind::Lstm, 67), (CellKind::Gru, 130), (CellKind::Lstm, 64)] {
         check(&problem(cell, LayerShape { time: 40, batch, inputs: 20, hidden: 40 }), false);
     }
+    check(
+        &problem(CellKind::Lstm, LayerShape { time: 90, batch: 50, inputs: 37, hidden: 37 }),
+        false,
+    );
     let shape = LayerShape { time: 3, batch: 2100, inputs: 3, hidden: 18 };
     check(&problem(CellKind::Lstm, shape), true);
 }
@@ -217,6 +233,40 @@ fn a_stream_alone_is_the_same_as_among_others_and_in_pieces() {
         let second = solve_in_tiles(&cpu, &part, false);
         assert_eq!(second.h, whole.h[2 * shape.hidden..], "{cell:?}");
     }
+}
+
+#[test]
+fn rows_of_a_table_through_dropout_are_the_same_as_a_copy_of_them() {
+    if !has_tiles() {
+        return;
+    }
+    let cpu = Cpu::with_isa(Isa::Amx, 2);
+    for (time, batch, inputs) in [(1, 1, 1), (7, 5, 40), (3, 33, 64), (12, 64, 17)] {
+        let problem = problem(CellKind::Lstm, LayerShape { time, batch, inputs, hidden: 21 });
+        let vocab = 11;
+        let table = narrow(&values(9, vocab * inputs, 1.0));
+        let ids: Vec<u32> = (0..time * batch).map(|n| (n * n % vocab) as u32).collect();
+        let mask = Mask { key: 5, keep: 0.7 };
+        let mut copy: Vec<f32> = vec![0.0; ids.len() * inputs];
+        crate::embedding::forward(&cpu, &table, &ids, &mut copy);
+        crate::dropout::apply(&cpu, mask, &mut copy);
+        let input = Input { values: &table, ids: Some(&ids), mask: Some(mask) };
+        let expected = solve_from(&cpu, &problem, copy[..].into(), false);
+        let found = solve_from(&cpu, &problem, input, false);
+        assert_eq!(found.h, expected.h);
+        assert_eq!(found.d_weight_ih, expected.d_weight_ih);
+        assert_eq!(found.d_weight_hh, expected.d_weight_hh);
+        let mut d_x = narrow(&expected.d_x);
+        crate::dropout::apply(&cpu, mask, &mut d_x);
+        assert_eq!(found.d_x, widen(&d_x), "T {time}, B {batch}, E {inputs}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "id 3 of a table of 3 rows")]
+fn an_id_without_a_row_is_refused() {
+    let shape = LayerShape { time: 1, batch: 2, inputs: 4, hidden: 1 };
+    Reader::new(Input { values: &[0.0; 12], ids: Some(&[0, 3]), mask: None }, shape);
 }
 
 #[test]

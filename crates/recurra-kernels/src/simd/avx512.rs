@@ -27,6 +27,19 @@ impl Avx512 {
         }
     }
 
+    /// The lanes whose hash lies below `bound`, zero in the others.
+    ///
+    /// # Safety
+    /// As for [`Vector`].
+    #[inline(always)]
+    pub(crate) unsafe fn where_below(self, hash: __m512i, bound: u32) -> Self {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let kept = _mm512_cmplt_epu32_mask(hash, _mm512_set1_epi32(bound.cast_signed()));
+            Self(_mm512_maskz_mov_ps(kept, self.0))
+        }
+    }
+
     /// x − ⌊x⌋.
     ///
     /// # Safety
@@ -128,11 +141,20 @@ impl TwoRounded {
     pub(crate) unsafe fn store_pairs(self, to: *mut f32) {
         // SAFETY: as above.
         unsafe {
+            _mm512_storeu_si512(to.cast(), self.pairs());
+        }
+    }
+
+    /// The values of both in turn.
+    #[inline(always)]
+    pub(crate) unsafe fn pairs(self) -> __m512i {
+        // SAFETY: as above.
+        unsafe {
             let order = _mm512_set_epi16(
                 31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
                 20, 4, 19, 3, 18, 2, 17, 1, 16, 0,
             );
-            _mm512_storeu_si512(to.cast(), _mm512_permutexvar_epi16(order, self.0));
+            _mm512_permutexvar_epi16(order, self.0)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What every recurrent cell can do.
 
-use recurra_tensor::{Element, Parameters, Random, RecurrentWeights, Tape, Var, Window};
+use recurra_tensor::{Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window};
 
 /// The memory of one layer for B streams: each part is a matrix (B, H). An LSTM has two parts, h and c; others have h.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,10 +43,10 @@ pub trait Cell: Sized {
     ///
     /// # Panics
     /// When the shapes do not fit.
-    fn sequence<E: Element>(
+    fn sequence<'x, E: Element>(
         &self,
         tape: &mut Tape<'_, E>,
-        x: Var,
+        x: impl Into<Input<'x>>,
         window: Window,
         state: &mut CellState<E>,
     ) -> Var;
@@ -55,10 +55,10 @@ pub trait Cell: Sized {
     ///
     /// # Shapes
     /// `x` (B, E), parts of `state` (B, H) → (B, H).
-    fn step<E: Element>(
+    fn step<'x, E: Element>(
         &self,
         tape: &mut Tape<'_, E>,
-        x: Var,
+        x: impl Into<Input<'x>>,
         batch: usize,
         state: &mut CellState<E>,
     ) -> Var {

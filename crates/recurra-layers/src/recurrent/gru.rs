@@ -1,6 +1,6 @@
 //! Gated recurrent unit.
 
-use recurra_tensor::{Element, Parameters, RecurrentWeights, Tape, Var, Window};
+use recurra_tensor::{Element, Input, Parameters, RecurrentWeights, Tape, Var, Window};
 
 use super::cell::{Cell, CellState, declare};
 
@@ -59,10 +59,10 @@ impl Cell for Gru {
         self.hidden_size
     }
 
-    fn sequence<E: Element>(
+    fn sequence<'x, E: Element>(
         &self,
         tape: &mut Tape<'_, E>,
-        x: Var,
+        x: impl Into<Input<'x>>,
         window: Window,
         state: &mut CellState<E>,
     ) -> Var {

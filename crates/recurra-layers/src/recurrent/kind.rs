@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use recurra_tensor::{
-    Activation, Element, Parameters, Random, RecurrentWeights, Tape, Var, Window,
+    Activation, Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window,
 };
 use serde::{Deserialize, Serialize};
 
@@ -159,10 +159,10 @@ impl Recurrent {
     }
 
     /// As [`Cell::sequence`].
-    pub fn sequence<E: Element>(
+    pub fn sequence<'x, E: Element>(
         &self,
         tape: &mut Tape<'_, E>,
-        x: Var,
+        x: impl Into<Input<'x>>,
         window: Window,
         state: &mut CellState<E>,
     ) -> Var {

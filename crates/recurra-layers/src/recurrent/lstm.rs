@@ -1,6 +1,6 @@
 //! Long short-term memory.
 
-use recurra_tensor::{Element, Parameters, Random, RecurrentWeights, Tape, Var, Window};
+use recurra_tensor::{Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window};
 
 use super::cell::{Cell, CellState, declare, initialize_uniform};
 
@@ -67,10 +67,10 @@ impl Cell for Lstm {
         }
     }
 
-    fn sequence<E: Element>(
+    fn sequence<'x, E: Element>(
         &self,
         tape: &mut Tape<'_, E>,
-        x: Var,
+        x: impl Into<Input<'x>>,
         window: Window,
         state: &mut CellState<E>,
     ) -> Var {

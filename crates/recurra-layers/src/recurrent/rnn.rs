@@ -1,6 +1,6 @@
 //! Plain recurrent network.
 
-use recurra_tensor::{Activation, Element, Parameters, RecurrentWeights, Tape, Var, Window};
+use recurra_tensor::{Activation, Element, Input, Parameters, RecurrentWeights, Tape, Var, Window};
 
 use super::cell::{Cell, CellState, declare};
 
@@ -48,10 +48,10 @@ impl Cell for Rnn {
         self.hidden_size
     }
 
-    fn sequence<E: Element>(
+    fn sequence<'x, E: Element>(
         &self,
         tape: &mut Tape<'_, E>,
-        x: Var,
+        x: impl Into<Input<'x>>,
         window: Window,
         state: &mut CellState<E>,
     ) -> Var {

@@ -1,6 +1,6 @@
 //! Recurrent layers on top of each other.
 
-use recurra_tensor::{Element, Parameters, Random, Tape, Var, Window};
+use recurra_tensor::{Element, Input, Parameters, Random, Tape, Var, Window};
 
 use super::{CellKind, CellState, Recurrent};
 
@@ -52,10 +52,10 @@ impl RecurrentStack {
     ///
     /// # Shapes
     /// `x` (T·B, E), one state a layer → (T·B, H of the last layer).
-    pub fn sequence<E: Element>(
+    pub fn sequence<'x, E: Element>(
         &self,
         tape: &mut Tape<'_, E>,
-        x: Var,
+        x: impl Into<Input<'x>>,
         window: Window,
         states: &mut [CellState<E>],
     ) -> Var {
@@ -66,11 +66,11 @@ impl RecurrentStack {
             states.len(),
             self.layers.len()
         );
-        let mut x = tape.dropout(x, self.dropout);
+        let mut x = x.into().with_dropout(self.dropout);
         for (layer, state) in self.layers.iter().zip(states) {
             let h = layer.sequence(tape, x, window, state);
-            x = tape.dropout(h, self.dropout);
+            x = Input::from(h).with_dropout(self.dropout);
         }
-        x
+        tape.read(x)
     }
 }

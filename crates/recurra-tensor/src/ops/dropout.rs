@@ -21,10 +21,7 @@ impl<E: Element> Tape<'_, E> {
     #[track_caller]
     pub fn dropout(&mut self, x: Var, rate: f32) -> Var {
         assert!((0.0..1.0).contains(&rate), "dropout rate {rate} outside of 0..1");
-        if !self.is_training() || rate == 0.0 {
-            return x;
-        }
-        let mask = Mask { key: self.next_dropout_key(), keep: 1.0 - rate };
+        let Some(mask) = self.next_mask(rate) else { return x };
         let (rows, cols) = self.shape(x);
         let mut out = self.workspace.arena.take(rows * cols);
         dropout::apply_to(self.cpu, mask, self.value(x), &mut out);

@@ -34,10 +34,17 @@ impl Embedding {
     pub(crate) fn backward<E: Element>(self, tape: &mut Tape<'_, E>, out: Var) {
         let (_, cols) = tape.shape(out);
         let d_out = tape.take_gradient(out);
-        let gradients = tape.gradients.as_mut().expect("a training tape");
-        gradients.add_to_rows(tape.cpu, self.table, &self.ids, cols, |d_table| {
-            embedding::backward(tape.cpu, &self.ids, &d_out, d_table);
+        tape.add_to_rows(self.table, &self.ids, d_out, cols);
+    }
+}
+
+impl<E: Element> Tape<'_, E> {
+    /// Adds the gradients `d` (N, `cols`) to those of the rows `ids` of a table.
+    pub(crate) fn add_to_rows(&mut self, table: ParameterId, ids: &[u32], d: Vec<E>, cols: usize) {
+        let gradients = self.gradients.as_mut().expect("a training tape");
+        gradients.add_to_rows(self.cpu, table, ids, cols, |d_table| {
+            embedding::backward(self.cpu, ids, &d, d_table);
         });
-        tape.workspace.arena.give(d_out);
+        self.workspace.arena.give(d);
     }
 }

@@ -6,6 +6,7 @@ use recurra_kernels::layer::CellKind;
 use recurra_kernels::matmul::Matrix;
 
 use super::Op;
+use super::input::Input;
 use super::sweep::{Piece, RecurrentWeights, carry};
 use crate::arena::Arena;
 use crate::tape::{Tape, Var, Window};
@@ -35,18 +36,20 @@ impl<E: Element> Tape<'_, E> {
     /// # Shapes
     /// `x` (T·B, E), weights with G = 3 gates in the order r, z, n, `h` (B, H) → (T·B, H).
     #[track_caller]
-    pub fn gru(
+    pub fn gru<'x>(
         &mut self,
-        x: Var,
+        x: impl Into<Input<'x>>,
         weights: RecurrentWeights,
         window: Window,
         mut state: [&mut [E]; 1],
     ) -> Var {
-        let hidden = self.checked_hidden(x, &weights, N_GATES, window, &state);
+        let x = x.into();
+        let hidden = self.checked_hidden(&x, &weights, N_GATES, window, &state);
         let [h] = &mut state;
-        if let Some(out) = self.layer(CellKind::Gru, x, weights, window, h, None) {
+        if let Some(out) = self.layer(CellKind::Gru, &x, weights, window, h, None) {
             return out;
         }
+        let x = self.read(x);
         let bias = self.joint_bias(&weights, 2 * hidden);
         let mut gates = self.workspace.arena.take(window.len() * N_GATES * hidden); // (T, B, 3H)
         let mut hn = self.workspace.arena.take(window.len() * hidden); // (T, B, H)

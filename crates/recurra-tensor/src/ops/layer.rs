@@ -1,21 +1,58 @@
 //! A recurrent layer in the matrix unit, products included: what every cell's operation becomes where there is one.
 
 use recurra_kernels::Element;
-use recurra_kernels::layer::{self, CellKind, Direction, LayerGradients, LayerShape};
+use recurra_kernels::dropout::Mask;
+use recurra_kernels::layer::{
+    self, CellKind, Direction, InputGradient, LayerGradients, LayerShape,
+};
 
 use super::Op;
+use super::input::{Input, Source};
 use super::sweep::{RecurrentWeights, carry};
 use crate::arena::Arena;
-use crate::tape::{Tape, Var, Window};
+use crate::parameters::{ParameterId, Values};
+use crate::tape::{Node, Tape, Var, Window};
 
 #[derive(Debug)]
 pub(crate) struct Layer<E> {
     cell: CellKind,
     shape: LayerShape,
-    x: Var,
+    x: Rows,
+    mask: Option<Mask>,
     weights: RecurrentWeights,
     /// What the kernel keeps of the sequence.
     kept: Vec<E>,
+}
+
+/// Where the rows of x lie.
+#[derive(Debug)]
+enum Rows {
+    Variable(Var),
+    Table { table: ParameterId, ids: Vec<u32> },
+}
+
+impl Rows {
+    fn input<'a, E: Element>(
+        &'a self,
+        nodes: &'a [Node<E>],
+        values: &'a Values<E>,
+        mask: Option<Mask>,
+    ) -> layer::Input<'a> {
+        let (values, ids) = match self {
+            Self::Variable(x) => (nodes[x.0].value(), None),
+            Self::Table { table, ids } => (values.of(*table), Some(&ids[..])),
+        };
+        layer::Input { values: as_f32(values), ids, mask }
+    }
+}
+
+impl From<Source<'_>> for Rows {
+    fn from(source: Source<'_>) -> Self {
+        match source {
+            Source::Variable(x) => Self::Variable(x),
+            Source::Table { table, ids } => Self::Table { table, ids: ids.to_vec() },
+        }
+    }
 }
 
 impl<E: Element> Tape<'_, E> {
@@ -24,7 +61,7 @@ impl<E: Element> Tape<'_, E> {
     pub(crate) fn layer(
         &mut self,
         cell: CellKind,
-        x: Var,
+        x: &Input<'_>,
         weights: RecurrentWeights,
         window: Window,
         h_carried: &mut [E],
@@ -37,23 +74,23 @@ impl<E: Element> Tape<'_, E> {
         let (_, hidden) = self.values.matrix_shape(weights.weight_hh);
         let Window { time, batch } = window;
         let shape = LayerShape { time, batch, inputs, hidden };
+        let (mask, x) = (self.mask_of(x), Rows::from(x.source));
         let mut h = self.states_from(window, h_carried); // (T + 1, B, H)
         let mut kept = self.workspace.arena.take(layer::kept_len(cell, shape));
-        let node = &self.workspace.nodes[x.0];
         layer::forward(
             self.cpu,
             cell,
             shape,
             self.workspace.packed.layer(self.cpu, self.values, cell, Direction::Forward, &weights),
             [weights.bias_ih, weights.bias_hh].map(|bias| as_f32(self.values.of(bias))),
-            as_f32(&node.buffer[node.start..]),
+            x.input(&self.workspace.nodes, self.values, mask),
             as_f32_mut(&mut h),
             c_carried.map(as_f32_mut),
             as_f32_mut(&mut kept),
         );
         carry(&h, h_carried);
         let op = if self.is_training() {
-            Op::Layer(Layer { cell, shape, x, weights, kept })
+            Op::Layer(Layer { cell, shape, x, mask, weights, kept })
         } else {
             self.workspace.arena.give(kept);
             Op::Constant
@@ -64,30 +101,48 @@ impl<E: Element> Tape<'_, E> {
 
 impl<E: Element> Layer<E> {
     pub(crate) fn backward(mut self, tape: &mut Tape<'_, E>, out: Var) {
-        let Self { cell, shape, x, weights, .. } = self;
-        let d_h = tape.take_gradient(out);
-        let mut d_x = tape.input_gradient_of(x);
+        let Self { cell, shape, x, mask, weights, .. } = self;
+        let mut d_h = tape.take_gradient(out);
+        let (wants, mut sum) = match x {
+            Rows::Variable(x) => {
+                (tape.needs_gradient(x), tape.workspace.nodes[x.0].gradient.take())
+            }
+            Rows::Table { .. } => (true, None),
+        };
+        // Without a sum to add to, d_x takes the place of d_h where it has its size.
+        let is_apart = wants && sum.is_none() && shape.inputs != shape.hidden;
+        let len = shape.time * shape.batch * shape.inputs;
+        let mut new = is_apart.then(|| tape.workspace.arena.take(len));
+        let d_x = match (&mut sum, &mut new) {
+            _ if !wants => InputGradient::Nowhere,
+            (Some(sum), _) => InputGradient::AddedTo(as_f32_mut(sum)),
+            (None, Some(new)) => InputGradient::To(as_f32_mut(new)),
+            (None, None) => InputGradient::InPlace,
+        };
         let bias_len = tape.values.of(weights.bias_ih).len();
         let gradients = tape.gradients.as_mut().expect("a training tape");
         let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh } = weights;
         let (d, hold, squares) =
             gradients.of_recurrent([weight_ih, weight_hh], [bias_ih, bias_hh], bias_len);
         let [weight_ih, weight_hh, bias_ih, bias_hh] = d.map(as_f32_mut);
-        let node = &tape.workspace.nodes[x.0];
         layer::backward(
             tape.cpu,
             cell,
             shape,
             tape.workspace.packed.layer(tape.cpu, tape.values, cell, Direction::Backward, &weights),
             as_f32_mut(&mut self.kept),
-            as_f32(&node.buffer[node.start..]),
+            x.input(&tape.workspace.nodes, tape.values, mask),
             as_f32(&tape.workspace.nodes[out.0].buffer),
-            as_f32(&d_h),
-            d_x.as_mut().map(|d_x| (as_f32_mut(&mut d_x.values), d_x.has_part)),
+            as_f32_mut(&mut d_h),
+            d_x,
             LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, hold, squares },
         );
-        if let Some(d_x) = d_x {
-            tape.put_gradient(x, d_x.values);
+        if wants {
+            let d_x = sum.or(new).unwrap_or_else(|| std::mem::take(&mut d_h));
+            match x {
+                Rows::Variable(x) => tape.put_gradient(x, d_x),
+                Rows::Table { table, ids } => tape.add_to_rows(table, &ids, d_x, shape.inputs),
+            }
         }
         tape.give_all([d_h, self.kept]);
     }

@@ -6,6 +6,7 @@ use recurra_kernels::lstm;
 use recurra_kernels::matmul::Matrix;
 
 use super::Op;
+use super::input::Input;
 use super::sweep::{Piece, RecurrentWeights, carry};
 use crate::arena::Arena;
 use crate::tape::{Tape, Var, Window};
@@ -34,18 +35,20 @@ impl<E: Element> Tape<'_, E> {
     /// # Shapes
     /// `x` (T·B, E), weights with G = 4 gates in the order i, f, g, o, `h` and `c` (B, H) → (T·B, H).
     #[track_caller]
-    pub fn lstm(
+    pub fn lstm<'x>(
         &mut self,
-        x: Var,
+        x: impl Into<Input<'x>>,
         weights: RecurrentWeights,
         window: Window,
         mut state: [&mut [E]; 2],
     ) -> Var {
-        let hidden = self.checked_hidden(x, &weights, N_GATES, window, &state);
+        let x = x.into();
+        let hidden = self.checked_hidden(&x, &weights, N_GATES, window, &state);
         let [h, c] = &mut state;
-        if let Some(out) = self.layer(CellKind::Lstm, x, weights, window, h, Some(c)) {
+        if let Some(out) = self.layer(CellKind::Lstm, &x, weights, window, h, Some(c)) {
             return out;
         }
+        let x = self.read(x);
         let bias = self.joint_bias(&weights, N_GATES * hidden);
         let mut gates = self.workspace.arena.take(window.len() * N_GATES * hidden); // (T, B, 4H)
         let mut h = self.states_from(window, state[0]); // (T + 1, B, H)

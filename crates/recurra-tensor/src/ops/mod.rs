@@ -4,6 +4,7 @@ pub(crate) mod cross_entropy;
 mod dropout;
 mod embedding;
 pub(crate) mod gru;
+pub(crate) mod input;
 mod layer;
 mod linear;
 pub(crate) mod lstm;

@@ -7,6 +7,7 @@ use recurra_kernels::rnn;
 pub use recurra_kernels::rnn::Activation;
 
 use super::Op;
+use super::input::Input;
 use super::sweep::{Piece, RecurrentWeights, carry};
 use crate::tape::{Tape, Var, Window};
 
@@ -28,19 +29,21 @@ impl<E: Element> Tape<'_, E> {
     /// # Shapes
     /// `x` (T·B, E), weights with G = 1, `h` (B, H) → (T·B, H).
     #[track_caller]
-    pub fn rnn(
+    pub fn rnn<'x>(
         &mut self,
-        x: Var,
+        x: impl Into<Input<'x>>,
         activation: Activation,
         weights: RecurrentWeights,
         window: Window,
         mut state: [&mut [E]; 1],
     ) -> Var {
-        let hidden = self.checked_hidden(x, &weights, N_GATES, window, &state);
+        let x = x.into();
+        let hidden = self.checked_hidden(&x, &weights, N_GATES, window, &state);
         let [h] = &mut state;
-        if let Some(out) = self.layer(CellKind::Rnn(activation), x, weights, window, h, None) {
+        if let Some(out) = self.layer(CellKind::Rnn(activation), &x, weights, window, h, None) {
             return out;
         }
+        let x = self.read(x);
         let bias = self.joint_bias(&weights, hidden);
         let mut h = self.states_from(window, state[0]); // (T + 1, B, H)
         for piece in Piece::forward(window) {

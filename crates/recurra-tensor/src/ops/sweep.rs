@@ -7,6 +7,7 @@ use recurra_kernels::column_sum::column_sums;
 use recurra_kernels::matmul::{Matrix, Start, matmul};
 use recurra_kernels::recurrent::Shape;
 
+use super::input::Input;
 use super::linear::InputGradient;
 
 use crate::parameters::ParameterId;
@@ -30,7 +31,7 @@ impl<E: Element> Tape<'_, E> {
     #[track_caller]
     pub(crate) fn checked_hidden(
         &self,
-        x: Var,
+        x: &Input<'_>,
         weights: &RecurrentWeights,
         n_gates: usize,
         window: Window,
@@ -42,7 +43,7 @@ impl<E: Element> Tape<'_, E> {
             n_gates * hidden,
             "recurrent weight ({gate_rows}, {hidden}) of {n_gates} gates"
         );
-        let (rows, _) = self.shape(x);
+        let rows = self.rows_of(x);
         assert_eq!(rows, window.len(), "x of {rows} rows for a window of {window:?}");
         for part in state {
             assert_eq!(
