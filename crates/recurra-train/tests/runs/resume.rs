@@ -1,0 +1,106 @@
+//! What a run that is resumed may change, what it is told, and what it never overwrites.
+
+use std::fs;
+use std::sync::atomic::AtomicBool;
+
+use recurra_data::Text;
+use recurra_tensor::{Isa, Precision};
+use recurra_train::{Corpus, Event, Length, RecipeOptions, Settings, train};
+
+use crate::place::{Place, refused, run};
+
+#[test]
+fn a_finished_run_may_be_made_longer_but_nothing_else() {
+    let place = Place::new();
+    run(place.settings("a"));
+    let resume = |change: &dyn Fn(&mut RecipeOptions)| {
+        let mut settings = Settings { resume: true, ..place.settings("a") };
+        change(&mut settings.recipe);
+        settings
+    };
+    let message = |change: &dyn Fn(&mut RecipeOptions)| refused(resume(change)).to_string();
+    let out = place.out("a").display().to_string();
+    assert_eq!(
+        message(&|recipe| recipe.batch = Some(4)),
+        format!("the run in `{out}` has batch 3, but batch 4 was asked for")
+    );
+    assert_eq!(
+        message(&|recipe| recipe.seed = Some(9)),
+        format!("the run in `{out}` has seed 1, but seed 9 was asked for")
+    );
+    assert!(
+        message(&|recipe| recipe.hidden = Some(vec![16]))
+            .contains("has hidden 16, 12, but hidden 16, 16")
+    );
+    let mut warnings = vec![];
+    let mut observer = |event: &Event| {
+        if let Event::Warned { message } = event {
+            warnings.push(message.clone());
+        }
+    };
+    let settings = resume(&|recipe| recipe.length = Some(Length::Steps(30)));
+    let longer = train(settings, &mut observer, &AtomicBool::new(false)).unwrap();
+    assert_eq!(longer.steps, 30);
+    assert!(
+        matches!(&warnings[..], [told] if told.contains("24 steps, now 30 steps: the schedule `cosine")),
+        "{warnings:?}"
+    );
+    // What is not asked for again is as it was.
+    let settings =
+        Settings { resume: true, recipe: RecipeOptions::default(), ..place.settings("a") };
+    assert_eq!(run(settings).weights_sha256, longer.weights_sha256);
+
+    let other_text = Text::from_string("another", "la ".repeat(1000));
+    let error = refused(Settings { corpus: Corpus::Text(other_text), ..resume(&|_| {}) });
+    assert!(error.to_string().contains("has training text of sha256"), "{error}");
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn a_run_that_goes_on_with_another_precision_is_told_that_its_bits_will_differ() {
+    if Isa::best(Some(Precision::Bf16)).is_none() {
+        println!("this machine has no `bf16`: not tested");
+        return;
+    }
+    let place = Place::new();
+    let warnings_of = |precision, steps, resume| {
+        let mut settings = Settings { precision: Some(precision), resume, ..place.settings("a") };
+        settings.recipe.length = Some(Length::Steps(steps));
+        settings.recipe.schedule = Some("constant".parse().unwrap());
+        let mut warnings = vec![];
+        let mut observer = |event: &Event| {
+            if let Event::Warned { message } = event {
+                warnings.push(message.clone());
+            }
+        };
+        train(settings, &mut observer, &AtomicBool::new(false)).unwrap();
+        warnings
+    };
+    assert_eq!(warnings_of(Precision::F32, 3, false), [""; 0]);
+    assert_eq!(warnings_of(Precision::F32, 4, true), [""; 0]);
+    let warnings = warnings_of(Precision::Bf16, 5, true);
+    assert!(
+        matches!(&warnings[..], [told] if told.contains("in f32 so far and goes on with `amx` in bf16")),
+        "{warnings:?}"
+    );
+    // From there on it is a run in bf16.
+    assert_eq!(warnings_of(Precision::Bf16, 6, true), [""; 0]);
+}
+
+#[test]
+fn resume_begins_where_there_is_nothing_and_a_new_run_overwrites_nothing() {
+    let place = Place::new();
+    let mut warnings = vec![];
+    let mut observer = |event: &Event| {
+        if let Event::Warned { message } = event {
+            warnings.push(message.clone());
+        }
+    };
+    let settings = Settings { resume: true, ..place.settings("new") };
+    train(settings, &mut observer, &AtomicBool::new(false)).unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let before = fs::read(place.out("new/model.safetensors")).unwrap();
+    let error = refused(place.settings("new"));
+    assert!(error.to_string().contains("already holds a run"), "{error}");
+    assert_eq!(fs::read(place.out("new/model.safetensors")).unwrap(), before);
+}

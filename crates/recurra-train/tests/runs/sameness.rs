@@ -1,0 +1,123 @@
+//! Neither threads nor checkpoints nor kills change what comes out.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use recurra_train::{
+    Event, Length, OptimizerSettings, RecipeOptions, Report, Settings, StopReason, train,
+};
+
+use crate::place::{Place, record, result, run, small_recipe};
+
+#[test]
+fn threads_and_checkpoints_do_not_change_the_result() {
+    let place = Place::new();
+    let expected = result(&run(place.settings("one")));
+    for threads in [2, 3] {
+        let settings = Settings { threads: Some(threads), ..place.settings(&format!("{threads}")) };
+        assert_eq!(result(&run(settings)), expected, "{threads} threads");
+    }
+    let settings =
+        Settings { save_every_seconds: 0.0, sample_tokens: 5, ..place.settings("saving") };
+    assert_eq!(result(&run(settings)), expected, "a checkpoint after every step");
+    let other_seed = RecipeOptions { seed: Some(2), ..small_recipe() };
+    let other = run(Settings { recipe: other_seed, ..place.settings("seed") });
+    assert_ne!(result(&other).0, expected.0, "another seed gives other weights");
+}
+
+/// A run that dies at its n-th event, as by a kill: nothing is saved on the way out.
+fn run_until_killed(settings: Settings, n_events: usize) -> Option<Report> {
+    let mut left = n_events;
+    let mut observer = |_: &Event| {
+        if left == 0 {
+            std::panic::panic_any("killed");
+        }
+        left -= 1;
+    };
+    let attempt = std::panic::AssertUnwindSafe(|| {
+        train(settings, &mut observer, &AtomicBool::new(false)).unwrap()
+    });
+    std::panic::catch_unwind(attempt).ok()
+}
+
+#[test]
+fn a_killed_and_resumed_run_ends_with_the_same_bits() {
+    let place = Place::new();
+    let recipes = [
+        small_recipe(),
+        // Ends of epochs inside of an accumulation, a plateau, momentum: all that a position has to carry.
+        RecipeOptions {
+            optimizer: Some(OptimizerSettings::Sgd { momentum: 0.5, weight_decay: 1e-4 }),
+            learning_rate: Some(0.5),
+            accumulate: Some(4),
+            bptt: Some(30),
+            schedule: Some("plateau:4".parse().unwrap()),
+            validate_every: None,
+            length: Some(Length::Epochs(2)),
+            ..small_recipe()
+        },
+    ];
+    std::panic::set_hook(Box::new(|info| {
+        if info.payload().downcast_ref::<&str>() != Some(&"killed") {
+            eprintln!("{info}");
+        }
+    }));
+    for (idx, recipe) in recipes.into_iter().enumerate() {
+        let settings = |name: &str| Settings {
+            recipe: recipe.clone(),
+            ..place.settings(&format!("{idx}-{name}"))
+        };
+        let expected = result(&run(settings("whole")));
+        let expected_record = record(&place.out(&format!("{idx}-whole")));
+        for kill_at in 0..60 {
+            let name = format!("{kill_at}");
+            // A checkpoint after every step, at validations only, and from time to time with another number of threads.
+            let settings = |resume| Settings {
+                resume,
+                save_every_seconds: if kill_at % 2 == 0 { 0.0 } else { 1e9 },
+                threads: Some(1 + kill_at % 3),
+                ..settings(&name)
+            };
+            if run_until_killed(settings(false), kill_at).is_some() {
+                assert!(kill_at > 20, "a run of {kill_at} events tests nothing");
+                break;
+            }
+            // Killed once more while it goes on, and then left alone.
+            run_until_killed(settings(true), 3 + kill_at % 7);
+            let report = run(settings(true));
+            assert_eq!(result(&report), expected, "recipe {idx}, killed at event {kill_at}");
+            assert_eq!(
+                record(&place.out(&format!("{idx}-{name}"))),
+                expected_record,
+                "recipe {idx}, killed at event {kill_at}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stopped_run_saves_reports_and_goes_on() {
+    let place = Place::new();
+    let expected = result(&run(place.settings("whole")));
+    let stop = AtomicBool::new(false);
+    let mut observer = |event: &Event| {
+        if let Event::Progress(progress) = event {
+            stop.store(progress.step == 11, Ordering::Relaxed);
+        }
+    };
+    let report = train(place.settings("stopped"), &mut observer, &stop).unwrap();
+    assert_eq!(
+        (report.steps, &report.stop_reason),
+        (11, &StopReason::Interrupted { out: place.out("stopped") })
+    );
+    assert!(
+        report.valid_loss_nats.is_some() && report.valid_score.is_none(),
+        "the validation of step 7 stands for the score"
+    );
+    assert!(fs::read_to_string(place.out("stopped/README.md")).unwrap().contains("Not scored yet"));
+    let resumed = Settings { resume: true, ..place.settings("stopped") };
+    assert_eq!(result(&run(resumed)), expected);
+    // Once more after its end: nothing is left to do, and the report is the same.
+    let again = Settings { resume: true, ..place.settings("stopped") };
+    assert_eq!(result(&run(again)), expected);
+}
