@@ -59,7 +59,7 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
-    /// The run was stopped before its first checkpoint, or its training files were removed.
+    /// The run was stopped before its first checkpoint; where there is a model, its training files were removed.
     #[error("`{}` holds no training state", path.display())]
     NoTrainingState {
         /// The model folder.
@@ -267,7 +267,9 @@ impl Error {
             Error::NotEmpty { .. } => "choose another folder with --out".into(),
             Error::NoFolder { .. } | Error::NotAModel { .. } => "name the folder that `recurra train --out` wrote".into(),
             Error::NothingToResume { .. } => "name the folder of the run with --out, or leave out --resume".into(),
-            Error::NoTrainingState { .. } => "the run stopped before its first checkpoint: start it anew".into(),
+            Error::NoTrainingState { .. } => {
+                "put its `training/last.safetensors` back, or train into another folder with --out: a run that begins here would overwrite the model".into()
+            }
             Error::OpenedToRead { .. } => "open it with `ModelFolder::resume`".into(),
             Error::NotAFile { .. } => "name a regular file, or one that does not exist yet".into(),
             Error::TooLarge { .. } | Error::NotSafetensors { .. } => {
@@ -298,7 +300,7 @@ impl Error {
     }
 
     /// Whether the file is damaged, so that the one saved before it should be used.
-    pub(crate) fn is_damage(&self) -> bool {
+    pub fn is_damage(&self) -> bool {
         matches!(
             self,
             Error::CutOff { .. }

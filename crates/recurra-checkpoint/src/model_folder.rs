@@ -123,6 +123,27 @@ impl ModelFolder {
         self.path.join(TRAINING)
     }
 
+    /// Whether there is a model, whole or not.
+    pub fn holds_a_model(&self) -> bool {
+        self.path.join(MODEL).exists()
+    }
+
+    /// Removes what a run saved that could not begin, so that another may begin in its place.
+    ///
+    /// # Errors
+    /// When the folder was opened to read.
+    pub fn forget_the_run(&self) -> Result<()> {
+        self.expect_held()?;
+        let training = self.training_path();
+        let checkpoints = [LAST, PREVIOUS].map(|name| training.join(name));
+        let model = [MODEL, CONFIG, TOKENIZER].map(|name| self.path.join(name));
+        for file in checkpoints.into_iter().chain(model) {
+            // What cannot be removed was not to be written either, and that has been said.
+            let _ = self.disk.remove(&file);
+        }
+        Ok(())
+    }
+
     /// Writes `config.json` and `tokenizer.json`, to which every checkpoint is bound.
     ///
     /// # Errors

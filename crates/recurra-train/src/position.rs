@@ -231,6 +231,12 @@ impl Position {
         is_best
     }
 
+    /// Takes note that the weights of the best validation are lost: the next one is the best.
+    pub fn forget_the_best(&mut self) {
+        self.best = None;
+        self.validated_step = None;
+    }
+
     /// Passes over the text, with the fraction of the present one.
     pub fn epochs(&self, windows_per_epoch: usize) -> f64 {
         self.epoch as f64 + self.window as f64 / windows_per_epoch.max(1) as f64

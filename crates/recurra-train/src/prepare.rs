@@ -121,11 +121,44 @@ impl<'a> Run<'a> {
             sample: None,
         };
         run.expect_the_end();
-        if resumed_step.is_none() {
-            run.save_model(&ModelNotes::default())?;
-            run.save()?;
+        match resumed_step {
+            None => run.begin()?,
+            Some(_) => run.expect_a_model()?,
         }
         Ok(run)
+    }
+
+    /// Saves the run before its first step: a folder that nothing can be saved in is better known now. Nothing is left
+    /// then that another run would have to go around.
+    fn begin(&mut self) -> Result<(), Error> {
+        let saved = self.save_beginning();
+        if saved.is_err() {
+            self.folder.forget_the_run()?;
+        }
+        saved
+    }
+
+    /// The checkpoint before the model, so that a model without a checkpoint is never one that did not begin.
+    fn save_beginning(&mut self) -> Result<(), Error> {
+        self.folder.save_config(self.model.config(), self.corpus.tokenizer.to_json())?;
+        self.save()?;
+        self.save_model(&ModelNotes::default())
+    }
+
+    /// Puts the weights of the checkpoint in the place of a model that is damaged or gone.
+    fn expect_a_model(&mut self) -> Result<(), Error> {
+        let reason = match self.folder.load_model() {
+            Err(reason) if reason.is_damage() || !self.folder.holds_a_model() => reason,
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(()),
+        };
+        let step = self.position.step;
+        let message = format!("{reason}; the weights of step {step} take its place");
+        self.observer.observe(&Event::Warned { message });
+        if self.position.best.is_some_and(|best| best.step != step) {
+            self.position.forget_the_best();
+        }
+        self.save_model(&self.notes())
     }
 }
 
@@ -156,8 +189,8 @@ fn open_folder(
                 .map_err(|reason| Error::Position { out: settings.out.clone(), reason })?;
             Ok((folder, Some((saved, position))))
         }
-        // It was stopped before its first checkpoint.
-        Err(NoTrainingState { .. }) => Ok((folder, None)),
+        // It was stopped before its first checkpoint, which comes before any model.
+        Err(NoTrainingState { .. }) if !folder.holds_a_model() => Ok((folder, None)),
         Err(error) => Err(error.into()),
     }
 }

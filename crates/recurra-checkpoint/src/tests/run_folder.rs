@@ -155,6 +155,21 @@ fn a_folder_whose_run_never_began_is_known() {
 }
 
 #[test]
+fn a_run_that_is_forgotten_leaves_what_is_not_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = saved_run(folder.path());
+    fs::write(folder.path().join("log.txt"), "a log").unwrap();
+    held.forget_the_run().unwrap();
+    drop(held);
+    assert!(ModelFolder::holds_no_run(folder.path()));
+    assert_eq!(fs::read_to_string(folder.path().join("log.txt")).unwrap(), "a log");
+    Run::new(1).save_model(&ModelFolder::create(folder.path()).unwrap()).unwrap();
+    let opened = ModelFolder::open(folder.path()).unwrap();
+    assert!(matches!(opened.forget_the_run(), Err(Error::OpenedToRead { .. })));
+    opened.load_model().unwrap();
+}
+
+#[test]
 fn files_of_somebody_else_are_not_overwritten() {
     for name in ["README.md", "config.json", "tokenizer.json", "training"] {
         let folder = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::atomic::AtomicBool;
 
+use recurra_checkpoint::ModelFolder;
 use recurra_data::Text;
 use recurra_tensor::{Isa, Precision};
 use recurra_train::{Corpus, Event, Length, RecipeOptions, Settings, train};
@@ -103,4 +104,78 @@ fn resume_begins_where_there_is_nothing_and_a_new_run_overwrites_nothing() {
     let error = refused(place.settings("new"));
     assert!(error.to_string().contains("already holds a run"), "{error}");
     assert_eq!(fs::read(place.out("new/model.safetensors")).unwrap(), before);
+}
+
+#[test]
+fn a_run_that_could_not_save_its_beginning_leaves_the_folder_to_another() {
+    for blocked in ["training/.last.safetensors.tmp", ".model.safetensors.tmp"] {
+        let place = Place::new();
+        // A folder under the temporary name, as good as a full disk.
+        let (out, blocked) = (place.out("a"), place.out("a").join(blocked));
+        fs::create_dir_all(&blocked).unwrap();
+        fs::create_dir_all(out.join("training")).unwrap();
+        fs::write(out.join("training/lock"), "").unwrap();
+        fs::write(out.join("notes.txt"), "mine").unwrap();
+        let error = refused(place.settings("a"));
+        assert!(error.to_string().contains("cannot create"), "{error}");
+        fs::remove_dir(&blocked).unwrap();
+
+        let mut settings = place.settings("a");
+        settings.recipe.hidden = Some(vec![5]);
+        run(settings);
+        assert_eq!(fs::read_to_string(out.join("notes.txt")).unwrap(), "mine");
+    }
+}
+
+#[test]
+fn a_model_whose_checkpoints_were_removed_is_not_overwritten_by_resuming() {
+    let place = Place::new();
+    run(place.settings("a"));
+    let model = place.out("a/model.safetensors");
+    let before = fs::read(&model).unwrap();
+    for name in ["last", "previous"] {
+        fs::remove_file(place.out(&format!("a/training/{name}.safetensors"))).unwrap();
+    }
+    let error = refused(Settings { resume: true, ..place.settings("a") });
+    assert!(error.to_string().contains("holds no training state"), "{error}");
+    assert!(error.hint().unwrap().contains("--out"), "{error}");
+    assert!(fs::read(&model).unwrap() == before);
+}
+
+#[test]
+fn a_damaged_model_of_a_finished_run_is_made_again_from_its_checkpoint() {
+    // The best weights are the last ones, or ones that the checkpoint does not have.
+    for learning_rate in [0.01, 0.0] {
+        let place = Place::new();
+        let settings = |resume| {
+            let mut settings = Settings { resume, ..place.settings("a") };
+            settings.recipe.learning_rate = Some(learning_rate);
+            settings
+        };
+        let whole = run(settings(false));
+        let model = place.out("a/model.safetensors");
+        let bytes = fs::read(&model).unwrap();
+        let mut altered = bytes.clone();
+        *altered.last_mut().unwrap() ^= 1;
+        for damaged in [Some(&altered[..]), Some(&bytes[..bytes.len() / 2]), None] {
+            match damaged {
+                Some(bytes) => fs::write(&model, bytes).unwrap(),
+                None => fs::remove_file(&model).unwrap(),
+            }
+            let mut warnings = vec![];
+            let mut observer = |event: &Event| {
+                if let Event::Warned { message } = event {
+                    warnings.push(message.clone());
+                }
+            };
+            let report = train(settings(true), &mut observer, &AtomicBool::new(false)).unwrap();
+            assert!(
+                matches!(&warnings[..], [told] if told.ends_with("the weights of step 24 take its place")),
+                "{warnings:?}"
+            );
+            assert_eq!(report.weights_sha256, whole.weights_sha256);
+            assert_eq!(report.valid_loss_nats, whole.valid_loss_nats);
+            ModelFolder::open(place.out("a")).unwrap().load_model().unwrap();
+        }
+    }
 }
