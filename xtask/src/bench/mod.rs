@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-pub use program::Program;
-pub use table::{Row, markdown};
-pub use timing::{Timing, geometric_mean, median, parse};
+use program::Program;
+use table::{Row, markdown};
+use timing::{Timing, geometric_mean, median, parse};
 
 /// The shapes of `recurra bench`.
 pub const SHAPES: [&str; 6] =
@@ -100,8 +100,15 @@ impl Bench {
         if !recurra.is_installed() {
             return Err(format!("{}: leave `--recurra` out to build it", recurra.how_to_install()));
         }
+        let (peers, unheld): (Vec<Program>, Vec<Program>) =
+            Program::peers(self, root).into_iter().partition(|peer| peer.can_be_held(self.isa));
+        if let (Some(isa), false) = (self.isa, unheld.is_empty()) {
+            let names: Vec<&str> = unheld.iter().map(|peer| peer.name).collect();
+            let isa = isa.name();
+            tell(&format!("left out, because nothing holds them to {isa}: {}", names.join(", ")));
+        }
         let (peers, missing): (Vec<Program>, Vec<Program>) =
-            Program::peers(self, root).into_iter().partition(Program::is_installed);
+            peers.into_iter().partition(Program::is_installed);
         if !missing.is_empty() {
             let hints: Vec<String> = missing.iter().map(Program::how_to_install).collect();
             tell(&format!("not installed: {}", hints.join("; ")));

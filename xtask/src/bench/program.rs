@@ -103,6 +103,11 @@ impl Program {
         }
     }
 
+    /// Whether it can be held to the instruction set, where one is asked for: what was compiled for this processor cannot.
+    pub fn can_be_held(&self, isa: Option<Isa>) -> bool {
+        isa.is_none() || !matches!(self.kind, Kind::Crate { .. })
+    }
+
     /// Whether it can do what is asked for.
     pub fn knows(&self, mode: Mode, shape: &str) -> bool {
         match self.kind {
@@ -238,6 +243,17 @@ mod tests {
             command("PyTorch", line, None),
             "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 /r/bench/peers/pytorch_lm.py train --shape gru-512 --precision f32"
         );
+    }
+
+    #[test]
+    fn what_was_compiled_for_this_processor_is_left_out_of_another_instruction_set() {
+        let bench = Line::parse_from(["xtask", "--recurra", "r"]).bench;
+        let held = |isa| -> Vec<&str> {
+            let peers = Program::peers(&bench, Path::new("/r"));
+            peers.into_iter().filter(|peer| peer.can_be_held(isa)).map(|peer| peer.name).collect()
+        };
+        assert_eq!(held(None), ["PyTorch", "candle", "Burn"]);
+        assert_eq!(held(Some(Isa::Avx2)), ["PyTorch"]);
     }
 
     #[test]
