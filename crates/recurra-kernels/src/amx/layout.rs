@@ -167,7 +167,7 @@ pub(crate) unsafe fn transposed_sums(from: *const f32) -> [__m512i; ROWS] {
 /// Value i of the first half of a register beside value i of the second.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn interleaved() -> __m512i {
+pub(crate) fn interleaved() -> __m512i {
     _mm512_set_epi16(
         31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4,
         19, 3, 18, 2, 17, 1, 16, 0,
@@ -211,7 +211,7 @@ fn mask(n: usize) -> __mmask16 {
 }
 
 /// The same bits.
-fn bits(values: __m512bh) -> __m512i {
+pub(crate) fn bits(values: __m512bh) -> __m512i {
     // SAFETY: both are 64 bytes without a meaning of their own.
     unsafe { std::mem::transmute(values) }
 }

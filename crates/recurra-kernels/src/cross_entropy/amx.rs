@@ -8,7 +8,8 @@
 //!
 //! - nats_n = log(r_n + e_n) − log e_n;
 //! - d_hidden_n = f_n·(Σ_{v ≠ t_n} e_nv·W_v − r_n·W_tₙ);
-//! - d_weight_v = Σ_n (e_nv, or −r_n where v = t_n)·f_n·h_n, and d_bias_v the same without h: one more column of h.
+//! - d_weight_v = Σ_n (e_nv, or −r_n where v = t_n)·f_n·h_n, and d_bias_v the same without h: two more columns
+//!   beside f·h, f and what of it `bf16` leaves out.
 //!
 //! So nothing is subtracted from a number that is nearly the same. W is read once for the first pass and d_weight written once
 //! by the second. To compute the logits a second time instead of keeping anything costs a third more arithmetic.
@@ -33,9 +34,9 @@ const LEAST_TOKENS: usize = 2048;
 /// Bytes from which what is written is gone from every cache before it is read again.
 pub(super) const FAR: usize = 32 << 20;
 
-/// Whether this way is the better one.
-pub(super) fn pays(Shape { h, v, .. }: Shape) -> bool {
-    v >= LEAST_TOKENS && h > 0
+/// Whether this way is the better one; it has nothing to go over where there are no rows.
+pub(super) fn pays(Shape { n, h, v }: Shape) -> bool {
+    v >= LEAST_TOKENS && h > 0 && n > 0
 }
 
 thread_local! {

@@ -3,18 +3,17 @@
 //! Tokens go down and positions (rows of h) go across, so that 16 lanes are 16 positions and nothing is summed across lanes.
 
 use super::tiles::SQUARE;
-use crate::amx::layout::transposed;
-use crate::update::put_row::{self, Row};
+use crate::amx::TILE;
+use crate::amx::layout::{bits, interleaved, transposed};
+use crate::update::put_row::{self, Row, first};
 use std::arch::x86_64::*;
 
 /// Tokens, and positions, of two tiles side by side.
 pub(super) const PAIR: usize = 32;
 /// Units of the size of an `f32` in two tiles.
-pub(super) const PAIR_UNITS: usize = PAIR * PAIR / 2;
+pub(super) const PAIR_UNITS: usize = 2 * TILE;
 /// Lanes of a register, and rows of a tile.
 const LANES: usize = 16;
-/// Units of the size of an `f32` in a tile.
-const TILE: usize = PAIR_UNITS / 2;
 
 /// A bias, and the negative of a reference, for which the exponential is zero.
 pub(super) const NEVER: f32 = -1e30;
@@ -76,11 +75,7 @@ pub(super) unsafe fn exponentials(block: &mut Logits<'_>) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 unsafe fn exponentials_of<const KEEP: bool, const FAR: bool>(block: &mut Logits<'_>) {
-    // Value i of the first half of a register beside value i of the second.
-    let order = _mm512_set_epi16(
-        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4,
-        19, 3, 18, 2, 17, 1, 16, 0,
-    );
+    let order = interleaved();
     for (panel, square) in block.logits.chunks_exact(SQUARE).enumerate() {
         let at = [panel * PAIR, panel * PAIR + LANES];
         // SAFETY: a square holds 32 tokens; slices check their bounds here.
@@ -189,12 +184,6 @@ pub(super) unsafe fn put_rows(rows: Rows<'_>) {
     }
 }
 
-/// The mask of the first `n` lanes, or all.
-#[inline]
-fn first(n: usize) -> __mmask16 {
-    ((1_u32 << n.min(LANES)) - 1) as __mmask16
-}
-
 /// Parts of d_hidden, positions across, on their way to it: d_hidden_n = f_n·(Σ_parts part_n − r_n·W_tₙ).
 pub(super) struct Turned<'a> {
     /// Each has, for 32 positions after the other, a square for 32 h after the other.
@@ -285,10 +274,4 @@ pub(super) fn rounded_to_bf16(x: f32) -> u16 {
         return (bits >> 16) as u16 | 0x40;
     }
     ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
-}
-
-/// The same bits.
-fn bits(values: __m512bh) -> __m512i {
-    // SAFETY: both are 64 bytes without a meaning of their own.
-    unsafe { std::mem::transmute(values) }
 }

@@ -172,9 +172,14 @@ fn blocks_of_rows_and_of_vocabulary_agree_with_the_reference() {
 fn shapes_of_large_vocabularies_agree_with_the_reference() {
     let best = [Isa::best(None).unwrap()];
     // One, odd, a tile and one more of each; several tasks and groups of tokens; several blocks of rows.
-    for (n, h, v) in
-        [(1, 1, 2048), (33, 33, 2049), (31, 65, 7200), (64, 32, 13_000), (2100, 2, 2048)]
-    {
+    for (n, h, v) in [
+        (0, 3, 2048),
+        (1, 1, 2048),
+        (33, 33, 2049),
+        (31, 65, 7200),
+        (64, 32, 13_000),
+        (2100, 2, 2048),
+    ] {
         check(n, h, v, &best);
     }
     // So large that gradients, or exponentials, go past the caches.

@@ -61,7 +61,7 @@ pub(crate) fn fence() {
 
 /// The mask of the first `n` lanes, or all.
 #[inline]
-fn first(n: usize) -> __mmask16 {
+pub(crate) fn first(n: usize) -> __mmask16 {
     ((1_u32 << n.min(LANES)) - 1) as __mmask16
 }
 
