@@ -7,13 +7,14 @@
 //! [retreats](Retreat) and works alone for a while. No result depends on the number of members.
 
 use std::any::Any;
-use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use crate::retreat::Retreat;
 
 /// Turns of the spin loop before a thread that waits for work yields its core: some microseconds.
 const SPINS: usize = 200;
@@ -62,46 +63,6 @@ struct Job {
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job").field("quit", &self.quit).finish_non_exhaustive()
-    }
-}
-
-/// Whether the team is worth its waiting.
-#[derive(Debug, Default)]
-struct Retreat {
-    /// Since the last decision: how long the team worked, and how long each member waited for others meanwhile, on average
-    /// over all but one.
-    worked: Duration,
-    waited: Duration,
-    /// The caller works alone until then.
-    until: Option<Instant>,
-    /// How long the last retreat was: while nothing gets better, each is twice as long as the one before.
-    lasted: Duration,
-}
-
-impl Retreat {
-    /// Work of the team between two decisions.
-    const WINDOW: Duration = Duration::from_millis(20);
-    /// Short, because a team that has just been woken may wait a few milliseconds until each member has its core.
-    const SHORTEST: Duration = Duration::from_millis(10);
-    const LONGEST: Duration = Duration::from_secs(5);
-
-    fn lasts(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| now < until)
-    }
-
-    fn observe(&mut self, now: Instant, worked: Duration, waited: Duration) {
-        self.worked += worked;
-        self.waited += waited;
-        if self.worked < Self::WINDOW {
-            return;
-        }
-        if self.waited > self.worked.mul_f64(0.6) {
-            self.lasted = (2 * self.lasted).clamp(Self::SHORTEST, Self::LONGEST);
-            self.until = Some(now + self.lasted);
-        } else {
-            self.lasted = Duration::ZERO;
-        }
-        (self.worked, self.waited) = (Duration::ZERO, Duration::ZERO);
     }
 }
 
@@ -337,69 +298,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A mutable slice that the members of a team write at disjoint places.
-#[derive(Debug)]
-pub struct SharedSlice<'a, T> {
-    start: *mut T,
-    len: usize,
-    lifetime: PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: it only hands out places through `slice`, whose caller promises that they do not overlap.
-unsafe impl<T: Send> Sync for SharedSlice<'_, T> {}
-// SAFETY: it stands for a `&mut [T]`, which may be sent when `T` may.
-unsafe impl<T: Send> Send for SharedSlice<'_, T> {}
-
-impl<'a, T> SharedSlice<'a, T> {
-    /// Borrows `values` for as long as the team works on it.
-    pub fn new(values: &'a mut [T]) -> Self {
-        Self { start: values.as_mut_ptr(), len: values.len(), lifetime: PhantomData }
-    }
-
-    /// How many values it holds.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The values at `range`.
-    ///
-    /// # Safety
-    /// No other thread reads or writes them while the result lives (a [`Worker::barrier`] ends such a time).
-    ///
-    /// # Panics
-    /// When `range` does not lie inside.
-    #[allow(clippy::mut_from_ref)] // that is what sharing disjoint parts means
-    #[track_caller]
-    pub unsafe fn slice(&self, range: Range<usize>) -> &mut [T] {
-        assert!(
-            range.start <= range.end && range.end <= self.len,
-            "{range:?} outside of 0..{}",
-            self.len
-        );
-        // SAFETY: inside the borrowed slice by the check above; unaliased by this function's contract.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
-    }
-
-    /// The address of the value at `idx`, for kernels that compute their own addresses.
-    ///
-    /// # Panics
-    /// When `idx` lies outside (one past the end is allowed).
-    #[track_caller]
-    pub fn ptr(&self, idx: usize) -> *mut T {
-        assert!(idx <= self.len, "{idx} outside of 0..={}", self.len);
-        // SAFETY: inside, or one past the end of, the borrowed slice.
-        unsafe { self.start.add(idx) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SharedSlice;
 
     #[test]
     fn every_member_runs_and_barriers_order_their_writes() {
@@ -423,31 +325,6 @@ mod tests {
                 });
             }
         }
-    }
-
-    #[test]
-    fn a_team_that_mostly_waits_is_left_for_a_while_and_tried_again() {
-        let millis = Duration::from_millis;
-        let start = Instant::now();
-        let mut retreat = Retreat::default();
-        // A window of good work, then one of waiting.
-        retreat.observe(start, millis(20), millis(5));
-        assert!(!retreat.lasts(start));
-        retreat.observe(start, millis(10), millis(9));
-        assert!(!retreat.lasts(start), "too short to tell");
-        retreat.observe(start, millis(10), millis(9));
-        assert!(retreat.lasts(start + millis(9)) && !retreat.lasts(start + millis(10)));
-        // Nothing is better: twice as long each time, up to a limit.
-        for expected in [20, 40, 80, 160, 320, 640, 1280, 2560, 5000, 5000] {
-            retreat.observe(start, millis(500), millis(490));
-            assert!(retreat.lasts(start + millis(expected - 1)), "{expected}");
-            assert!(!retreat.lasts(start + millis(expected)), "{expected}");
-        }
-        // Once it is, the next retreat is short again.
-        let later = start + millis(6000);
-        retreat.observe(later, millis(20), millis(1));
-        retreat.observe(later, millis(20), millis(19));
-        assert!(retreat.lasts(later + millis(9)) && !retreat.lasts(later + millis(10)));
     }
 
     #[test]
