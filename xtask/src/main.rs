@@ -1,4 +1,4 @@
-//! The project's own tools: benchmarks against peers, golden numbers, tidy tests.
+//! The project's own tools: benchmarks against peers, tidy tests.
 //!
 //! `cargo xtask tidy` prints every complaint of the tidy rules at once; the same rules run in `cargo test --workspace`
 //! (xtask/tests/tidy.rs). `cargo xtask bench` times Recurra beside other programs.
