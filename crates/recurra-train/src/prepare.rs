@@ -28,22 +28,13 @@ impl<'a> Run<'a> {
         observer: &'a mut dyn Observer,
     ) -> Result<Run<'a>, Error> {
         let started = Instant::now();
-        let threads = settings
-            .threads
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let cpu = Cpu::with_precision(settings.precision, threads)?;
+        let cpu = cpu(&settings)?;
         let cache = settings.cache.clone().unwrap_or_else(cache_dir);
         let (folder, checkpoint) = open_folder(&settings, observer)?;
 
         // Text, and what to do with it.
         let texts = Texts::open(&settings)?;
-        let (recipe, choices) = match &checkpoint {
-            Some((_, position)) => {
-                (position.recipe.resumed_with(&settings.recipe, &settings.out)?, vec![])
-            }
-            None => choose(&settings.recipe, &texts.facts, cpu.isa().precision())?,
-        };
-        observer.observe(&Event::Chosen { choices: &choices, recipe: &recipe });
+        let recipe = recipe(&settings, &texts, checkpoint.as_ref(), &cpu, observer)?;
 
         // Text → tokens → batches.
         let tokenizer = match &checkpoint {
@@ -82,18 +73,6 @@ impl<'a> Run<'a> {
             Some(step) => Recorder::resume(&folder.training_path(), step)?,
             None => Recorder::create(&folder.training_path())?,
         };
-        observer.observe(&Event::Started {
-            recipe: &recipe,
-            parameters: parameters.n_values() as u64,
-            flops_per_token: config.flops_per_token(),
-            resumed_step,
-            steps_total: pace.steps_total(),
-            isa: cpu.isa().to_string(),
-            threads: cpu.threads(),
-        });
-        if resumed_step.is_none() {
-            position.begun_seconds = pace.elapsed_seconds();
-        }
         let mut run = Run {
             observer,
             settings,
@@ -120,17 +99,31 @@ impl<'a> Run<'a> {
             scored_part: 1.0,
             sample: None,
         };
-        run.expect_the_end();
+        run.tell_of_the_start();
         match resumed_step {
             None => run.begin()?,
-            Some(_) => run.expect_a_model()?,
+            Some(_) => run.go_on()?,
         }
         Ok(run)
+    }
+
+    fn tell_of_the_start(&mut self) {
+        self.observer.observe(&Event::Started {
+            recipe: &self.recipe,
+            parameters: self.parameters.n_values() as u64,
+            flops_per_token: self.model.config().flops_per_token(),
+            resumed_step: self.saved_step,
+            steps_total: self.pace.steps_total(),
+            isa: self.cpu.isa().to_string(),
+            threads: self.cpu.threads(),
+        });
     }
 
     /// Saves the run before its first step: a folder that nothing can be saved in is better known now. Nothing is left
     /// then that another run would have to go around.
     fn begin(&mut self) -> Result<(), Error> {
+        self.position.begun_seconds = self.pace.elapsed_seconds();
+        self.expect_the_end();
         let saved = self.save_beginning();
         if saved.is_err() {
             self.folder.forget_the_run()?;
@@ -145,8 +138,9 @@ impl<'a> Run<'a> {
         self.save_model(&ModelNotes::default())
     }
 
-    /// Puts the weights of the checkpoint in the place of a model that is damaged or gone.
-    fn expect_a_model(&mut self) -> Result<(), Error> {
+    /// Goes on from the checkpoint, whose weights take the place of a model that is damaged or gone.
+    fn go_on(&mut self) -> Result<(), Error> {
+        self.expect_the_end();
         let reason = match self.folder.load_model() {
             Err(reason) if reason.is_damage() || !self.folder.holds_a_model() => reason,
             Err(error) => return Err(error.into()),
@@ -160,6 +154,29 @@ impl<'a> Run<'a> {
         }
         self.save_model(&self.notes())
     }
+}
+
+fn cpu(settings: &Settings) -> Result<Cpu, Error> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Cpu::with_precision(settings.precision, settings.threads.unwrap_or_else(cores))?)
+}
+
+/// The recipe of the run that goes on, or what was asked for and the rest chosen from the text.
+fn recipe(
+    settings: &Settings,
+    texts: &Texts,
+    checkpoint: Option<&Checkpoint>,
+    cpu: &Cpu,
+    observer: &mut dyn Observer,
+) -> Result<Recipe, Error> {
+    let (recipe, choices) = match checkpoint {
+        Some((_, position)) => {
+            (position.recipe.resumed_with(&settings.recipe, &settings.out)?, vec![])
+        }
+        None => choose(&settings.recipe, &texts.facts, cpu.isa().precision())?,
+    };
+    observer.observe(&Event::Chosen { choices: &choices, recipe: &recipe });
+    Ok(recipe)
 }
 
 /// The folder of the run, locked, with its checkpoint if the run goes on.
