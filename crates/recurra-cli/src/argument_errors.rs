@@ -18,7 +18,8 @@ pub fn failure(error: &clap::Error, command: &str) -> Failure {
                 Some(near) => format!("did you mean `{}`?", flag_alone(&near)),
                 None => see_help,
             };
-            let what = if argument.starts_with('-') { "option" } else { "argument" };
+            let is_number = argument.parse::<f64>().is_ok();
+            let what = if argument.starts_with('-') && !is_number { "option" } else { "argument" };
             Failure::of_arguments(format!("unknown {what} `{argument}`"), hint)
         }
         ErrorKind::InvalidSubcommand => {

@@ -34,6 +34,12 @@ impl Failure {
         Failure { status: DATA, error: anyhow::Error::msg(message.into()), hint: Some(hint.into()) }
     }
 
+    /// What was to be timed gives a wrong result.
+    pub fn of_wrong_result(message: impl Into<String>) -> Failure {
+        let hint = "this is a fault of the program: nothing was timed; please report it";
+        Failure::of_arguments(message, hint)
+    }
+
     /// The same failure with its hint replaced.
     pub fn with_hint(self, hint: impl Into<String>) -> Failure {
         Failure { hint: Some(hint.into()), ..self }

@@ -22,13 +22,27 @@ pub enum Precision {
     Bf16,
 }
 
+/// How many threads compute.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Threads {
+    /// Number of threads [default: the number of cores]
+    #[arg(long = "threads", value_parser = values::size::<1, 1024>, value_name = "N")]
+    pub asked: Option<usize>,
+}
+
+impl Threads {
+    /// As many as were asked for, or as there are cores.
+    pub fn number(self) -> usize {
+        self.asked.unwrap_or_else(n_cores)
+    }
+}
+
 /// What computes.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Machine")]
 pub struct MachineFlags {
-    /// Number of threads [default: the number of cores]
-    #[arg(long, value_parser = values::size::<1, 1024>, value_name = "N")]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub threads: Threads,
     /// Kind of numbers
     #[arg(
         long,
@@ -41,11 +55,6 @@ pub struct MachineFlags {
 }
 
 impl MachineFlags {
-    /// Number of threads to use.
-    pub fn threads(&self) -> usize {
-        self.threads.unwrap_or_else(n_cores)
-    }
-
     /// The precision that was asked for.
     pub fn precision(&self) -> Option<kernels::Precision> {
         match self.precision {
@@ -57,7 +66,7 @@ impl MachineFlags {
 
     /// What computes.
     pub fn cpu(&self) -> Result<Cpu, Failure> {
-        Cpu::with_precision(self.precision(), self.threads()).map_err(isa_failure)
+        Cpu::with_precision(self.precision(), self.threads.number()).map_err(isa_failure)
     }
 
     /// Refuses what this machine cannot compute with.
@@ -84,9 +93,8 @@ pub enum UsePrecision {
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Machine")]
 pub struct UseFlags {
-    /// Number of threads [default: the number of cores]
-    #[arg(long, value_parser = values::size::<1, 1024>, value_name = "N")]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub threads: Threads,
     /// Kind of numbers
     #[arg(
         long,
@@ -101,7 +109,7 @@ pub struct UseFlags {
 impl UseFlags {
     /// What computes: the best instruction set, whatever the numbers.
     pub fn cpu(&self) -> Result<Cpu, Failure> {
-        Cpu::new(self.threads.unwrap_or_else(n_cores)).map_err(isa_failure)
+        Cpu::new(self.threads.number()).map_err(isa_failure)
     }
 
     /// A model to write with.
@@ -116,8 +124,7 @@ impl UseFlags {
             UsePrecision::Bf16 => Some(kernels::Precision::Bf16),
             UsePrecision::Auto | UsePrecision::Int8 => None,
         };
-        let threads = self.threads.unwrap_or_else(n_cores);
-        let cpu = match Cpu::with_precision(asked, threads) {
+        let cpu = match Cpu::with_precision(asked, self.threads.number()) {
             Ok(cpu) => cpu,
             Err(_) => self.cpu()?,
         };

@@ -7,31 +7,44 @@ use recurra::kernels::matmul::{Matrix, PackedMatrix, Start, matmul_packed};
 use recurra::kernels::{Cpu, peak};
 use serde::Serialize;
 
+use crate::failure::Failure;
+
 /// Operands of the product: large enough for full tiles, small enough for the second-level cache of each core.
 const M: usize = 512;
 const K: usize = 512;
 const N: usize = 512;
 /// Products between two looks at the clock, so that no start of the team counts.
 const PRODUCTS: usize = 4;
+/// How often they are timed; the best counts.
+const REPEATS: usize = 6;
 
-/// Billions of operations a second of the matrix product that runs in training, its right side laid out beforehand, the
-/// best of `repeats`.
-pub fn matmul_gflops(cpu: &Cpu, repeats: usize) -> f64 {
-    let a: Vec<f32> = (0..M * K).map(|idx| (idx % 7) as f32 * 0.1).collect(); // (M, K)
-    let b: Vec<f32> = (0..K * N).map(|idx| (idx % 5) as f32 * 0.1).collect(); // (K, N)
+/// Billions of operations a second of the matrix product that runs in training, its right side laid out beforehand.
+///
+/// # Errors
+/// When the product is wrong: nothing is timed then.
+pub fn matmul_gflops(cpu: &Cpu) -> Result<f64, Failure> {
+    // Eighths, which every precision has, and whose products every order of summing adds up exactly.
+    let eighths = |n: usize, kinds: usize| (0..n).map(|idx| (idx % kinds) as f32 / 8.0).collect();
+    let (a, b): (Vec<f32>, Vec<f32>) = (eighths(M * K, 7), eighths(K * N, 5)); // (M, K), (K, N)
+    let expected =
+        |row: usize, col: usize| (0..K).map(|k| a[row * K + k] * b[k * N + col]).sum::<f32>();
     let mut c = vec![0.0; M * N]; // (M, N)
     let b = PackedMatrix::pack(cpu, Matrix::new(&b, K, N));
     let flop = (2 * M * K * N * PRODUCTS) as f64;
     let mut best: f64 = 0.0;
-    for _ in 0..repeats + 1 {
+    for _ in 0..REPEATS {
         let start = Instant::now();
         for _ in 0..PRODUCTS {
             matmul_packed(cpu, Matrix::new(&a, M, K), &b, Start::Zero, &mut c);
             black_box(&c);
         }
-        best = best.max(flop / start.elapsed().as_secs_f64() / 1e9);
+        let seconds = start.elapsed().as_secs_f64();
+        if (0..M.max(N)).any(|idx| c[idx % M * N + idx % N] != expected(idx % M, idx % N)) {
+            return Err(Failure::of_wrong_result("a matrix product is wrong"));
+        }
+        best = best.max(flop / seconds / 1e9);
     }
-    best
+    Ok(best)
 }
 
 /// What is read from, how much of it by each thread, and how fast.

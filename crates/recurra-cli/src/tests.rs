@@ -126,6 +126,20 @@ fn sizes_of_zero_and_absurd_ones_are_refused_with_the_limits() {
 }
 
 #[test]
+fn a_negative_number_is_no_option() {
+    refused("eval -1", "missing PATH", "recurra eval");
+    accepted("eval -1 -2");
+    accepted("info -1");
+    refused("generate d -1", "unknown argument `-1`", "generate --help");
+    refused("doctor -1", "unknown argument `-1`", "doctor --help");
+    refused("bench -1", "unknown argument `-1`", "bench --help");
+    refused("bench train --steps -1", "`--steps` cannot be `-1`", "from 1");
+    refused("bench generate --streams -1", "`--streams` cannot be `-1`", "from 1");
+    refused("bench step --hidden -1", "`--hidden` cannot be `-1`", "from 1");
+    refused("eval d t --threads -1", "`--threads` cannot be `-1`", "from 1");
+}
+
+#[test]
 fn flags_that_exclude_each_other_are_named() {
     refused("train --epochs 1 --steps 2", "exclude each other", "not both");
     refused("train a.txt --stories english", "exclude each other", "not both");

@@ -2,7 +2,7 @@
 //!
 //! As `bench/peers` do it for other programs: random tokens, dropout 0.5, global clipping, plain gradient descent; the
 //! median step after two that are not counted. Writing finds the likeliest token each time, and reads one as it
-//! comes in texts.
+//! comes in texts. Results are checked before anything is timed.
 
 use std::fmt;
 use std::time::Instant;
@@ -26,6 +26,7 @@ mod writing;
 
 /// Time how fast a model of a given shape trains or writes
 #[derive(Args, Debug)]
+#[command(allow_negative_numbers = true)]
 pub struct Bench {
     #[command(subcommand)]
     mode: Mode,
@@ -34,6 +35,7 @@ pub struct Bench {
 #[derive(Debug, Subcommand)]
 enum Mode {
     /// Forward, backward, clipping and update on random tokens
+    #[command(allow_negative_numbers = true)] // so that `--steps -1` is told what it may be
     Train {
         #[command(flatten)]
         settings: Settings,
@@ -41,6 +43,7 @@ enum Mode {
         machine: MachineFlags,
     },
     /// One token after another, the likeliest each time
+    #[command(allow_negative_numbers = true)]
     Generate {
         #[command(flatten)]
         settings: Settings,
@@ -321,12 +324,26 @@ impl Task {
             let mut tape = Tape::training(cpu, &mut parameters, &mut workspace, step);
             let loss = model.loss(&mut tape, &inputs, &targets, self.window, &mut state);
             tape.backward(loss);
+            if step == 1 {
+                self.expect_first_loss(tape.loss(loss))?;
+            }
             Optimizer::SGD.step(cpu, &mut parameters, step, 1.0, Some(0.25));
             if step > WARM_UP as u64 {
                 seconds.push(start.elapsed().as_secs_f64());
             }
         }
         Ok(self.window.len() as f64 / median(&mut seconds))
+    }
+
+    /// Refuses to time a wrong result: a network that learned nothing finds all V tokens about equally likely.
+    fn expect_first_loss(&self, loss_nats: f64) -> Result<(), Failure> {
+        let expected = (self.config.vocab_size as f64).ln();
+        if (loss_nats - expected).abs() < 1.0 {
+            return Ok(());
+        }
+        Err(Failure::of_wrong_result(format!(
+            "the first loss is {loss_nats}, expected about {expected:.2}"
+        )))
     }
 
     fn build(&self) -> Result<(LanguageModel, Parameters<f32>), Failure> {
@@ -396,6 +413,17 @@ mod tests {
                 (found / published - 1.0).abs() < 0.01,
                 "{name}: {found}, published {published}"
             );
+        }
+    }
+
+    #[test]
+    fn a_wrong_loss_is_not_timed() {
+        let (name, window) = ("a".to_owned(), Window { time: 1, batch: 1 });
+        let task = Task { name, config: LanguageModelConfig::new(96), window, steps: 1 };
+        assert!(task.expect_first_loss(4.6).is_ok());
+        for wrong in [0.0, 3.5, 9.0, f64::NAN] {
+            let failure = task.expect_first_loss(wrong).unwrap_err();
+            assert!(failure.message().ends_with("expected about 4.56"), "{}", failure.message());
         }
     }
 

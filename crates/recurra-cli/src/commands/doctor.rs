@@ -5,24 +5,20 @@ use recurra::kernels::{Cpu, Isa, peak};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::machine_flags::n_cores;
+use crate::machine_flags::{Threads, isa_failure, n_cores};
 use crate::peaks::{self, Reading};
-use crate::{memory, output, quantity, values};
+use crate::{memory, output, quantity};
 
 /// What this machine can do: cores, instruction sets, measured peaks, which kernels will run
 #[derive(Args, Debug)]
 #[command(allow_negative_numbers = true)] // so that `--threads -1` is told what it may be
 pub struct Doctor {
-    /// Number of threads [default: the number of cores]
-    #[arg(long, value_parser = values::size::<1, 1024>, value_name = "N")]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: Threads,
     /// Print one JSON object as last line of standard output
     #[arg(long)]
     json: bool,
 }
-
-/// How often the matrix product is timed; the best counts.
-const REPEATS: usize = 5;
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -63,9 +59,7 @@ impl Peak {
             gflops: peak::gflops(&Cpu::with_isa(isa, threads)),
         }
     }
-}
 
-impl Peak {
     fn for_people(&self) -> String {
         format!(
             "{} in {}: {:.0} GFLOP/s with one thread, {:.0} with all",
@@ -77,23 +71,22 @@ impl Peak {
 impl Doctor {
     /// Looks and measures; changes nothing.
     pub fn run(self) -> Result<(), Failure> {
-        let isa = Isa::chosen(None).map_err(crate::machine_flags::isa_failure)?;
-        let cores = n_cores();
-        let threads = self.threads.unwrap_or(cores);
+        let isa = Isa::chosen(None).map_err(isa_failure)?;
+        let threads = self.threads.number();
         let cpu = Cpu::with_isa(isa, threads);
         let findings = Findings {
             version: env!("CARGO_PKG_VERSION"),
             processor: peaks::processor_name(),
             architecture: std::env::consts::ARCH,
             operating_system: std::env::consts::OS,
-            cores,
+            cores: n_cores(),
             threads,
             memory_bytes: memory::memory_bytes(),
             instruction_sets: Isa::available().into_iter().map(Isa::name).collect(),
             isa: isa.name(),
             precision: isa.precision().name(),
             peaks: Isa::available().into_iter().map(|isa| Peak::of(isa, threads)).collect(),
-            matmul_gflops: peaks::matmul_gflops(&cpu, REPEATS),
+            matmul_gflops: peaks::matmul_gflops(&cpu)?,
             readings: peaks::readings(&cpu),
             cache: recurra::data::cache_dir().display().to_string(),
         };

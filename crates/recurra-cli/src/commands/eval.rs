@@ -21,6 +21,7 @@ use crate::{interrupt, output};
 
 /// Score a model on texts: loss, perplexity, bits per byte, and a signature of how it was measured
 #[derive(Args, Debug)]
+#[command(allow_negative_numbers = true)] // so that `--threads -1` is told what it may be
 pub struct Eval {
     /// Folder of the model
     #[arg(value_name = "DIR")]
@@ -31,13 +32,13 @@ pub struct Eval {
     /// A score to put beside this one: a file with the JSON line of another eval
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    /// Print one JSON object as last line of standard output
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     text: TextFlags,
     #[command(flatten)]
     machine: UseFlags,
-    /// Print one JSON object as last line of standard output
-    #[arg(long)]
-    json: bool,
 }
 
 /// Largest file with a score.

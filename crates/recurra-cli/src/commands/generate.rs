@@ -33,6 +33,9 @@ pub struct Generate {
     /// Stop before this text (\n is a line end); may be given several times
     #[arg(long, value_parser = values::escaped, value_name = "TEXT")]
     stop: Vec<String>,
+    /// Print one JSON object, in place of the text, as last line of standard output
+    #[arg(long)]
+    json: bool,
     /// Boldness: 0 takes the likeliest always, 1 follows the model
     #[arg(long, value_parser = values::temperature, default_value = "1", value_name = "F", help_heading = "Sampling")]
     temperature: f64,
@@ -59,9 +62,6 @@ pub struct Generate {
     state_out: Option<PathBuf>,
     #[command(flatten)]
     machine: UseFlags,
-    /// Print one JSON object, in place of the text, as last line of standard output
-    #[arg(long)]
-    json: bool,
 }
 
 /// What was written.

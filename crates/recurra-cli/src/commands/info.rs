@@ -15,6 +15,7 @@ use crate::{output, quantity};
 
 /// Tell what is in a model folder: sizes, FLOPs and bytes per token, tokenizer, training history
 #[derive(Args, Debug)]
+#[command(allow_negative_numbers = true)] // a folder may have such a name
 pub struct Info {
     /// Folder of the model
     #[arg(value_name = "DIR")]

@@ -109,7 +109,7 @@ impl Train {
             test: self.test.map(|path| open(&[path])).transpose()?,
             resume: self.resume,
             recipe,
-            threads: self.machine.threads,
+            threads: self.machine.threads.asked,
             precision: self.machine.precision(),
             ..Settings::new(corpus, out)
         })

@@ -15,6 +15,7 @@ use crate::{output, values};
 
 /// What to time.
 #[derive(Args, Clone, Debug)]
+#[command(allow_negative_numbers = true)] // so that `--hidden -1` is told what it may be
 pub struct Step {
     /// Width of the layer and of its input
     #[arg(long, value_parser = values::size::<1, 65536>, default_value = "512", value_name = "N")]
@@ -22,11 +23,11 @@ pub struct Step {
     /// Steps to time
     #[arg(long, value_parser = values::size::<1, 1_000_000>, default_value = "2000", value_name = "N")]
     steps: usize,
-    #[command(flatten)]
-    machine: UseFlags,
     /// Print one JSON object as last line of standard output
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    machine: UseFlags,
 }
 
 /// What came out.
@@ -122,10 +123,10 @@ impl Layer {
         for (found, expected) in [(stepper.state(0, 0), &h), (stepper.state(0, 1), &c)] {
             let is_near = |(found, expected): (&f32, &f32)| (found - expected).abs() < TOLERANCE;
             if !found.iter().zip(expected).all(is_near) {
-                return Err(Failure::of_arguments(
-                    format!("a step in {} differs from the reference", weights.storage()),
-                    "this is a fault of the program: nothing was timed; please report it",
-                ));
+                let storage = weights.storage();
+                return Err(Failure::of_wrong_result(format!(
+                    "a step in {storage} differs from the reference"
+                )));
             }
         }
         Ok(())

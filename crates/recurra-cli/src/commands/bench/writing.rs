@@ -7,8 +7,8 @@
 use std::time::Instant;
 
 use recurra::kernels::step::Storage;
-use recurra::models::{LanguageModelConfig, Stepper};
-use recurra::tensor::{Cpu, Random};
+use recurra::models::{LanguageModel, LanguageModelConfig, Prepared, Stepper};
+use recurra::tensor::{Cpu, Parameters, Random, Tape, Workspace};
 
 use super::{Task, median};
 use crate::failure::Failure;
@@ -27,6 +27,7 @@ pub fn tokens_per_second(task: &Task, cpu: &Cpu, storage: Storage) -> Result<f64
     let (model, parameters) = task.build()?;
     let prepared = model.prepare(cpu, &parameters, storage);
     let n_streams = task.window.batch;
+    check(cpu, (&model, &parameters), &prepared, n_streams)?;
     let mut stepper = Stepper::new(cpu, &prepared, n_streams);
     let mut random = Random::new(1, 0);
     let mut seconds = Vec::with_capacity(task.steps / STRETCH + 1);
@@ -43,6 +44,48 @@ pub fn tokens_per_second(task: &Task, cpu: &Cpu, storage: Storage) -> Result<f64
         }
     }
     Ok((n_streams * STRETCH) as f64 / median(&mut seconds))
+}
+
+/// Steps that are checked before any is timed.
+const CHECKED: u32 = 3;
+/// How far a logit may be from that of training, as a part of the largest: weights of eight bits.
+const TOLERANCE: f32 = 0.05;
+
+/// Refuses to time a wrong result: logits beside those that training computes, and the likeliest token beside the logits.
+fn check(
+    cpu: &Cpu,
+    (model, parameters): (&LanguageModel, &Parameters<f32>),
+    prepared: &Prepared,
+    n_streams: usize,
+) -> Result<(), Failure> {
+    let (mut workspace, mut state) = (Workspace::new(), model.zero_state(n_streams));
+    let [mut computing, mut finding] = [(); 2].map(|()| Stepper::new(cpu, prepared, n_streams));
+    let vocab_size = model.config().vocab_size;
+    for step in 0..CHECKED {
+        let ids: Vec<u32> = (0..n_streams as u32)
+            .map(|stream| (stream * 7919 + step) % vocab_size as u32)
+            .collect();
+        let mut tape = Tape::inference(cpu, parameters, &mut workspace);
+        let logits = model.step(&mut tape, &ids, &mut state);
+        let expected = tape.value(logits).chunks_exact(vocab_size);
+        let found = computing.logits(cpu, prepared, parameters, &ids);
+        let likeliest = finding.likeliest(cpu, prepared, parameters, &ids);
+        for ((found, expected), likeliest) in found.zip(expected).zip(likeliest) {
+            let bound = TOLERANCE * expected.iter().fold(0.0, |most: f32, l| most.max(l.abs()));
+            let is_near = |(a, b): (&f32, &f32)| (a - b).abs() <= bound;
+            if !found.iter().zip(expected).all(is_near) {
+                return Err(Failure::of_wrong_result(
+                    "logits differ from those of training".to_owned(),
+                ));
+            }
+            let most = found.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            if found[likeliest.id as usize] != most {
+                let message = format!("token {} is not the likeliest", likeliest.id);
+                return Err(Failure::of_wrong_result(message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A token by a number in [0, 1): the logarithm of n + 2.7 is uniform.
