@@ -23,7 +23,7 @@ pub(crate) fn replace(
 ) -> Result<(), Error> {
     let folder = folder_of(path);
     let temporary = temporary_name(path);
-    let mut file = disk.create(&temporary).map_err(Error::io("create", &temporary))?;
+    let mut file = disk.create(&temporary).map_err(Error::io("create", path))?;
     let written = write(&mut *file).and_then(|()| file.sync());
     drop(file);
     if let Err(error) = written {

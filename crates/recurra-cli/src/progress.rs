@@ -21,16 +21,17 @@ const SAMPLE_CHARS: usize = 240;
 
 /// Prints the events of a run.
 pub struct Printer {
-    /// `None` where standard error is no terminal.
+    /// `None` where standard error is no terminal, or one that cannot move its cursor.
     bar: Option<ProgressBar>,
     next_line: Instant,
     pause: Duration,
 }
 
 impl Printer {
-    /// A bar if standard error is a terminal, else lines.
+    /// A bar if standard error is a terminal that can show one, else lines.
     pub fn new() -> Printer {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+        let bar = (std::io::stderr().is_terminal() && !is_dumb).then(|| {
             let bar = ProgressBar::with_draw_target(
                 Some(BAR_LENGTH),
                 ProgressDrawTarget::stderr_with_hz(5),
@@ -118,7 +119,7 @@ fn position(progress: &Progress) -> String {
 fn told(event: &Event<'_>) -> Vec<String> {
     match event {
         Event::Tokenized { role, text, bytes, tokens, vocab_size, seconds } => vec![format!(
-            "{role}: {text}, {} bytes, {} tokens of {} kinds ({})",
+            "{role}: {text}, {} bytes, {} tokens, vocabulary {} ({})",
             grouped(*bytes),
             grouped(*tokens),
             grouped(*vocab_size as u64),
@@ -167,9 +168,11 @@ fn told(event: &Event<'_>) -> Vec<String> {
     }
 }
 
-/// The beginning of what the model wrote, set off from everything else.
+/// The beginning of what the model wrote, set off from everything else; what would move the cursor, or worse, as �.
 fn sample(step: u64, text: &str) -> String {
-    let beginning: String = text.chars().take(SAMPLE_CHARS).collect();
+    let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+    let beginning: String =
+        text.replace("\r\n", "\n").chars().take(SAMPLE_CHARS).map(shown).collect();
     let lines: String = beginning.trim_end().lines().map(|line| format!("  | {line}\n")).collect();
     format!("step {}, the model writes:\n{}", grouped(step), lines.trim_end())
 }
@@ -202,5 +205,7 @@ mod tests {
         let shown = sample(7, &text);
         assert!(shown.starts_with("step 7, the model writes:\n  | one\n  | two\n  | 字"));
         assert_eq!(shown.matches('字').count(), SAMPLE_CHARS - "one\ntwo\n".len());
+        let shown = sample(7, "a\r\nb\rc\t\u{1b}[2J");
+        assert_eq!(shown, "step 7, the model writes:\n  | a\n  | b�c\t�[2J");
     }
 }

@@ -242,7 +242,7 @@ impl Error {
                 "convert it with `iconv -f LATIN1 -t UTF-8`, or go on with `--lossy` (wrong bytes become U+FFFD)".into()
             }
             Self::Stopped { .. } => "nothing was lost; the same command begins again".into(),
-            Self::Empty { .. } => "give a file with text; with no path the built-in stories are used".into(),
+            Self::Empty { .. } => "give a file with text".into(),
             Self::NoTextFiles { filtered: true, .. } => "check `--include`, for example `--include '*.md'`".into(),
             Self::NoTextFiles { .. } => "hidden and binary files are skipped; name a file directly to read it".into(),
             Self::StdinTwice { .. } => "name `-` once".into(),

@@ -235,7 +235,8 @@ impl Choices {
 
     fn tokenizer(&mut self, facts: &CorpusFacts) -> TokenizerSpec {
         let size = match facts.bytes as f64 {
-            bytes @ ..1e6 => format!("{:.0} kB", (bytes / 1e3).max(1.0)),
+            bytes @ ..1e3 => format!("{bytes:.0} bytes"),
+            bytes @ ..1e6 => format!("{:.0} kB", bytes / 1e3),
             bytes @ ..1e7 => format!("{:.1} MB", bytes / 1e6),
             bytes => format!("{:.0} MB", bytes / 1e6),
         };

@@ -228,10 +228,15 @@ fn links_that_lead_in_circles_do_not_hang() {
 
 #[test]
 fn nothing_to_read_is_an_error() {
-    check_error("a.txt", b"", "`a.txt` holds no text", "built-in stories");
-    check_error("a.jsonl", b"\n{\"text\": \"\"}\n", "`a.jsonl` holds no text", "built-in stories");
-    check_error("a.gz", &gzip(b""), "`a.gz` holds no text", "built-in stories");
-    check_error("a.csv", b"text\n", "`a.csv` holds no text", "built-in stories");
+    check_error("a.txt", b"", "`a.txt` holds no text", "give a file with text");
+    check_error(
+        "a.jsonl",
+        b"\n{\"text\": \"\"}\n",
+        "`a.jsonl` holds no text",
+        "give a file with text",
+    );
+    check_error("a.gz", &gzip(b""), "`a.gz` holds no text", "give a file with text");
+    check_error("a.csv", b"text\n", "`a.csv` holds no text", "give a file with text");
     let empty = folder(&[]);
     let error = read(empty.path().into(), &TextOptions::default()).unwrap_err();
     assert!(matches!(error, Error::NoTextFiles { skipped: 0, filtered: false, .. }), "{error}");

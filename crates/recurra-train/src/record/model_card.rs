@@ -101,7 +101,7 @@ impl ModelCard<'_> {
 
     fn how_to_use(&self, card: &mut String) {
         card.push_str(
-            "## Use\n\n```\nrecurra generate .                     # writes\nrecurra eval . some-text.txt          # scores a text\nrecurra info .                        # sizes, history\n```\nRun in this folder. The weights are in `model.safetensors`, with the names and the gate order of PyTorch.\n",
+            "## Use\n\n```\nrecurra generate .                   # writes\nrecurra eval . some-text.txt         # scores a text\nrecurra info .                       # sizes, history\n```\nRun in this folder. The weights are in `model.safetensors`, with the names and the gate order of PyTorch.\n",
         );
     }
 
