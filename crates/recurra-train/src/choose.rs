@@ -323,6 +323,7 @@ impl Choices {
         let hidden = vec![size; layers_of(size)];
         let reason = match size == most {
             _ if size == least && text.is_storybook => "enough to remember a story by".to_owned(),
+            _ if !pays(size) => "the smallest there is, for so short a run".to_owned(),
             true => format!("the most for a text of about {} tokens", round(text.tokens)),
             false => format!(
                 "the largest that sees {TOKENS_PER_PARAMETER} tokens a parameter in this run"

@@ -111,7 +111,7 @@ impl Findings {
                 ),
             ),
             ("processor", self.processor.clone().unwrap_or_else(unknown)),
-            ("cores", format!("{}, of which {} are used", self.cores, self.threads)),
+            ("cores", format!("{}, threads {}", self.cores, self.threads)),
             ("memory", self.memory_bytes.map_or_else(unknown, quantity::memory)),
             ("instruction sets", self.instruction_sets.join(", ")),
             ("kernels", format!("{} in {}{}", self.isa, self.precision, self.forced())),

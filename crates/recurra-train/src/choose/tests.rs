@@ -53,6 +53,16 @@ fn what_was_given_is_kept_and_not_explained() {
 }
 
 #[test]
+fn no_reason_is_given_that_does_not_hold() {
+    let options = RecipeOptions { length: Some(Length::Steps(3)), ..RecipeOptions::default() };
+    let facts = CorpusFacts { bytes: 18, chars: 18, lines: 1, words: 4, is_storybook: false };
+    let (_, choices) = choose(&options, &facts, Precision::F32).unwrap();
+    let reason = |name| &choices.iter().find(|choice| choice.name == name).unwrap().reason;
+    assert_eq!(reason("tokenizer"), "a text of 18 bytes: characters need the least data");
+    assert_eq!(reason("hidden"), "the smallest there is, for so short a run");
+}
+
+#[test]
 fn longer_runs_and_larger_texts_get_larger_models() {
     let size =
         |options, facts| flops_per_token(CellKind::Lstm, 1, &chosen(options, facts).hidden, 0.0);
