@@ -176,7 +176,8 @@ impl Pass<'_> {
         let d_hidden = &mut gradients.d_hidden[self.rows.start * h..self.rows.end * h];
         matmul(self.cpu, d_logits, weight(&self.arguments, h, tokens), start, d_hidden);
         let d_weight = &mut gradients.d_weight[tokens.start * h..tokens.end * h];
-        matmul(self.cpu, d_logits.transposed(), self.hidden, Start::Sum, d_weight);
+        let start = if gradients.adds || self.rows.start > 0 { Start::Sum } else { Start::Zero };
+        matmul(self.cpu, d_logits.transposed(), self.hidden, start, d_weight);
         column_sums(self.cpu, d_logits, &mut gradients.d_bias[tokens.clone()]);
     }
 }

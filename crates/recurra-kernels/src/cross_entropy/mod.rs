@@ -141,7 +141,10 @@ fn run<E: Element>(
         return amx::run(cpu, shape, arguments, nats, gradients.map(Gradients::into_f32));
     }
     if let Some(Gradients { d_weight, d_bias, adds: false, .. }) = &mut gradients {
-        d_weight.fill(E::ZERO);
+        // In `f32` the first rows overwrite what is there.
+        if n == 0 || E::as_f32(hidden).is_none() {
+            d_weight.fill(E::ZERO);
+        }
         d_bias.fill(E::ZERO);
     }
     match (E::as_f32(hidden), E::as_f32(weight), E::as_f32(bias)) {
