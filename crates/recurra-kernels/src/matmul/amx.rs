@@ -28,6 +28,7 @@ pub(crate) static KERNELS: Kernels = Kernels {
     pack_rows,
     pack_cols,
     packed_at_once: 1,
+    sparse: None,
     enter,
     leave,
 };

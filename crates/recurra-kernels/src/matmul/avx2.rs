@@ -1,6 +1,7 @@
 //! AVX2 with FMA: tiles of 6 × 16 (12 accumulators, two vectors of B, one of A), transposition in registers.
 
 use super::kernels::{self, Kernels};
+use super::sparse_rows::{self, SparseLoops, SparseRows};
 use super::vector::{self, Corner, Lanes, Strip, Tile};
 use crate::simd::{Avx2, Vector};
 use std::arch::x86_64::*;
@@ -27,9 +28,12 @@ pub(super) static KERNELS: Kernels = Kernels {
     pack_rows: pack,
     pack_cols: pack,
     packed_at_once: 8,
+    sparse: Some(&SPARSE),
     enter: kernels::nothing,
     leave: kernels::nothing,
 };
+
+static SPARSE: SparseLoops = SparseLoops { most_kept: 0.66, kept, multiply: multiply_sparse };
 
 #[target_feature(enable = "avx2,fma")]
 unsafe fn tile<const R: usize, const W: usize>(tile: &Tile) {
@@ -41,6 +45,18 @@ unsafe fn tile<const R: usize, const W: usize>(tile: &Tile) {
 unsafe fn pack(strip: &Strip, to: *mut f32) {
     // SAFETY: by this function's contract, which is that of `pack`.
     unsafe { vector::pack::<Avx2>(strip, to) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+unsafe fn kept(values: *const f32, n: usize) -> u64 {
+    // SAFETY: by this function's contract, which is that of `kept`.
+    unsafe { sparse_rows::kept(values, n) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+unsafe fn multiply_sparse(rows: SparseRows) {
+    // SAFETY: by this function's contract, which is that of `multiply`.
+    unsafe { sparse_rows::multiply::<Avx2>(rows) }
 }
 
 /// The mask of the first n lanes.
@@ -77,18 +93,19 @@ impl Lanes for Avx2 {
             };
             let mut quads = [[_mm256_setzero_ps(); 4]; 2];
             for (g, quad) in quads.iter_mut().enumerate() {
-                let [a, b, c, d] = [row(4 * g), row(4 * g + 1), row(4 * g + 2), row(4 * g + 3)];
-                let [ab, cd] = [_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d)]
-                    .map(|r| _mm256_castps_pd(r));
-                let [ab_high, cd_high] = [_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d)]
-                    .map(|r| _mm256_castps_pd(r));
+                let (a, b) = (row(4 * g), row(4 * g + 1));
+                let (c, d) = (row(4 * g + 2), row(4 * g + 3));
+                let ab = _mm256_castps_pd(_mm256_unpacklo_ps(a, b));
+                let cd = _mm256_castps_pd(_mm256_unpacklo_ps(c, d));
+                let ab_high = _mm256_castps_pd(_mm256_unpackhi_ps(a, b));
+                let cd_high = _mm256_castps_pd(_mm256_unpackhi_ps(c, d));
+                // Written out: a closure would be a function of its own, without the instruction set.
                 *quad = [
-                    _mm256_unpacklo_pd(ab, cd),
-                    _mm256_unpackhi_pd(ab, cd),
-                    _mm256_unpacklo_pd(ab_high, cd_high),
-                    _mm256_unpackhi_pd(ab_high, cd_high),
-                ]
-                .map(|r| _mm256_castpd_ps(r));
+                    _mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd)),
+                    _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd)),
+                    _mm256_castpd_ps(_mm256_unpacklo_pd(ab_high, cd_high)),
+                    _mm256_castpd_ps(_mm256_unpackhi_pd(ab_high, cd_high)),
+                ];
             }
             let store = |c: usize, column: __m256| {
                 if c < cols {

@@ -249,7 +249,7 @@ impl Job<'_> {
 }
 
 /// Runs what is left of `range`, each once, as long as there is any.
-fn each(done: &AtomicUsize, range: Range<usize>, mut run: impl FnMut(usize)) {
+pub(super) fn each(done: &AtomicUsize, range: Range<usize>, mut run: impl FnMut(usize)) {
     loop {
         let idx = range.start + done.fetch_add(1, Ordering::Relaxed);
         if idx >= range.end {
@@ -263,7 +263,7 @@ fn each(done: &AtomicUsize, range: Range<usize>, mut run: impl FnMut(usize)) {
 const MOST_SHARES: usize = 64;
 
 /// Which panels make a task: equal shares of rows and columns.
-struct Grid {
+pub(super) struct Grid {
     a_panels: usize,
     b_panels: usize,
     n_i: usize,
@@ -275,6 +275,12 @@ struct Grid {
 }
 
 impl Grid {
+    /// A task for each of so many columns.
+    pub(super) fn of_columns(n: usize) -> Self {
+        let begun = [const { AtomicUsize::new(0) }; _];
+        Self { a_panels: 1, b_panels: n, n_i: 1, n_j: n, lays_out_rows: false, begun }
+    }
+
     fn new(job: &Job, threads: usize) -> Self {
         let Kernels { rows: height, cols: width, .. } = *job.kernels;
         let (n_rows, depth) = (job.a.rows(), job.a.cols().max(1));
@@ -293,7 +299,11 @@ impl Grid {
     }
 
     /// Runs `task` on row and column panels. A member's tasks follow each other down a block of columns.
-    fn each(&self, worker: &Worker<'_>, mut task: impl FnMut(Range<usize>, Range<usize>)) {
+    pub(super) fn each(
+        &self,
+        worker: &Worker<'_>,
+        mut task: impl FnMut(Range<usize>, Range<usize>),
+    ) {
         let part = |n: usize, count: usize, idx: usize| n * idx / count..n * (idx + 1) / count;
         let shares = worker.count().min(MOST_SHARES);
         for share in (0..shares).map(|idx| (worker.index + idx) % shares) {

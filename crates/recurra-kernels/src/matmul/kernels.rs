@@ -1,6 +1,7 @@
 //! What an instruction set brings to the product, and the panels it lays out.
 
 use super::Matrix;
+use super::sparse_rows::SparseLoops;
 use super::vector::{Strip, Tile};
 
 /// The loops of one instruction set, and how it lays out panels: in units of the size of an `f32`, whatever they hold.
@@ -30,6 +31,8 @@ pub(crate) struct Kernels {
     pub pack_cols: PackLoop,
     /// How many panels these lay out at once from rows of memory: neighbours share cache lines.
     pub packed_at_once: usize,
+    /// For operands with many zeros, where leaving these out can pay.
+    pub sparse: Option<&'static SparseLoops>,
     /// What a thread does before and after its tiles.
     pub enter: unsafe fn(),
     pub leave: unsafe fn(),
@@ -93,7 +96,8 @@ pub(super) fn rows(kernels: &Kernels, a: Matrix<f32>, idx: usize, count: usize) 
     strip(a.transposed(), kernels.rows, idx, count)
 }
 
-fn strip(matrix: Matrix<f32>, width: usize, idx: usize, count: usize) -> Strip {
+/// The columns that make `count` runs of `width` from number `idx` on.
+pub(super) fn strip(matrix: Matrix<f32>, width: usize, idx: usize, count: usize) -> Strip {
     let first = idx * width;
     let n = (matrix.cols() - first).min(count * width);
     let block = matrix.block(0..matrix.rows(), first..first + n);

@@ -5,6 +5,7 @@
 //! computed among others. With AVX2, AVX-512 and NEON every step of the chain is rounded once (fused), so these agree bit
 //! for bit with each other too.
 
+mod ahead;
 mod block;
 mod blocks;
 pub(crate) mod buffer;
@@ -12,6 +13,8 @@ mod kernels;
 mod matrix;
 mod packed_matrix;
 mod reference;
+mod sparse;
+mod sparse_rows;
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
@@ -61,14 +64,7 @@ pub fn matmul<E: Element>(cpu: &Cpu, a: Matrix<E>, b: Matrix<E>, start: Start<E>
     {
         let right = Right::Matrix(b.with_values(b_values));
         let c = E::as_f32_mut(c).expect("one type for all operands");
-        return blocks::product(
-            cpu,
-            kernels_of(cpu.isa()),
-            a.with_values(a_values),
-            right,
-            start,
-            c,
-        );
+        return product(cpu, a.with_values(a_values), right, start, c);
     }
     reference::matmul(a, b, start, c);
 }
@@ -102,16 +98,17 @@ pub fn matmul_packed<E: Element>(
     {
         let right = Right::Panels { panels, depth: b.rows(), cols: b.cols() };
         let c = E::as_f32_mut(c).expect("one type for all operands");
-        return blocks::product(
-            cpu,
-            kernels_of(cpu.isa()),
-            a.with_values(a_values),
-            right,
-            start,
-            c,
-        );
+        return product(cpu, a.with_values(a_values), right, start, c);
     }
     reference::matmul(a, Matrix::new(b.panels(), b.rows(), b.cols()), start, c);
+}
+
+/// C ← start + A·B, zeros left out where that pays.
+fn product(cpu: &Cpu, a: Matrix<f32>, b: Right, start: Start<f32>, c: &mut [f32]) {
+    let kernels = kernels_of(cpu.isa());
+    if !sparse::product(cpu, kernels, a, b, start, c) {
+        blocks::product(cpu, kernels, a, b, start, c);
+    }
 }
 
 #[track_caller]

@@ -28,6 +28,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     pack_rows: pack,
     pack_cols: pack,
     packed_at_once: 8,
+    sparse: None,
     enter: kernels::nothing,
     leave: kernels::nothing,
 };

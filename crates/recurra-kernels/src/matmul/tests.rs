@@ -192,6 +192,59 @@ fn a_row_has_the_same_bits_alone_and_among_others() {
     }
 }
 
+/// The same numbers with about half of them zero, some of these negative.
+fn half_zeros(values: &[f32]) -> Vec<f32> {
+    let drop = numbers(values.len(), 9);
+    values.iter().zip(drop).map(|(&x, drop)| if drop < 0.0 { x * 0.0 } else { x }).collect()
+}
+
+#[test]
+fn zeros_that_are_left_out_change_no_value() {
+    const SHAPES: [(usize, usize, usize); 5] =
+        [(128, 32, 1537), (129, 63, 1536), (131, 64, 1570), (150, 129, 1600), (200, 1100, 1550)];
+    for isa in Isa::available() {
+        let cpus = [1, 2, 3].map(|threads| Cpu::with_isa(isa, threads));
+        for ((rows, depth, cols), idx) in
+            SHAPES.into_iter().flat_map(|s| (0..12).map(move |i| (s, i)))
+        {
+            let (is_turned, transposed, start_idx) = (idx & 1 > 0, idx & 2 > 0, idx / 4);
+            let (zeros, full) = (half_zeros(&numbers(rows * depth, 5)), numbers(depth * cols, 6));
+            let (a, b) = if is_turned {
+                (view(&full, cols, depth, transposed), Matrix::new(&zeros, depth, rows))
+            } else {
+                (Matrix::new(&zeros, rows, depth), view(&full, depth, cols, transposed))
+            };
+            let (bias, before) = (numbers(b.cols(), 7), numbers(rows * cols, 8));
+            let start = [Start::Zero, Start::Bias(&bias[..]), Start::Sum][start_idx];
+            let mut expected = before.clone();
+            blocks::product(&cpus[0], kernels_of(isa), a, Right::Matrix(b), start, &mut expected);
+            for cpu in &cpus {
+                let what = format!("{isa} {rows}×{depth}×{cols}, case {idx}, {}", cpu.threads());
+                let mut c = before.clone();
+                let done =
+                    sparse::product(cpu, kernels_of(isa), a, Right::Matrix(b), start, &mut c);
+                let can = kernels_of(isa).sparse.is_some() && !(is_turned && start_idx == 1);
+                assert_eq!(done, can, "{what}");
+                assert!(c == *if done { &expected } else { &before }, "{what}");
+                let mut c = before.clone();
+                matmul_packed(cpu, a, &PackedMatrix::pack(cpu, b), start, &mut c);
+                assert!(c == expected, "{what}: packed differs");
+            }
+        }
+    }
+}
+
+#[test]
+fn operands_without_zeros_are_left_to_the_dense_product() {
+    let (a, b) = (numbers(200 * 64, 1), numbers(64 * 1600, 2));
+    for isa in Isa::available() {
+        let (cpu, mut c) = (Cpu::with_isa(isa, 1), vec![7.0; 200 * 1600]);
+        let (a, b) = (Matrix::new(&a, 200, 64), Right::Matrix(Matrix::new(&b, 64, 1600)));
+        assert!(!sparse::product(&cpu, kernels_of(isa), a, b, Start::Zero, &mut c), "{isa}");
+        assert!(c.iter().all(|&value| value == 7.0));
+    }
+}
+
 #[test]
 fn repacking_replaces_what_was_there() {
     let (a, b) = (numbers(3 * 50, 1), numbers(50 * 70, 2));
