@@ -72,11 +72,6 @@ impl PackedLayer {
         recurrent.lay_out(cpu, layers.iter_mut().map(|of| (of.direction, &mut of.recurrent)));
     }
 
-    /// Bytes held.
-    pub fn memory_bytes(&self) -> usize {
-        self.input.bytes() + self.recurrent.bytes()
-    }
-
     /// Panics unless it was laid out for this cell, shape and direction.
     #[track_caller]
     pub(super) fn check(&self, cell: CellKind, shape: LayerShape, direction: Direction) {
@@ -225,12 +220,7 @@ impl Panels {
     /// Bytes of so many vectors.
     pub(super) fn bytes_of(&self, n_vectors: usize) -> usize {
         n_vectors * self.n_k * TILE * size_of::<f32>()
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes_of(self.n_vectors)
-    }
-}
+    }}
 
 #[cfg(test)]
 mod tests {

@@ -72,12 +72,3 @@ fn two_steps_follow_the_equations() {
         }
     }
 }
-
-#[test]
-#[should_panic(expected = "packed by `pack_forward`")]
-fn a_weight_packed_for_generation_has_no_backward_sweep() {
-    let cpu = Cpu::with_isa(Isa::best(None).unwrap(), 1);
-    let weight = RecurrentWeight::pack_forward(&cpu, &[0.5_f32; 4], 1, 4);
-    let shape = Shape { time: 1, batch: 1, hidden: 1 };
-    backward(&cpu, shape, &weight, &mut [0.0; 4], &[0.0; 2], &[0.0], &mut [0.0], &mut [0.0]);
-}

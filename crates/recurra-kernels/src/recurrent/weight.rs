@@ -19,7 +19,7 @@ pub struct RecurrentWeight<E> {
 }
 
 impl<E: Element> RecurrentWeight<E> {
-    /// Packs `weight_hh` for training: both directions.
+    /// Packs `weight_hh` for both directions.
     ///
     /// # Shapes
     /// `weight_hh` (G·H, H), the gates one after the other as in PyTorch's `weight_hh_l0`.
@@ -28,27 +28,12 @@ impl<E: Element> RecurrentWeight<E> {
     /// When the sizes disagree or are zero.
     #[track_caller]
     pub fn pack(cpu: &Cpu, weight_hh: &[E], hidden: usize, n_gates: usize) -> Self {
-        Self::packed(cpu, weight_hh, hidden, n_gates, true)
-    }
-
-    /// Packs `weight_hh` for the forward sweep only: half the memory, and no backward sweep.
-    ///
-    /// # Panics
-    /// As [`pack`](Self::pack).
-    #[track_caller]
-    pub fn pack_forward(cpu: &Cpu, weight_hh: &[E], hidden: usize, n_gates: usize) -> Self {
-        Self::packed(cpu, weight_hh, hidden, n_gates, false)
-    }
-
-    #[track_caller]
-    fn packed(cpu: &Cpu, weight_hh: &[E], hidden: usize, n_gates: usize, training: bool) -> Self {
         assert!(hidden > 0 && n_gates > 0, "H = {hidden}, G = {n_gates}; both must be at least 1");
         let isa = cpu.isa();
         let lanes = super::sweep::lanes(isa);
         let is_f32 = E::as_f32(weight_hh).is_some();
-        let panels =
-            |side, wanted| (is_f32 && wanted).then(|| Panels::new(side, lanes, n_gates, hidden));
-        let (forward, backward) = (panels(Side::Forward, true), panels(Side::Backward, training));
+        let panels = |side| is_f32.then(|| Panels::new(side, lanes, n_gates, hidden));
+        let (forward, backward) = (panels(Side::Forward), panels(Side::Backward));
         let mut this = Self { hidden, n_gates, isa, plain: Vec::new(), forward, backward };
         this.repack(cpu, weight_hh);
         this
@@ -83,22 +68,6 @@ impl<E: Element> RecurrentWeight<E> {
         }
     }
 
-    /// H, hidden units.
-    pub fn hidden(&self) -> usize {
-        self.hidden
-    }
-
-    /// G, gates.
-    pub fn n_gates(&self) -> usize {
-        self.n_gates
-    }
-
-    /// Bytes held.
-    pub fn memory_bytes(&self) -> usize {
-        let panels = self.forward.iter().chain(&self.backward).map(Panels::bytes).sum::<usize>();
-        panels + size_of_val(self.plain.as_slice())
-    }
-
     /// The matrix as it is (`f64` only).
     pub(crate) fn plain(&self) -> &[E] {
         &self.plain
@@ -110,10 +79,8 @@ impl<E: Element> RecurrentWeight<E> {
     }
 
     /// The panels of the backward sweep (`f32` only).
-    #[track_caller]
     pub(crate) fn backward_panels(&self) -> &Panels {
-        let packed = "a weight packed by `pack_forward` has no panels for the backward sweep";
-        self.backward.as_ref().expect(packed)
+        self.backward.as_ref().expect("`f32` is always packed for the backward sweep")
     }
 
     /// Panics unless it was packed for `n_gates` gates of this shape on this instruction set, and there is a step to do.

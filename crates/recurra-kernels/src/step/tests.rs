@@ -174,7 +174,7 @@ fn swept(cpu: &Cpu, problem: &Problem) -> Outcome {
         out
     };
     let mut gates = product(&problem.x, &problem.weight_ih, &bias, inputs);
-    let weight = RecurrentWeight::pack_forward(cpu, &problem.weight_hh, hidden, n_gates);
+    let weight = RecurrentWeight::pack(cpu, &problem.weight_hh, hidden, n_gates);
     let shape = Shape { time: 1, batch: n_streams, hidden };
     let state = n_streams * hidden;
     let (mut h, mut c) = (problem.h.clone(), problem.c.clone());

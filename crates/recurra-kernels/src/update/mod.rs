@@ -143,22 +143,9 @@ pub fn squared_norm<E: Element>(cpu: &Cpu, gradients: &[E]) -> f64 {
 /// When `gradients` does not consist of as many rows.
 #[track_caller]
 pub fn squared_norms<E: Element>(cpu: &Cpu, gradients: &[E], squares: &mut [f64]) {
-    let (len, n_rows) = (gradients.len(), squares.len());
-    assert!(
-        if n_rows == 0 { len == 0 } else { len.is_multiple_of(n_rows) },
-        "gradients of {len} values in {n_rows} rows"
-    );
-    let Some(width) = len.checked_div(n_rows) else { return };
-    let rows = BLOCK.div_ceil(width.max(1));
-    let shared = SharedSlice::new(squares);
-    cpu.pool().for_each(n_rows.div_ceil(rows), |task| {
-        let rows = task * rows..n_rows.min((task + 1) * rows);
-        // SAFETY: every task has rows of its own.
-        let squares = unsafe { shared.slice(rows.clone()) };
-        for (row, square) in rows.zip(squares) {
-            *square = squared_norm_of_block(cpu.isa(), &gradients[row * width..(row + 1) * width]);
-        }
-    });
+    let n_rows = squares.len();
+    // SAFETY: every row comes once.
+    unsafe { squares_of(cpu, gradients, n_rows, |idx| idx, squares) };
 }
 
 /// Σ g² of some rows, as [`squared_norms`] of all.
@@ -170,22 +157,38 @@ pub fn squared_norms<E: Element>(cpu: &Cpu, gradients: &[E], squares: &mut [f64]
 /// When `gradients` does not consist of as many rows, or `rows` do not rise or leave it.
 #[track_caller]
 pub fn squared_norms_at<E: Element>(cpu: &Cpu, gradients: &[E], rows: &[u32], squares: &mut [f64]) {
-    let (len, n_rows) = (gradients.len(), squares.len());
-    assert!(
-        rows.is_empty() || n_rows > 0 && len.is_multiple_of(n_rows),
-        "gradients of {len} values in {n_rows} rows"
-    );
+    let n_rows = squares.len();
     assert!(
         rows.is_sorted_by(|a, b| a < b) && rows.last().is_none_or(|&row| (row as usize) < n_rows),
         "some rows of {n_rows} that do not rise or leave it"
     );
-    let Some(width) = len.checked_div(n_rows) else { return };
-    let count = BLOCK.div_ceil(width.max(1));
+    // SAFETY: every row stands in `rows` once, as they rise.
+    unsafe { squares_of(cpu, gradients, rows.len(), |idx| rows[idx] as usize, squares) };
+}
+
+/// Σ g² of `n` rows of (V, D), of which the one with number `idx` is `row(idx)`.
+///
+/// # Safety
+/// No row comes twice.
+#[track_caller]
+unsafe fn squares_of<E: Element>(
+    cpu: &Cpu,
+    gradients: &[E],
+    n: usize,
+    row: impl Fn(usize) -> usize + Sync,
+    squares: &mut [f64],
+) {
+    let (len, n_rows) = (gradients.len(), squares.len());
+    assert!(
+        if n_rows == 0 { len == 0 } else { len.is_multiple_of(n_rows) },
+        "gradients of {len} values in {n_rows} rows"
+    );
+    let width = len / n_rows.max(1);
+    let rows = BLOCK.div_ceil(width.max(1));
     let shared = SharedSlice::new(squares);
-    cpu.pool().for_each(rows.len().div_ceil(count), |task| {
-        for &row in &rows[task * count..rows.len().min((task + 1) * count)] {
-            let row = row as usize;
-            // SAFETY: every row stands in `rows` once, as they rise.
+    cpu.pool().for_each(n.div_ceil(rows), |task| {
+        for row in (task * rows..n.min((task + 1) * rows)).map(&row) {
+            // SAFETY: no other task has this row, by this function's contract.
             let square = unsafe { &mut shared.slice(row..row + 1)[0] };
             *square = squared_norm_of_block(cpu.isa(), &gradients[row * width..(row + 1) * width]);
         }
