@@ -26,6 +26,7 @@
 
 mod arena;
 pub mod finite_differences;
+mod gradients;
 mod ops;
 mod optimizer;
 mod packed;

@@ -1,8 +1,10 @@
-//! Clip, update and forget the gradient in one pass over the flat store.
+//! Clip, update, lay out and forget the gradient in one pass over the flat store.
 
+use std::iter::zip;
 use std::ops::Range;
 
-use recurra_kernels::update::{self, AdamW, Sgd};
+use recurra_kernels::layer::{self, PackedLayer};
+use recurra_kernels::update::{self, AdamW, Rule, Sgd};
 use recurra_kernels::{Cpu, Element};
 
 use crate::parameters::Parameters;
@@ -39,11 +41,7 @@ impl Optimizer {
 
     /// How many slabs of state it keeps beside the parameters.
     pub fn n_moments(self) -> usize {
-        match self {
-            Optimizer::Sgd { momentum: 0.0, .. } => 0,
-            Optimizer::Sgd { .. } => 1,
-            Optimizer::AdamW { .. } => 2,
-        }
+        self.rule(1, 0.0, 1.0).n_moments()
     }
 
     /// Whether a parameter whose gradient is zero stays as it is, so that unread rows of an embedding can be passed over.
@@ -66,56 +64,49 @@ impl Optimizer {
         if parameters.n_moments() != self.n_moments() {
             parameters.set_n_moments(self.n_moments());
         }
-        let n_parameters = parameters.len();
-        let (values, gradients, moments) = parameters.for_update();
-        let written: Vec<Vec<Range<usize>>> =
-            (0..n_parameters).map(|idx| gradients.written_ranges(idx)).collect();
-        let square: f64 = (0..n_parameters).map(|idx| gradients.squared_norm(cpu, idx)).sum();
-        let norm = square.sqrt();
+        let gradients = &parameters.gradients;
+        let squares = parameters.ids().map(|id| gradients.squared_norm(cpu, id));
+        let norm = squares.sum::<f64>().sqrt();
         if !norm.is_finite() {
             return norm;
         }
-        let scale = clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));
-        for (idx, written) in written.into_iter().enumerate() {
-            let whole = gradients.ranges()[idx].clone();
-            let ranges = if self.skips_zero_gradients() { written } else { vec![whole] };
-            for range in ranges {
-                let value = &mut values[range.clone()];
-                let gradient = &mut gradients.slab_mut()[range.clone()];
-                self.update(cpu, step, lr, scale, value, gradient, moments, range);
-            }
+        let rule = self.rule(step, lr, clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0)));
+        let whole = gradients.ranges().to_vec();
+        let mut changing: Vec<Vec<Range<usize>>> = match self.skips_zero_gradients() {
+            true => parameters.ids().map(|id| gradients.written_ranges(id)).collect(),
+            false => whole.iter().map(|range| vec![range.clone()]).collect(),
+        };
+        let (mut slabs, layers, version) = parameters.for_update();
+        if layer::is_available(cpu)
+            && let Some(mut slabs) = slabs.as_f32()
+        {
+            // Both weights of a layer, and what becomes of them laid out, unless another layer has changed one of them already.
+            layers.write(version, |weights, copies| {
+                let ranges = weights.map(|id| whole[id.index()].clone());
+                let is_due = zip(weights, &ranges)
+                    .all(|(id, range)| changing[id.index()] == [range.clone()]);
+                if is_due {
+                    weights.into_iter().for_each(|id| changing[id.index()].clear());
+                    PackedLayer::update_all(copies, cpu, rule, slabs.parts(ranges));
+                }
+                is_due
+            });
+        }
+        for range in changing.into_iter().flatten() {
+            let [part] = slabs.parts([range]);
+            update::step(cpu, rule, part);
         }
         parameters.ids().for_each(|id| parameters.gradients.forget(id));
         norm
     }
 
-    #[allow(clippy::too_many_arguments)] // the slabs side by side
-    fn update<E: Element>(
-        self,
-        cpu: &Cpu,
-        step: u64,
-        lr: f64,
-        scale: f64,
-        value: &mut [E],
-        gradient: &mut [E],
-        moments: &mut [Vec<E>],
-        range: Range<usize>,
-    ) {
+    fn rule(self, step: u64, lr: f64, scale: f64) -> Rule {
         match self {
             Optimizer::Sgd { momentum, weight_decay } => {
-                let velocity = moments.first_mut().map(|slab| &mut slab[range]);
-                update::sgd(
-                    cpu,
-                    Sgd { lr, momentum, weight_decay, scale },
-                    value,
-                    gradient,
-                    velocity,
-                );
+                Rule::Sgd(Sgd { lr, momentum, weight_decay, scale })
             }
             Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => {
-                let [m, v] = moments else { unreachable!("AdamW keeps two slabs") };
-                let rates = AdamW { lr, beta1, beta2, epsilon, weight_decay, step, scale };
-                update::adamw(cpu, rates, value, gradient, &mut m[range.clone()], &mut v[range]);
+                Rule::AdamW(AdamW { lr, beta1, beta2, epsilon, weight_decay, step, scale })
             }
         }
     }

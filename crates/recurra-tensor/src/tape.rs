@@ -9,9 +9,10 @@ use recurra_kernels::dropout::Mask;
 use recurra_kernels::{Cpu, Element};
 
 use crate::arena::Arena;
+use crate::gradients::Gradients;
 use crate::ops::{Op, cross_entropy};
-use crate::packed::PackedWeights;
-use crate::parameters::{Gradients, Parameters, Values};
+use crate::packed::{Layers, PackedWeights};
+use crate::parameters::{Parameters, Values};
 
 /// Names a value on a [`Tape`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,7 @@ pub struct Tape<'a, E: Element> {
     pub(crate) values: &'a Values<E>,
     /// Absent when nothing is to be learned.
     pub(crate) gradients: Option<&'a mut Gradients<E>>,
+    pub(crate) layers: Layers<'a>,
     pub(crate) workspace: &'a mut Workspace<E>,
     dropout_key: u64,
     /// How many masks there are so far.
@@ -123,9 +125,9 @@ impl<'a, E: Element> Tape<'a, E> {
         dropout_key: u64,
     ) -> Self {
         workspace.recycle();
-        let (values, gradients) = parameters.for_training();
-        let gradients = Some(gradients);
-        Self { cpu, values, gradients, workspace, dropout_key, masks: 0, loss_scale: 1.0 }
+        let (values, gradients, layers) = parameters.for_training();
+        let (gradients, layers) = (Some(gradients), Layers::Training(layers));
+        Self { cpu, values, gradients, layers, workspace, dropout_key, masks: 0, loss_scale: 1.0 }
     }
 
     /// A tape for looking only: no gradients, no dropout.
@@ -139,6 +141,7 @@ impl<'a, E: Element> Tape<'a, E> {
             cpu,
             values: &parameters.values,
             gradients: None,
+            layers: Layers::Inference(&parameters.layers),
             workspace,
             dropout_key: 0,
             masks: 0,

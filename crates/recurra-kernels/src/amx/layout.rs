@@ -36,19 +36,34 @@ pub(crate) unsafe fn tile(side: Side, source: &Source, to: *mut f32) {
     // SAFETY: by this function's contract.
     unsafe {
         match (source.n, source.depth) {
-            (ROWS, DEPTH) => tile_of::<true>(side, source, to),
-            _ => tile_of::<false>(side, source, to),
+            (ROWS, DEPTH) => tile_of::<true, true>(side, source, to),
+            _ => tile_of::<false, true>(side, source, to),
         }
     }
 }
 
-/// [`tile`], with all counts known beforehand where the tile is `WHOLE`: then it never leaves the registers.
+/// [`tile`] where the next tile of k is for others to lay out, or for later: it is not asked for.
+///
+/// # Safety
+/// As [`tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+pub(crate) unsafe fn tile_alone(side: Side, source: &Source, to: *mut f32) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match (source.n, source.depth) {
+            (ROWS, DEPTH) => tile_of::<true, false>(side, source, to),
+            _ => tile_of::<false, false>(side, source, to),
+        }
+    }
+}
+
+/// [`tile`] or [`tile_alone`], with all counts known beforehand where the tile is `WHOLE`: then it never leaves the registers.
 ///
 /// # Safety
 /// As [`tile`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn tile_of<const WHOLE: bool>(side: Side, source: &Source, to: *mut f32) {
+unsafe fn tile_of<const WHOLE: bool, const ASKS: bool>(side: Side, source: &Source, to: *mut f32) {
     let &Source { first, across, along, .. } = source;
     let (n, depth) = if WHOLE { (ROWS, DEPTH) } else { (source.n, source.depth) };
     debug_assert!(across == 1 || along == 1, "strides {across} and {along}");
@@ -59,7 +74,7 @@ unsafe fn tile_of<const WHOLE: bool>(side: Side, source: &Source, to: *mut f32) 
         let mut pairs = if is_along {
             pairs_along::<WHOLE>(first, across, n, depth)
         } else {
-            pairs_across::<WHOLE>(first, along, n, depth)
+            pairs_across::<WHOLE, ASKS>(first, along, n, depth)
         };
         if is_along == (side == Side::Right) {
             pairs = transposed(pairs);
@@ -107,7 +122,7 @@ unsafe fn pairs_along<const WHOLE: bool>(
 /// As [`tile`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn pairs_across<const WHOLE: bool>(
+unsafe fn pairs_across<const WHOLE: bool, const ASKS: bool>(
     first: *const f32,
     stride: usize,
     lanes: usize,
@@ -121,10 +136,12 @@ unsafe fn pairs_across<const WHOLE: bool>(
         // SAFETY: masks and counts keep to what exists.
         unsafe {
             let row = first.add(2 * p * stride);
-            // The next tile of k.
-            let next = row.wrapping_add(DEPTH * stride);
-            _mm_prefetch::<_MM_HINT_T0>(next.cast());
-            _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(stride).cast());
+            if ASKS {
+                // The next tile of k.
+                let next = row.wrapping_add(DEPTH * stride);
+                _mm_prefetch::<_MM_HINT_T0>(next.cast());
+                _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(stride).cast());
+            }
             let even = _mm512_maskz_loadu_ps(lanes, row);
             let has_odd = 2 * p + 1 < n_k;
             let odd =

@@ -6,6 +6,7 @@ mod kinds;
 pub use kinds::{CellKind, Direction, LayerGradients, LayerShape};
 
 use crate::Cpu;
+use crate::update::{Rule, Slabs};
 
 /// Weights in tiles, of which there are none.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ impl PackedLayer {
 
     /// Never called.
     pub fn repack_all(_: &mut [&mut Self], _: &Cpu, _: &[f32], _: &[f32]) {}
+
+    /// Never called.
+    pub fn update_all(_: &mut [&mut Self], _: &Cpu, _: Rule, _: [Slabs<'_, f32>; 2]) {}
 }
 
 /// Never called.

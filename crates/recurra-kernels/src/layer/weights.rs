@@ -6,6 +6,7 @@ use super::{CellKind, CellSizes, Direction, LayerShape};
 use crate::amx::layout::{self, Source};
 use crate::amx::{DEPTH, ROWS, TILE};
 use crate::matmul::buffer::Buffer;
+use crate::update::{Rule, Slabs, Update};
 use crate::{Cpu, Isa, SharedSlice};
 use std::ops::Range;
 
@@ -47,24 +48,38 @@ impl PackedLayer {
     /// As [`pack`](Self::pack), or when the layers are of different shapes.
     #[track_caller]
     pub fn repack_all(layers: &mut [&mut Self], cpu: &Cpu, weight_ih: &[f32], weight_hh: &[f32]) {
+        Self::lay_out_all(layers, cpu, [weight_ih, weight_hh].map(Values::Given));
+    }
+
+    /// One step of an optimizer on both weights, and what becomes of them laid out while it is in the second cache: an update
+    /// and [`repack_all`](Self::repack_all) in one pass. Bit for bit what the two leave.
+    ///
+    /// # Panics
+    /// As they do, and when there is no layer.
+    #[track_caller]
+    pub fn update_all(
+        layers: &mut [&mut Self],
+        cpu: &Cpu,
+        rule: Rule,
+        [weight_ih, weight_hh]: [Slabs<'_, f32>; 2],
+    ) {
+        assert!(!layers.is_empty(), "an update for the layout of no layer");
+        let updates = [weight_ih, weight_hh].map(|slabs| Update::new(cpu, rule, slabs));
+        Self::lay_out_all(layers, cpu, updates.map(Values::Updated));
+    }
+
+    #[track_caller]
+    fn lay_out_all(layers: &mut [&mut Self], cpu: &Cpu, [weight_ih, weight_hh]: [Values<'_>; 2]) {
         assert!(cpu.isa() == Isa::Amx, "tiles on `{}`", cpu.isa());
         let Some(&&mut Self { cell, inputs, hidden, .. }) = layers.first() else { return };
-        let gates = cell.sizes().gates;
+        let CellSizes { gates, of_input, of_recurrent, .. } = cell.sizes();
         assert!(
             layers.iter().all(|of| (of.cell, of.inputs, of.hidden) == (cell, inputs, hidden)),
             "one weight for layers of different shapes"
         );
-        assert_eq!(
-            weight_ih.len(),
-            gates * hidden * inputs,
-            "W_ih of ({gates}·{hidden}, {inputs})"
-        );
-        assert_eq!(
-            weight_hh.len(),
-            gates * hidden * hidden,
-            "W_hh of ({gates}·{hidden}, {hidden})"
-        );
-        let CellSizes { of_input, of_recurrent, .. } = cell.sizes();
+        let rows = gates * hidden;
+        assert_eq!(weight_ih.len(), rows * inputs, "W_ih of ({gates}·{hidden}, {inputs})");
+        assert_eq!(weight_hh.len(), rows * hidden, "W_hh of ({gates}·{hidden}, {hidden})");
         let input = Weight { values: weight_ih, gates, hidden, cols: inputs, gradients: of_input };
         input.lay_out(cpu, layers.iter_mut().map(|of| (of.direction, &mut of.input)));
         let recurrent =
@@ -87,10 +102,53 @@ impl PackedLayer {
     }
 }
 
+/// The values of a weight.
+#[derive(Debug)]
+enum Values<'a> {
+    /// As they are.
+    Given(&'a [f32]),
+    /// As they will be once the step of an optimizer is made for them.
+    Updated(Update<'a, f32>),
+}
+
+impl Values<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Values::Given(values) => values.len(),
+            Values::Updated(update) => update.len(),
+        }
+    }
+
+    /// Makes them what is to be laid out.
+    ///
+    /// # Safety
+    /// Nobody else has these values.
+    unsafe fn settle(&self, range: Range<usize>) {
+        if let Values::Updated(update) = self {
+            // SAFETY: by this function's contract.
+            unsafe { update.make(range) };
+        }
+    }
+
+    /// Asks for what will be settled next.
+    fn fetch(&self, range: Range<usize>) {
+        if let Values::Updated(update) = self {
+            update.fetch(range);
+        }
+    }
+
+    fn at(&self, idx: usize) -> *const f32 {
+        match self {
+            Values::Given(values) => values[idx..].as_ptr(),
+            Values::Updated(update) => update.value(idx),
+        }
+    }
+}
+
 /// A weight (G·H, `cols`), and which gradient each gate has.
-#[derive(Clone, Copy)]
+#[derive(Debug)]
 struct Weight<'a> {
-    values: &'a [f32],
+    values: Values<'a>,
     gates: usize,
     hidden: usize,
     cols: usize,
@@ -98,7 +156,8 @@ struct Weight<'a> {
 }
 
 impl Weight<'_> {
-    /// Fills panels of each direction, 32 units of a gate and all columns a task.
+    /// Fills panels of each direction, 32 units of a gate and all columns at a time: where these are updated first, that leaves
+    /// them in the second cache. While a member lays them out it asks for the next.
     fn lay_out<'p>(&self, cpu: &Cpu, panels: impl Iterator<Item = (Direction, &'p mut Panels)>) {
         let Self { gates, hidden, cols, .. } = *self;
         let panels: Vec<_> = panels
@@ -110,20 +169,41 @@ impl Weight<'_> {
                 (direction, panels.shaped(n_vectors, n_k))
             })
             .collect();
-        cpu.pool().for_each(gates * padded(hidden) / DEPTH, |task| {
-            let (gate, unit) = (task % gates, task / gates * DEPTH);
-            for col in (0..cols).step_by(DEPTH) {
-                for (direction, panels) in &panels {
-                    // SAFETY: each task has its own tiles; this runs with AMX only.
-                    unsafe {
-                        match direction {
-                            Direction::Forward => self.forward(panels, gate, unit, col),
-                            Direction::Backward => self.backward(panels, gate, unit, col),
+        cpu.pool().run(|worker| {
+            let own = worker.share(gates * padded(hidden) / DEPTH);
+            for idx in own.clone() {
+                let (gate, unit) = self.block(idx);
+                // SAFETY: each member has its own rows.
+                unsafe { self.values.settle(self.values_of(idx)) };
+                let next = if idx + 1 < own.end { self.values_of(idx + 1) } else { 0..0 };
+                for col in (0..cols).step_by(DEPTH) {
+                    let ahead =
+                        [col, col + DEPTH].map(|col| next.end.min(next.start + DEPTH * col));
+                    self.values.fetch(ahead[0]..ahead[1]);
+                    for (direction, panels) in &panels {
+                        // SAFETY: each block of rows has its own tiles; this runs with AMX only.
+                        unsafe {
+                            match direction {
+                                Direction::Forward => self.forward(panels, gate, unit, col),
+                                Direction::Backward => self.backward(panels, gate, unit, col),
+                            }
                         }
                     }
                 }
             }
         });
+    }
+
+    /// The gate and the first unit of a block of 32 rows: all gates of some units follow each other, as their tiles do.
+    fn block(&self, idx: usize) -> (usize, usize) {
+        (idx % self.gates, idx / self.gates * DEPTH)
+    }
+
+    /// The values of a block.
+    fn values_of(&self, idx: usize) -> Range<usize> {
+        let (gate, unit) = self.block(idx);
+        let row = gate * self.hidden + unit;
+        row * self.cols..(row + DEPTH.min(self.hidden - unit)) * self.cols
     }
 
     /// The tiles of 32 units and 32 columns for x·Wᵀ: vectors go by blocks of units, then by gates.
@@ -161,12 +241,12 @@ impl Weight<'_> {
                 depth: DEPTH.min(self.hidden - unit),
             };
             // SAFETY: by this function's contract; the source lies inside of the weight.
-            unsafe { layout::tile(layout::Side::Right, &source, panels.at(col / ROWS, k)) };
+            unsafe { layout::tile_alone(layout::Side::Right, &source, panels.at(col / ROWS, k)) };
         }
     }
 
     fn first(&self, gate: usize, unit: usize, col: usize) -> *const f32 {
-        self.values[(gate * self.hidden + unit) * self.cols + col..].as_ptr()
+        self.values.at((gate * self.hidden + unit) * self.cols + col)
     }
 }
 
@@ -220,11 +300,23 @@ impl Panels {
     /// Bytes of so many vectors.
     pub(super) fn bytes_of(&self, n_vectors: usize) -> usize {
         n_vectors * self.n_k * TILE * size_of::<f32>()
-    }}
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::update::{self, AdamW, Sgd};
+
+    const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
+
+    /// The tiles of both weights.
+    fn tiles(layer: &PackedLayer) -> [Vec<u32>; 2] {
+        [&layer.input, &layer.recurrent].map(|panels| {
+            let tiles = panels.tiles.first(panels.n_vectors * panels.n_k * TILE);
+            tiles.iter().map(|unit| unit.to_bits()).collect()
+        })
+    }
 
     #[test]
     fn other_weights_laid_out_for_both_directions_at_once_are_as_for_each() {
@@ -242,18 +334,102 @@ mod tests {
                 PackedLayer::pack(&cpu, cell, direction, ih, hh, hidden)
             };
             let (old, new) = (weights(0.5), weights(0.25));
-            let directions = [Direction::Forward, Direction::Backward];
-            let [mut forward, mut backward] = directions.map(|direction| pack(&old, direction));
+            let [mut forward, mut backward] = DIRECTIONS.map(|direction| pack(&old, direction));
             PackedLayer::repack_all(&mut [&mut forward, &mut backward], &cpu, &new[0], &new[1]);
-            for (layer, direction) in [forward, backward].into_iter().zip(directions) {
-                let expected = pack(&new, direction);
-                let tiles = |panels: &Panels| {
-                    let tiles = panels.tiles.first(panels.n_vectors * panels.n_k * TILE);
-                    tiles.iter().map(|unit| unit.to_bits()).collect::<Vec<_>>()
-                };
-                assert!(tiles(&layer.input) == tiles(&expected.input), "{cell:?} {direction:?}");
-                assert!(tiles(&layer.recurrent) == tiles(&expected.recurrent), "{cell:?}");
+            for (layer, direction) in [forward, backward].into_iter().zip(DIRECTIONS) {
+                assert!(tiles(&layer) == tiles(&pack(&new, direction)), "{cell:?} {direction:?}");
             }
         }
+    }
+
+    /// A weight with its gradient and two moments.
+    #[derive(Clone)]
+    struct Learned([Vec<f32>; 4]);
+
+    impl Learned {
+        fn new(n: usize) -> Self {
+            let values = |salt: u32| {
+                let hash = |idx: u32| (idx ^ salt).wrapping_mul(2_654_435_761) >> 8;
+                (0..n as u32).map(|idx| hash(idx) as f32 / 8e6 - 1.0).collect::<Vec<_>>()
+            };
+            Self([1, 2, 3, 4].map(|salt| {
+                values(salt).iter().map(|x| if salt == 4 { x.abs() } else { *x }).collect()
+            }))
+        }
+
+        fn bits(&self) -> [Vec<u32>; 4] {
+            self.0.each_ref().map(|slab| slab.iter().map(|x| x.to_bits()).collect())
+        }
+
+        fn slabs(&mut self, rule: Rule) -> Slabs<'_, f32> {
+            let [value, gradient, m, v] = self.0.each_mut().map(Vec::as_mut_slice);
+            let kept = |n, moments| if rule.n_moments() > n { moments } else { &mut [][..] };
+            Slabs { value, gradient, moments: [kept(0, m), kept(1, v)] }
+        }
+    }
+
+    #[test]
+    fn an_update_that_lays_out_leaves_the_bits_of_an_update_and_a_layout() {
+        if !Isa::available().contains(&Isa::Amx) {
+            return;
+        }
+        let sgd = Sgd { lr: 0.3, momentum: 0.0, weight_decay: 0.0, scale: 1.0 };
+        let (beta1, beta2, epsilon) = (0.9, 0.99, 1e-8);
+        let adamw =
+            AdamW { lr: 0.01, beta1, beta2, epsilon, weight_decay: 0.1, step: 3, scale: 1.0 };
+        let rules = [
+            Rule::Sgd(sgd),
+            Rule::Sgd(Sgd { scale: 0.125, ..sgd }), // a clip that bites
+            Rule::Sgd(Sgd { momentum: 0.9, weight_decay: 0.05, scale: 0.3, ..sgd }),
+            Rule::AdamW(adamw),
+            Rule::AdamW(AdamW { scale: 0.7, ..adamw }),
+        ];
+        let sizes = [(1, 1), (15, 16), (16, 15), (33, 17), (31, 32), (65, 47), (64, 64), (130, 97)];
+        let cells = [CellKind::Lstm, CellKind::Gru, CellKind::Rnn(crate::rnn::Activation::Tanh)];
+        for (idx, (inputs, hidden)) in sizes.into_iter().enumerate() {
+            let cell = cells[idx % cells.len()];
+            let rows = cell.sizes().gates * hidden;
+            let old = [inputs, hidden].map(|cols| Learned::new(rows * cols));
+            for rule in rules {
+                let one = Cpu::with_isa(Isa::Amx, 1);
+                let mut expected = old.clone();
+                expected.iter_mut().for_each(|weight| update::step(&one, rule, weight.slabs(rule)));
+                let pack = |[ih, hh]: &[Learned; 2], direction| {
+                    PackedLayer::pack(&one, cell, direction, &ih.0[0], &hh.0[0], hidden)
+                };
+                for threads in 1..=3 {
+                    let mut found = old.clone();
+                    let mut layers = DIRECTIONS.map(|direction| pack(&old, direction));
+                    PackedLayer::update_all(
+                        &mut layers.each_mut(),
+                        &Cpu::with_isa(Isa::Amx, threads),
+                        rule,
+                        found.each_mut().map(|weight| weight.slabs(rule)),
+                    );
+                    let what =
+                        format!("{cell:?} ({inputs}, {hidden}), {rule:?}, {threads} threads");
+                    let bits = |weights: &[Learned; 2]| weights.each_ref().map(Learned::bits);
+                    assert!(bits(&found) == bits(&expected), "{what}");
+                    for (layer, direction) in layers.iter().zip(DIRECTIONS) {
+                        let expected = tiles(&pack(&expected, direction));
+                        assert!(tiles(layer) == expected, "{what}, {direction:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "W_hh of (4·2, 2)")]
+    fn an_update_of_another_shape_is_refused() {
+        if !Isa::available().contains(&Isa::Amx) {
+            panic!("W_hh of (4·2, 2): not on this machine");
+        }
+        let cpu = Cpu::with_isa(Isa::Amx, 1);
+        let mut layer =
+            PackedLayer::pack(&cpu, CellKind::Lstm, Direction::Forward, &[0.0; 8], &[0.0; 16], 2);
+        let rule = Rule::Sgd(Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, scale: 1.0 });
+        let (mut ih, mut hh) = (Learned::new(8), Learned::new(17));
+        PackedLayer::update_all(&mut [&mut layer], &cpu, rule, [ih.slabs(rule), hh.slabs(rule)]);
     }
 }

@@ -3,7 +3,8 @@
 //! A pass reads the value, the gradient and the moments once, writes them once and leaves the gradient at zero for the next
 //! step. The formulas are those of PyTorch's `torch.optim.SGD` and `torch.optim.AdamW` (Loshchilov & Hutter, 2019), with
 //! every coefficient computed in `f64` before it is rounded to the element type. Clipping by the global norm (Pascanu et
-//! al., 2013) is `scale` = min(1, clip / ‖g‖), applied in the same pass.
+//! al., 2013) is `scale` = min(1, clip / ‖g‖), applied in the same pass. Weights of recurrent layers in tiles are laid out
+//! there too, see [`PackedLayer::update_all`](crate::layer::PackedLayer::update_all).
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -11,22 +12,38 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod norm;
 mod plain;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod put_row;
 mod reference;
+mod slabs;
 #[cfg(test)]
 mod tests;
 mod vector;
 
-use std::cell::RefCell;
+pub use norm::{squared_norm, squared_norms, squared_norms_at};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use slabs::Update;
+pub use slabs::{Slabs, step};
 
-use crate::{Cpu, Element, Isa, SharedSlice};
+use crate::{Element, Isa};
 
 /// Values of one task. Partial sums of the norm are formed over blocks of this many, whatever the number of threads.
 const BLOCK: usize = 16 * 1024;
 
-/// Stochastic gradient descent as PyTorch's: weight decay is added to the gradient, momentum without dampening.
+/// How values follow their gradients in one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// [`Sgd`]
+    Sgd(Sgd),
+    /// [`AdamW`]
+    AdamW(AdamW),
+}
+
+/// Stochastic gradient descent as PyTorch's: g ← scale·g + weight_decay·x; u ← momentum·u + g; x ← x − lr·u.
+///
+/// u is zero before the first step; without momentum it is g.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     /// Learning rate.
@@ -39,7 +56,10 @@ pub struct Sgd {
     pub scale: f64,
 }
 
-/// Adam with decoupled weight decay as PyTorch's.
+/// Adam with decoupled weight decay as PyTorch's: x ← x − lr·weight_decay·x; g ← scale·g; m ← β₁·m + (1−β₁)·g;
+/// v ← β₂·v + (1−β₂)·g²; x ← x − lr · m̂ / (√v̂ + ε) with m̂ = m / (1−β₁ᵗ), v̂ = v / (1−β₂ᵗ).
+///
+/// m and v are zero before the first step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// Learning rate.
@@ -81,6 +101,17 @@ struct SgdStep<E> {
     lr: E,
 }
 
+impl Rule {
+    /// How many slabs of state it keeps beside values and gradients.
+    pub fn n_moments(self) -> usize {
+        match self {
+            Rule::Sgd(Sgd { momentum: 0.0, .. }) => 0,
+            Rule::Sgd(_) => 1,
+            Rule::AdamW(_) => 2,
+        }
+    }
+}
+
 impl Sgd {
     fn prepare<E: Element>(self) -> SgdStep<E> {
         SgdStep {
@@ -110,158 +141,19 @@ impl AdamW {
     }
 }
 
-/// Σ g², in `f64`: squares of `f32` are exact there, sixteen running sums a block of 16,384 values, blocks added in order.
-/// The same bits for any number of threads and any instruction set; infinite or not a number when a gradient is.
-///
-/// # Shapes
-/// `gradients` any, read as one row.
-pub fn squared_norm<E: Element>(cpu: &Cpu, gradients: &[E]) -> f64 {
-    thread_local! {
-        static SUMS: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
-    }
-    let n_blocks = gradients.len().div_ceil(BLOCK);
-    SUMS.with_borrow_mut(|sums| {
-        sums.clear();
-        sums.resize(n_blocks, 0.0);
-        let shared = SharedSlice::new(sums);
-        cpu.pool().for_each(n_blocks, |idx| {
-            let block = &gradients[idx * BLOCK..gradients.len().min((idx + 1) * BLOCK)];
-            // SAFETY: every task has a sum of its own.
-            let sum = unsafe { &mut shared.slice(idx..idx + 1)[0] };
-            *sum = squared_norm_of_block(cpu.isa(), block);
-        });
-        sums.iter().sum()
-    })
-}
-
-/// Σ g² of each row as [`squared_norm`] sums a block.
-///
-/// # Shapes
-/// `gradients` (V, D), `squares` (V).
-///
-/// # Panics
-/// When `gradients` does not consist of as many rows.
-#[track_caller]
-pub fn squared_norms<E: Element>(cpu: &Cpu, gradients: &[E], squares: &mut [f64]) {
-    let n_rows = squares.len();
-    // SAFETY: every row comes once.
-    unsafe { squares_of(cpu, gradients, n_rows, |idx| idx, squares) };
-}
-
-/// Σ g² of some rows, as [`squared_norms`] of all.
-///
-/// # Shapes
-/// `gradients` (V, D), `rows` below V and rising, `squares` (V), of which those of `rows` are overwritten.
-///
-/// # Panics
-/// When `gradients` does not consist of as many rows, or `rows` do not rise or leave it.
-#[track_caller]
-pub fn squared_norms_at<E: Element>(cpu: &Cpu, gradients: &[E], rows: &[u32], squares: &mut [f64]) {
-    let n_rows = squares.len();
-    assert!(
-        rows.is_sorted_by(|a, b| a < b) && rows.last().is_none_or(|&row| (row as usize) < n_rows),
-        "some rows of {n_rows} that do not rise or leave it"
-    );
-    // SAFETY: every row stands in `rows` once, as they rise.
-    unsafe { squares_of(cpu, gradients, rows.len(), |idx| rows[idx] as usize, squares) };
-}
-
-/// Σ g² of `n` rows of (V, D), of which the one with number `idx` is `row(idx)`.
-///
-/// # Safety
-/// No row comes twice.
-#[track_caller]
-unsafe fn squares_of<E: Element>(
-    cpu: &Cpu,
-    gradients: &[E],
-    n: usize,
-    row: impl Fn(usize) -> usize + Sync,
-    squares: &mut [f64],
-) {
-    let (len, n_rows) = (gradients.len(), squares.len());
-    assert!(
-        if n_rows == 0 { len == 0 } else { len.is_multiple_of(n_rows) },
-        "gradients of {len} values in {n_rows} rows"
-    );
-    let width = len / n_rows.max(1);
-    let rows = BLOCK.div_ceil(width.max(1));
-    let shared = SharedSlice::new(squares);
-    cpu.pool().for_each(n.div_ceil(rows), |task| {
-        for row in (task * rows..n.min((task + 1) * rows)).map(&row) {
-            // SAFETY: no other task has this row, by this function's contract.
-            let square = unsafe { &mut shared.slice(row..row + 1)[0] };
-            *square = squared_norm_of_block(cpu.isa(), &gradients[row * width..(row + 1) * width]);
-        }
-    });
-}
-
-fn squared_norm_of_block<E: Element>(isa: Isa, block: &[E]) -> f64 {
-    match E::as_f32(block) {
-        Some(block) => squared_norm_f32(isa, block),
-        None => reference::squared_norm(block),
-    }
-}
-
-fn squared_norm_f32(isa: Isa, block: &[f32]) -> f64 {
-    match isa {
-        // SAFETY: `Cpu` has checked that the machine has the instruction set.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Amx => unsafe { avx512::squared_norm(block) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { avx2::squared_norm(block) },
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => neon::squared_norm(block),
-        _ => plain::squared_norm(block),
-    }
-}
-
-/// One step of [`Sgd`]: g ← scale·g + weight_decay·x; u ← momentum·u + g; x ← x − lr·u; then the gradient is zero.
-///
-/// `momentum` holds u, zero before the first step; without it u is g.
-///
-/// # Shapes
-/// `value`, `gradient` and `momentum` alike.
-///
-/// # Panics
-/// When the lengths differ, or `sgd.momentum` is not zero and there is no slice to keep it in.
-#[track_caller]
-pub fn sgd<E: Element>(
-    cpu: &Cpu,
+/// One step of [`Sgd`] on slices of one length; then the gradient is zero.
+fn sgd<E: Element>(
+    isa: Isa,
     sgd: Sgd,
     value: &mut [E],
     gradient: &mut [E],
     momentum: Option<&mut [E]>,
 ) {
-    let len = value.len();
-    assert_eq!(gradient.len(), len, "lengths of gradient and value");
-    assert!(
-        momentum.is_some() || sgd.momentum == 0.0,
-        "momentum {} needs a slice of {len} values to be kept in",
-        sgd.momentum
-    );
-    if let Some(momentum) = &momentum {
-        assert_eq!(momentum.len(), len, "lengths of momentum and value");
+    if let (Some(value), Some(gradient)) = (E::as_f32_mut(value), E::as_f32_mut(gradient)) {
+        sgd_f32(isa, sgd.prepare(), value, gradient, momentum.and_then(E::as_f32_mut));
+    } else {
+        reference::sgd(sgd.prepare(), value, gradient, momentum);
     }
-    let momentum = momentum.map(SharedSlice::new);
-    let (value, gradient) = (SharedSlice::new(value), SharedSlice::new(gradient));
-    cpu.pool().for_each(len.div_ceil(BLOCK), |task| {
-        let range = task * BLOCK..len.min((task + 1) * BLOCK);
-        // SAFETY: every task has values of its own.
-        let (value, gradient, momentum) = unsafe {
-            (
-                value.slice(range.clone()),
-                gradient.slice(range.clone()),
-                momentum.as_ref().map(|momentum| momentum.slice(range)),
-            )
-        };
-        if let (Some(value), Some(gradient)) = (E::as_f32_mut(value), E::as_f32_mut(gradient)) {
-            let momentum = momentum.and_then(E::as_f32_mut);
-            sgd_f32(cpu.isa(), sgd.prepare(), value, gradient, momentum);
-        } else {
-            reference::sgd(sgd.prepare(), value, gradient, momentum);
-        }
-    });
 }
 
 fn sgd_f32(
@@ -285,49 +177,21 @@ fn sgd_f32(
     }
 }
 
-/// One step of [`AdamW`]: x ← x − lr·weight_decay·x; g ← scale·g; m ← β₁·m + (1−β₁)·g; v ← β₂·v + (1−β₂)·g²;
-/// x ← x − lr · m̂ / (√v̂ + ε) with m̂ = m / (1−β₁ᵗ), v̂ = v / (1−β₂ᵗ); then the gradient is zero.
-///
-/// # Shapes
-/// `value`, `gradient`, `m` and `v` alike; `m` and `v` are zero before the first step.
-///
-/// # Panics
-/// When the lengths differ or `adamw.step` is 0.
-#[track_caller]
-pub fn adamw<E: Element>(
-    cpu: &Cpu,
+/// One step of [`AdamW`] on slices of one length; then the gradient is zero.
+fn adamw<E: Element>(
+    isa: Isa,
     adamw: AdamW,
     value: &mut [E],
     gradient: &mut [E],
-    m: &mut [E],
-    v: &mut [E],
+    [m, v]: [&mut [E]; 2],
 ) {
-    let len = value.len();
-    assert_eq!(gradient.len(), len, "lengths of gradient and value");
-    assert_eq!(m.len(), len, "lengths of first moment and value");
-    assert_eq!(v.len(), len, "lengths of second moment and value");
-    assert!(adamw.step > 0, "steps of AdamW are counted from 1");
-    let (value, gradient) = (SharedSlice::new(value), SharedSlice::new(gradient));
-    let (m, v) = (SharedSlice::new(m), SharedSlice::new(v));
-    cpu.pool().for_each(len.div_ceil(BLOCK), |task| {
-        let range = task * BLOCK..len.min((task + 1) * BLOCK);
-        // SAFETY: every task has values of its own.
-        let (value, gradient, m, v) = unsafe {
-            (
-                value.slice(range.clone()),
-                gradient.slice(range.clone()),
-                m.slice(range.clone()),
-                v.slice(range),
-            )
-        };
-        if let (Some(value), Some(gradient), Some(m), Some(v)) =
-            (E::as_f32_mut(value), E::as_f32_mut(gradient), E::as_f32_mut(m), E::as_f32_mut(v))
-        {
-            adamw_f32(cpu.isa(), adamw.prepare(), value, gradient, m, v);
-        } else {
-            reference::adamw(adamw.prepare(), value, gradient, m, v);
-        }
-    });
+    if let (Some(value), Some(gradient), Some(m), Some(v)) =
+        (E::as_f32_mut(value), E::as_f32_mut(gradient), E::as_f32_mut(m), E::as_f32_mut(v))
+    {
+        adamw_f32(isa, adamw.prepare(), value, gradient, m, v);
+    } else {
+        reference::adamw(adamw.prepare(), value, gradient, m, v);
+    }
 }
 
 fn adamw_f32(

@@ -3,9 +3,16 @@
 use serde_json::Value;
 
 use super::*;
+use crate::Cpu;
 
 fn numbers<E: Element>(json: &Value) -> Vec<E> {
     json.as_array().unwrap().iter().map(|x| E::from_f64(x.as_f64().unwrap())).collect()
+}
+
+/// One step with those of the moments that the rule keeps.
+fn make<E: Element>(cpu: &Cpu, rule: Rule, [value, gradient, m, v]: [&mut [E]; 4]) {
+    let kept = |n, moments| if rule.n_moments() > n { moments } else { &mut [][..] };
+    step(cpu, rule, Slabs { value, gradient, moments: [kept(0, m), kept(1, v)] });
 }
 
 /// Runs the steps of one golden case and compares the values after each.
@@ -22,13 +29,12 @@ fn check_golden<E: Element>(cpu: &Cpu, case: &Value, precision: &str, tolerance:
         let (lr, weight_decay) = (option("lr"), option("weight_decay"));
         if kind == "sgd" {
             let settings = Sgd { lr, momentum: option("momentum"), weight_decay, scale: 1.0 };
-            let momentum = options.get("momentum").map(|_| &mut m[..]);
-            sgd(cpu, settings, &mut value, &mut gradient, momentum);
+            make(cpu, Rule::Sgd(settings), [&mut value, &mut gradient, &mut m, &mut v]);
         } else {
             let beta = |idx: usize| options["betas"][idx].as_f64().unwrap();
             let (beta1, beta2, epsilon) = (beta(0), beta(1), option("eps"));
             let settings = AdamW { lr, beta1, beta2, epsilon, weight_decay, step, scale: 1.0 };
-            adamw(cpu, settings, &mut value, &mut gradient, &mut m, &mut v);
+            make(cpu, Rule::AdamW(settings), [&mut value, &mut gradient, &mut m, &mut v]);
         }
         assert!(gradient.iter().all(|&g| g == E::ZERO), "the gradient is zero after a step");
         for (&got, expected) in value.iter().zip(numbers::<f64>(expected)) {
@@ -62,16 +68,16 @@ fn values(n: usize, salt: u32) -> Vec<f32> {
 const SIZES: [usize; 12] =
     [0, 1, 7, 8, 9, 15, 16, 17, 100, BLOCK - 1, BLOCK + 1, 2 * BLOCK + BLOCK / 2 + 5];
 
-/// Runs `step` on every instruction set with 1, 2 and 3 threads: near to `exact` for all, equal bits for all threads.
+/// Makes a step on every instruction set with 1, 2 and 3 threads: near to `exact` for all, equal bits for all threads.
 #[track_caller]
-fn check(n: usize, exact: [Vec<f64>; 3], step: impl Fn(&Cpu, [&mut [f32]; 4])) {
+fn check(n: usize, exact: [Vec<f64>; 3], rule: Rule) {
     for isa in Isa::available() {
         let mut first: Option<Vec<u32>> = None;
         for threads in 1..=3 {
             let mut slices = [values(n, 1), values(n, 2), values(n, 3), values(n, 4)];
             slices[3].iter_mut().for_each(|v| *v = v.abs());
             let [x, g, m, v] = &mut slices;
-            step(&Cpu::with_isa(isa, threads), [x, g, m, v]);
+            make(&Cpu::with_isa(isa, threads), rule, [x, g, m, v]);
             let what = format!("{isa}, {threads} threads, {n} values");
             assert!(slices[1].iter().all(|&g| g == 0.0), "{what}: the gradient is zero");
             for (got, exact) in [&slices[0], &slices[2], &slices[3]].into_iter().zip(&exact) {
@@ -107,10 +113,10 @@ fn sgd_is_its_formula_at_odd_sizes() {
             let u = 0.9 * m + (0.25 * g + 0.05 * x);
             [x - 0.3 * u, u, v]
         }));
-        check(n, with, |cpu, [x, g, m, _]| sgd(cpu, settings, x, g, Some(m)));
+        check(n, with, Rule::Sgd(settings));
         let without = columns(start(n).map(|[x, g, m, v]| [x - 0.3 * (0.25 * g + 0.05 * x), m, v]));
         let settings = Sgd { momentum: 0.0, ..settings };
-        check(n, without, |cpu, [x, g, _, _]| sgd(cpu, settings, x, g, None));
+        check(n, without, Rule::Sgd(settings));
     }
 }
 
@@ -125,7 +131,7 @@ fn adamw_is_its_formula_at_odd_sizes() {
             let (m_hat, v_hat) = (m / (1.0 - beta1 * beta1 * beta1), v / (1.0 - beta2.powi(3)));
             [x - lr * m_hat / (v_hat.sqrt() + epsilon), m, v]
         }));
-        check(n, exact, |cpu, [x, g, m, v]| adamw(cpu, settings, x, g, m, v));
+        check(n, exact, Rule::AdamW(settings));
     }
 }
 
@@ -173,17 +179,20 @@ fn one_bad_gradient_shows_in_the_norm() {
 }
 
 #[test]
-#[should_panic(expected = "momentum 0.9 needs a slice of 2 values")]
+#[should_panic(expected = "moment 0 that Sgd")]
 fn momentum_without_a_place_panics() {
     let settings = Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.0, scale: 1.0 };
-    sgd(&Cpu::with_isa(Isa::Plain, 1), settings, &mut [0.0_f32; 2], &mut [0.0; 2], None);
+    let (value, gradient, moments) =
+        (&mut [0.0_f32; 2][..], &mut [0.0; 2][..], [&mut [][..], &mut []]);
+    step(&Cpu::with_isa(Isa::Plain, 1), Rule::Sgd(settings), Slabs { value, gradient, moments });
 }
 
 #[test]
 #[should_panic(expected = "lengths of gradient and value")]
 fn unlike_lengths_panic() {
     let settings = Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, scale: 1.0 };
-    sgd(&Cpu::with_isa(Isa::Plain, 1), settings, &mut [0.0_f32; 2], &mut [0.0; 3], None);
+    let slabs = [&mut [0.0_f32; 2][..], &mut [0.0; 3], &mut [], &mut []];
+    make(&Cpu::with_isa(Isa::Plain, 1), Rule::Sgd(settings), slabs);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use recurra_kernels::cross_entropy::{self, Arguments, Gradients};
 
 use super::Op;
 use crate::arena::Arena;
+use crate::gradients::Writing;
 use crate::parameters::ParameterId;
 use crate::tape::{Tape, Var};
 
@@ -62,17 +63,12 @@ impl<E: Element> Tape<'_, E> {
             targets,
         };
         let gradients = self.gradients.as_mut().expect("a training tape");
-        let layer = gradients.of_layer(weight, bias, arguments.bias.len());
+        let Writing { gradients: [d_weight, d_bias], adds, squares: [squares, _] } =
+            gradients.written_by([(weight, arguments.bias.len()), (bias, 0)]);
         let nats = &mut self.workspace.row_nats;
         nats.resize(targets.len(), 0.0);
-        let gradients = Gradients {
-            scale,
-            d_hidden: &mut d_hidden,
-            d_weight: layer.d_weight,
-            d_bias: layer.d_bias,
-            adds: layer.hold,
-            squares: layer.squares,
-        };
+        let gradients =
+            Gradients { scale, d_hidden: &mut d_hidden, d_weight, d_bias, adds, squares };
         cross_entropy::forward_backward(self.cpu, arguments, nats, gradients);
         (mean(nats), d_hidden)
     }

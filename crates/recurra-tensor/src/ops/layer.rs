@@ -10,6 +10,7 @@ use super::Op;
 use super::input::{Input, Source};
 use super::sweep::{RecurrentWeights, carry};
 use crate::arena::Arena;
+use crate::gradients::Writing;
 use crate::parameters::{ParameterId, Values};
 use crate::tape::{Node, Tape, Var, Window};
 
@@ -81,7 +82,14 @@ impl<E: Element> Tape<'_, E> {
             self.cpu,
             cell,
             shape,
-            self.workspace.packed.layer(self.cpu, self.values, cell, Direction::Forward, &weights),
+            self.layers.laid_out(
+                &mut self.workspace.packed.layers,
+                self.cpu,
+                self.values,
+                cell,
+                Direction::Forward,
+                &weights,
+            ),
             [weights.bias_ih, weights.bias_hh].map(|bias| as_f32(self.values.of(bias))),
             x.input(&self.workspace.nodes, self.values, mask),
             as_f32_mut(&mut h),
@@ -122,20 +130,32 @@ impl<E: Element> Layer<E> {
         let bias_len = tape.values.of(weights.bias_ih).len();
         let gradients = tape.gradients.as_mut().expect("a training tape");
         let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh } = weights;
-        let (d, hold, squares) =
-            gradients.of_recurrent([weight_ih, weight_hh], [bias_ih, bias_hh], bias_len);
-        let [weight_ih, weight_hh, bias_ih, bias_hh] = d.map(as_f32_mut);
+        let Writing { gradients, adds, squares: [of_ih, of_hh, ..] } = gradients.written_by([
+            (weight_ih, bias_len),
+            (weight_hh, bias_len),
+            (bias_ih, 0),
+            (bias_hh, 0),
+        ]);
+        let [weight_ih, weight_hh, bias_ih, bias_hh] = gradients.map(as_f32_mut);
+        let squares = [of_ih, of_hh];
         layer::backward(
             tape.cpu,
             cell,
             shape,
-            tape.workspace.packed.layer(tape.cpu, tape.values, cell, Direction::Backward, &weights),
+            tape.layers.laid_out(
+                &mut tape.workspace.packed.layers,
+                tape.cpu,
+                tape.values,
+                cell,
+                Direction::Backward,
+                &weights,
+            ),
             as_f32_mut(&mut self.kept),
             x.input(&tape.workspace.nodes, tape.values, mask),
             as_f32(&tape.workspace.nodes[out.0].buffer),
             as_f32_mut(&mut d_h),
             d_x,
-            LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, hold, squares },
+            LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, hold: adds, squares },
         );
         if wants {
             let d_x = sum.or(new).unwrap_or_else(|| std::mem::take(&mut d_h));
