@@ -118,9 +118,9 @@ impl PairTiles {
 /// Where the gradients of a layer's weights go, and their sums until then.
 pub(super) struct Gradients<'a> {
     pub shape: LayerShape,
-    /// (G·H, E), (G·H, H): added to where they `hold` a part, otherwise written.
+    /// (G·H, E), (G·H, H): added to where it `adds`, otherwise written.
     pub weights: [SharedSlice<'a, f32>; 2],
-    pub hold: bool,
+    pub adds: bool,
     /// (G·H) each: Σ g² of each row of the weights' gradients.
     pub squares: [SharedSlice<'a, f64>; 2],
     /// (G·H) each: added to.
@@ -205,7 +205,7 @@ impl Gradients<'_> {
         let turned = unsafe { self.sums.turned.slice(room..room + len) };
         let LayerShape { inputs, hidden, .. } = self.shape;
         let bytes = self.weights.iter().map(|weight| weight.len() * size_of::<f32>());
-        let is_far = !self.hold && bytes.sum::<usize>() >= FAR;
+        let is_far = !self.adds && bytes.sum::<usize>() >= FAR;
         for (weight, cols) in [inputs, hidden].into_iter().enumerate() {
             let of = if weight == 0 { C::OF_INPUT } else { C::OF_RECURRENT };
             let n_tiles = blocks(cols);
@@ -232,7 +232,7 @@ impl Gradients<'_> {
                     for (idx, (to, square)) in rows.chunks_exact_mut(cols).zip(squares).enumerate()
                     {
                         let from = &turned[idx * stride..][..stride];
-                        *square = Row { from, to, adds: self.hold, is_far }.put();
+                        *square = Row { from, to, adds: self.adds, is_far }.put();
                     }
                 }
             }

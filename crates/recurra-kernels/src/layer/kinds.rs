@@ -59,8 +59,8 @@ pub struct LayerGradients<'a> {
     pub bias_ih: &'a mut [f32],
     /// (G·H): added to.
     pub bias_hh: &'a mut [f32],
-    /// Whether the weights' gradients hold a part to add to; otherwise they are overwritten.
-    pub hold: bool,
+    /// Whether the weights' gradients are added to; otherwise they are overwritten.
+    pub adds: bool,
     /// (G·H) each: Σ g² of each row of the gradients of W_ih and W_hh, as they then are.
     pub squares: [&'a mut [f64]; 2],
 }

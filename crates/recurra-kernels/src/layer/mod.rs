@@ -215,7 +215,7 @@ pub fn backward(
 ) {
     let LayerShape { inputs, hidden, .. } = shape;
     weights.check(cell, shape, Direction::Backward);
-    let LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, hold, squares } = gradients;
+    let LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, adds, squares } = gradients;
     check(cell, shape, [bias_ih.len(), bias_hh.len()], h.len());
     let x = Reader::new(x, shape);
     let h = Reader::of_rows(h, hidden);
@@ -239,7 +239,7 @@ pub fn backward(
         let gradients = Gradients {
             shape,
             weights: [weight_ih, weight_hh].map(SharedSlice::new),
-            hold,
+            adds,
             squares: squares.map(SharedSlice::new),
             biases: [bias_ih, bias_hh].map(SharedSlice::new),
             sums,

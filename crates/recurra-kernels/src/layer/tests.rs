@@ -38,13 +38,13 @@ fn widen(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&x| f64::from(x)).collect()
 }
 
-/// The layer in tiles; gradients are added to ones where `has_part`, and otherwise written, that of x over that of h where it can.
-fn solve_in_tiles(cpu: &Cpu, problem: &Problem, has_part: bool) -> Outcome {
-    solve_from(cpu, problem, narrow(&problem.x)[..].into(), has_part)
+/// The layer in tiles; gradients are added to ones where `adds`, and otherwise written, that of x over that of h where it can.
+fn solve_in_tiles(cpu: &Cpu, problem: &Problem, adds: bool) -> Outcome {
+    solve_from(cpu, problem, narrow(&problem.x)[..].into(), adds)
 }
 
 /// The same with an input that is not that of the problem.
-fn solve_from(cpu: &Cpu, problem: &Problem, x: Input<'_>, has_part: bool) -> Outcome {
+fn solve_from(cpu: &Cpu, problem: &Problem, x: Input<'_>, adds: bool) -> Outcome {
     let Problem { cell, shape, .. } = *problem;
     let hidden = shape.hidden;
     let [weight_ih, weight_hh] = [&problem.weight_ih, &problem.weight_hh].map(|w| narrow(w));
@@ -58,9 +58,9 @@ fn solve_from(cpu: &Cpu, problem: &Problem, x: Input<'_>, has_part: bool) -> Out
     let memory = (cell == CellKind::Lstm).then_some(&mut c[..]);
     let weights = pack(Direction::Forward);
     forward(cpu, cell, shape, &weights, [&bias_ih, &bias_hh], x, &mut h, memory, &mut kept);
-    let part = if has_part { 1.0 } else { 0.0 };
-    let mut d_x = vec![if has_part { part } else { f32::NAN }; problem.x.len()];
-    let first = if has_part { part } else { f32::NAN };
+    let part = if adds { 1.0 } else { 0.0 };
+    let mut d_x = vec![if adds { part } else { f32::NAN }; problem.x.len()];
+    let first = if adds { part } else { f32::NAN };
     let [mut d_ih, mut d_hh] = [&weight_ih, &weight_hh].map(|w| vec![first; w.len()]);
     let [mut squares_ih, mut squares_hh] =
         [const { Vec::new() }; 2].map(|mut squares: Vec<f64>| {
@@ -73,12 +73,12 @@ fn solve_from(cpu: &Cpu, problem: &Problem, x: Input<'_>, has_part: bool) -> Out
         weight_hh: &mut d_hh,
         bias_ih: &mut d_bias_ih,
         bias_hh: &mut d_bias_hh,
-        hold: has_part,
+        adds,
         squares: [&mut squares_ih, &mut squares_hh],
     };
     let weights = pack(Direction::Backward);
-    let is_in_place = !has_part && shape.inputs == hidden;
-    let into = match has_part {
+    let is_in_place = !adds && shape.inputs == hidden;
+    let into = match adds {
         true => InputGradient::AddedTo(&mut d_x),
         false if is_in_place => InputGradient::InPlace,
         false => InputGradient::To(&mut d_x),
@@ -116,10 +116,10 @@ fn distance(found: &[f64], expected: &[f64]) -> f64 {
 }
 
 /// 1 % for states; gradients gather what each step rounds, and slopes of ReLU jump.
-fn check(problem: &Problem, has_part: bool) {
+fn check(problem: &Problem, adds: bool) {
     let cpu = Cpu::with_isa(Isa::Amx, 1);
     let expected = solve(problem);
-    let found = solve_in_tiles(&cpu, problem, has_part);
+    let found = solve_in_tiles(&cpu, problem, adds);
     let Problem { cell, shape, .. } = problem;
     let bound = if *cell == CellKind::Rnn(Activation::Relu) { 0.1 } else { 0.02 };
     let mut parts = vec![

@@ -155,7 +155,7 @@ impl<E: Element> Layer<E> {
             as_f32(&tape.workspace.nodes[out.0].buffer),
             as_f32_mut(&mut d_h),
             d_x,
-            LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, hold: adds, squares },
+            LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, adds, squares },
         );
         if wants {
             let d_x = sum.or(new).unwrap_or_else(|| std::mem::take(&mut d_h));

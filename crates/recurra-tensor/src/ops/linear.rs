@@ -87,7 +87,7 @@ impl<E: Element> Tape<'_, E> {
     ) {
         let (outputs, inputs) = self.values.matrix_shape(weight);
         let d = Matrix::new(d_out, rows.len(), outputs);
-        let start = if d_x.has_part { Start::Sum } else { Start::Zero };
+        let start = if d_x.adds { Start::Sum } else { Start::Zero };
         let is_used_again = rows.len() * inputs < d_x.values.len();
         let d_x = &mut d_x.values[rows.start * inputs..rows.end * inputs];
         if is_used_again {
@@ -103,8 +103,8 @@ impl<E: Element> Tape<'_, E> {
     /// asks for it.
     pub(crate) fn input_gradient_of(&mut self, x: Var) -> Option<InputGradient<E>> {
         self.needs_gradient(x).then(|| {
-            let (values, has_part) = self.gradient_to_add(x);
-            InputGradient { values, has_part }
+            let (values, adds) = self.gradient_to_add(x);
+            InputGradient { values, adds }
         })
     }
 }
@@ -114,7 +114,7 @@ impl<E: Element> Tape<'_, E> {
 pub(crate) struct InputGradient<E> {
     pub values: Vec<E>,
     /// Whether something has arrived there before.
-    pub has_part: bool,
+    pub adds: bool,
 }
 
 /// Some rows of a matrix of `cols` columns.
