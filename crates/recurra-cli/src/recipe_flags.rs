@@ -224,7 +224,11 @@ impl RecipeFlags {
             ));
         }
         match self.smallest_network() {
-            Some(config) => memory::expect_room(&config, Purpose::Training),
+            Some(config) => {
+                // What is left to a recipe may be plain gradient descent.
+                let moments = self.optimizer_settings()?.map_or(0, |settings| settings.n_moments());
+                memory::expect_room(&config, Purpose::Training { moments })
+            }
             None => Ok(()),
         }
     }

@@ -68,6 +68,11 @@ impl OptimizerSettings {
         }
     }
 
+    /// How many numbers it keeps of each parameter.
+    pub fn n_moments(&self) -> usize {
+        Optimizer::from(*self).n_moments()
+    }
+
     /// Checks every number against its range.
     ///
     /// # Errors

@@ -7,17 +7,20 @@ use crate::error::Error;
 /// What is done with a model decides how many numbers are kept for each of its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Value, gradient, two of the optimizer.
-    Training,
-    /// Value, and the same laid out for the kernels.
+    /// Value, gradient, and what the optimizer keeps.
+    Training {
+        /// Numbers that the optimizer keeps of each parameter.
+        moments: usize,
+    },
+    /// Value.
     Use,
 }
 
 impl Purpose {
     fn numbers_a_parameter(self) -> u128 {
         match self {
-            Purpose::Training => 4,
-            Purpose::Use => 2,
+            Purpose::Training { moments } => 2 + moments as u128,
+            Purpose::Use => 1,
         }
     }
 }
@@ -69,7 +72,8 @@ mod tests {
             dropout: 0.0,
             forget_bias: 1.0,
         };
-        for (purpose, numbers) in [(Purpose::Training, 4), (Purpose::Use, 2)] {
+        let training = [0, 1, 2].map(|moments| (Purpose::Training { moments }, 2 + moments as u64));
+        for (purpose, numbers) in training.into_iter().chain([(Purpose::Use, 1)]) {
             let needed = config.n_parameters() as u64 * numbers * 4;
             assert!(expect_room(&config, purpose, Some(needed)).is_ok());
             assert!(expect_room(&config, purpose, None).is_ok());

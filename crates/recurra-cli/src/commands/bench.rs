@@ -230,7 +230,8 @@ impl Settings {
             let hint = error.hint().unwrap_or_default();
             Failure::of_arguments(error.to_string(), hint)
         })?;
-        memory::expect_room(&config, if is_training { Purpose::Training } else { Purpose::Use })?;
+        let training = Purpose::Training { moments: Optimizer::SGD.n_moments() };
+        memory::expect_room(&config, if is_training { training } else { Purpose::Use })?;
         let is_named = named.is_some_and(|shape| self.is_untouched(shape));
         let name = named
             .filter(|_| is_named)
