@@ -20,8 +20,7 @@ pub(crate) struct Gradients<E> {
 #[derive(Debug)]
 pub(crate) struct Writing<'a, E, const N: usize> {
     pub gradients: [&'a mut [E]; N],
-    /// Whether some of them hold a part that is added to; else those whose squares are said are to be overwritten, and the
-    /// others are zero.
+    /// Whether some of them hold a part that is added to; else they are zero.
     pub adds: bool,
     /// Σ g² of each row, which whoever writes is to say.
     pub squares: [&'a mut [f64]; N],
@@ -42,8 +41,6 @@ enum Written {
     },
     /// Everywhere.
     Everything,
-    /// Everywhere, and an update has followed it: as good as zero for whoever overwrites it.
-    Followed,
 }
 
 impl<E: Element> Gradients<E> {
@@ -63,17 +60,13 @@ impl<E: Element> Gradients<E> {
         }
     }
 
-    /// The whole gradient of a parameter; `None` where there is none yet, or none since an update.
+    /// The whole gradient of a parameter; `None` before there are any.
     pub(crate) fn get(&self, id: ParameterId) -> Option<&[E]> {
-        if self.written[id.index()] == Written::Followed {
-            return None;
-        }
         self.slab.get(self.ranges[id.index()].clone())
     }
 
     /// The whole gradient of a parameter, to be added to.
     pub(crate) fn of(&mut self, id: ParameterId) -> &mut [E] {
-        self.settle(id);
         self.written[id.index()] = Written::Everything;
         self.squares[id.index()].clear();
         &mut self.slab[self.ranges[id.index()].clone()]
@@ -86,15 +79,9 @@ impl<E: Element> Gradients<E> {
         parameters: [(ParameterId, usize); N],
     ) -> Writing<'_, E, N> {
         let mut adds = false;
-        for (id, _) in parameters {
-            adds |= !matches!(self.written[id.index()], Written::Nothing | Written::Followed);
-        }
         for (id, n_rows) in parameters {
-            // Where nobody says squares, not everybody overwrites.
-            if adds || n_rows == 0 {
-                self.settle(id);
-            }
-            self.written[id.index()] = Written::Everything;
+            let before = std::mem::replace(&mut self.written[id.index()], Written::Everything);
+            adds |= before != Written::Nothing;
             self.squares[id.index()].resize(n_rows, 0.0);
         }
         let ranges = parameters.map(|(id, _)| self.ranges[id.index()].clone());
@@ -113,7 +100,6 @@ impl<E: Element> Gradients<E> {
         width: usize,
         add: impl FnOnce(&mut [E]),
     ) {
-        self.settle(id);
         let written = &mut self.written[id.index()];
         if *written == Written::Nothing {
             *written = Written::Rows { rows: Vec::new(), width };
@@ -158,7 +144,7 @@ impl<E: Element> Gradients<E> {
     pub(crate) fn written_ranges(&self, id: ParameterId) -> Vec<Range<usize>> {
         let range = &self.ranges[id.index()];
         match &self.written[id.index()] {
-            Written::Nothing | Written::Followed => Vec::new(),
+            Written::Nothing => Vec::new(),
             Written::Everything => vec![range.clone()],
             Written::Rows { rows, width } => rows
                 .chunk_by(|a, b| a + 1 == *b)
@@ -170,33 +156,8 @@ impl<E: Element> Gradients<E> {
         }
     }
 
-    /// Makes a gradient that an update has followed zero.
-    pub(crate) fn settle(&mut self, id: ParameterId) {
-        if self.written[id.index()] == Written::Followed {
-            self.slab[self.ranges[id.index()].clone()].fill(E::ZERO);
-            self.written[id.index()] = Written::Nothing;
-        }
-    }
-
-    /// Whether an update has to leave zeros: it need not where whoever wrote the gradient knew its squares, because he overwrites
-    /// what he finds.
-    pub(crate) fn clears(&self, id: ParameterId) -> bool {
-        self.squares[id.index()].is_empty()
-    }
-
-    /// Says that an update has followed the gradient of a parameter, and cleared it where it had to.
-    pub(crate) fn follow(&mut self, id: ParameterId) {
-        let clears = self.clears(id);
-        self.written[id.index()] = if clears { Written::Nothing } else { Written::Followed };
-        self.squares[id.index()].clear();
-    }
-
-    /// Makes the gradient of a parameter zero, touching only what was written.
-    pub(crate) fn clear(&mut self, id: ParameterId) {
-        self.settle(id);
-        for range in self.written_ranges(id) {
-            self.slab[range].fill(E::ZERO);
-        }
+    /// Says that the gradient of a parameter is zero again.
+    pub(crate) fn forget(&mut self, id: ParameterId) {
         self.written[id.index()] = Written::Nothing;
         self.squares[id.index()].clear();
     }
@@ -205,7 +166,7 @@ impl<E: Element> Gradients<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Optimizer, Parameters};
+    use crate::parameters::Parameters;
     use recurra_kernels::Isa;
 
     #[test]
@@ -223,56 +184,6 @@ mod tests {
         parameters.clear_gradients();
         assert_eq!(parameters.gradient(table).unwrap(), [0.0; 20]);
         assert!(parameters.gradients.written_ranges(table).is_empty());
-    }
-
-    #[test]
-    fn a_gradient_that_an_update_has_followed_is_zero_for_all_but_who_overwrites_it() {
-        let mut parameters = Parameters::<f64>::new();
-        let (weight, bias) = (parameters.declare("w", &[5, 2]), parameters.declare("b", &[5]));
-        let cpu = Cpu::with_isa(Isa::Plain, 1);
-        let mut write = |then: &dyn Fn(&mut Gradients<f64>)| {
-            let (_, gradients, _) = parameters.for_training();
-            let Writing { gradients: [d_weight, d_bias], adds, squares: [squares, _] } =
-                gradients.written_by([(weight, 5), (bias, 0)]);
-            assert!(!adds);
-            assert_eq!(d_bias, [0.0; 5]);
-            d_weight.fill(3.0);
-            d_bias.fill(1.0);
-            squares.fill(18.0);
-            Optimizer::SGD.step(&cpu, &mut parameters, 1, 0.0, None);
-            assert_eq!(
-                (parameters.gradient(weight), parameters.gradient(bias)),
-                (None, Some(&[0.0; 5][..]))
-            );
-            then(&mut parameters.gradients);
-            parameters.clear_gradients();
-            assert_eq!(parameters.gradient(weight), Some(&[0.0; 10][..]));
-        };
-        write(&|_| ());
-        write(&|gradients| assert_eq!(gradients.of(weight), [0.0; 10]));
-        write(&|gradients| {
-            gradients
-                .add_to_rows(&cpu, weight, &[2], 2, |d_weight| assert_eq!(d_weight, [0.0; 10]));
-            assert_eq!(gradients.written_ranges(weight).first(), Some(&(4..6)));
-        });
-        write(&|gradients| {
-            gradients.of(bias)[1] = 1.0;
-            let Writing { gradients: [d_weight, _], adds, .. } =
-                gradients.written_by([(weight, 5), (bias, 0)]);
-            assert!(adds);
-            assert_eq!(d_weight, [0.0; 10]);
-        });
-        write(&|_| ());
-        // A weight that no batch used moves by its momentum alone.
-        let mut parameters = parameters.clone();
-        let (_, gradients, _) = parameters.for_training();
-        let writing = gradients.written_by([(weight, 5)]);
-        writing.gradients[0].fill(2.0);
-        writing.squares[0].fill(8.0);
-        let optimizer = Optimizer::Sgd { momentum: 0.5, weight_decay: 0.0 };
-        optimizer.step(&cpu, &mut parameters, 1, 1.0, None);
-        optimizer.step(&cpu, &mut parameters, 2, 1.0, None);
-        assert_eq!(parameters.value(weight), [-3.0; 10]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::iter::zip;
 use std::ops::Range;
 
 use recurra_kernels::layer::{self, PackedLayer};
-use recurra_kernels::update::{self, AdamW, Rule, Sgd, Slabs};
+use recurra_kernels::update::{self, AdamW, Rule, Sgd};
 use recurra_kernels::{Cpu, Element};
 
 use crate::parameters::Parameters;
@@ -50,7 +50,7 @@ impl Optimizer {
     }
 
     /// Scales all gradients so that their joint norm is at most `clip` (Pascanu et al. 2013), follows them with the
-    /// learning rate `lr`, and forgets them; returns their norm before clipping. `step` counts from 1.
+    /// learning rate `lr`, and sets them to zero; returns their norm before clipping. `step` counts from 1.
     ///
     /// When the norm is not finite, nothing changes: the caller decides what that means.
     pub fn step<E: Element>(
@@ -64,16 +64,12 @@ impl Optimizer {
         if parameters.n_moments() != self.n_moments() {
             parameters.set_n_moments(self.n_moments());
         }
-        if !self.skips_zero_gradients() {
-            parameters.ids().for_each(|id| parameters.gradients.settle(id));
-        }
         let gradients = &parameters.gradients;
         let squares = parameters.ids().map(|id| gradients.squared_norm(cpu, id));
         let norm = squares.sum::<f64>().sqrt();
         if !norm.is_finite() {
             return norm;
         }
-        let clears: Vec<bool> = parameters.ids().map(|id| gradients.clears(id)).collect();
         let rule = self.rule(step, lr, clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0)));
         let whole = gradients.ranges().to_vec();
         let mut changing: Vec<Vec<Range<usize>>> = match self.skips_zero_gradients() {
@@ -91,21 +87,16 @@ impl Optimizer {
                     .all(|(id, range)| changing[id.index()] == [range.clone()]);
                 if is_due {
                     weights.into_iter().for_each(|id| changing[id.index()].clear());
-                    let mut parts = slabs.parts(ranges);
-                    zip(&mut parts, weights)
-                        .for_each(|(part, id)| part.clears = clears[id.index()]);
-                    PackedLayer::update_all(copies, cpu, rule, parts);
+                    PackedLayer::update_all(copies, cpu, rule, slabs.parts(ranges));
                 }
                 is_due
             });
         }
-        for (ranges, clears) in zip(changing, clears) {
-            for range in ranges {
-                let [part] = slabs.parts([range]);
-                update::step(cpu, rule, Slabs { clears, ..part });
-            }
+        for range in changing.into_iter().flatten() {
+            let [part] = slabs.parts([range]);
+            update::step(cpu, rule, part);
         }
-        parameters.ids().for_each(|id| parameters.gradients.follow(id));
+        parameters.ids().for_each(|id| parameters.gradients.forget(id));
         norm
     }
 

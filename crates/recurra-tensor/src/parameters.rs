@@ -140,7 +140,7 @@ impl<E: Element> Parameters<E> {
         &mut self.values.slab[range]
     }
 
-    /// The gradient of a parameter; `None` before the first backward pass, and where an update has followed it since.
+    /// The gradient of a parameter; `None` before the first backward pass.
     pub fn gradient(&self, id: ParameterId) -> Option<&[E]> {
         self.gradients.get(id)
     }
@@ -168,7 +168,12 @@ impl<E: Element> Parameters<E> {
 
     /// Sets every gradient to zero, touching only what was written.
     pub fn clear_gradients(&mut self) {
-        self.ids().for_each(|id| self.gradients.clear(id));
+        for id in self.ids() {
+            for range in self.gradients.written_ranges(id) {
+                self.gradients.slab_mut()[range].fill(E::ZERO);
+            }
+            self.gradients.forget(id);
+        }
     }
 
     /// The slabs that an optimizer is about to change, and the layers that it is to lay out as this version of the weights.
@@ -179,7 +184,6 @@ impl<E: Element> Parameters<E> {
         let slabs = Slabs {
             value: &mut self.values.slab,
             gradient: self.gradients.slab_mut(),
-            clears: true,
             moments: [(); 2].map(|()| moments.next().unwrap_or_default()),
         };
         (slabs, &mut self.layers, self.values.version)

@@ -364,8 +364,7 @@ mod tests {
         fn slabs(&mut self, rule: Rule) -> Slabs<'_, f32> {
             let [value, gradient, m, v] = self.0.each_mut().map(Vec::as_mut_slice);
             let kept = |n, moments| if rule.n_moments() > n { moments } else { &mut [][..] };
-            let clears = rule.n_moments() == 0;
-            Slabs { value, gradient, clears, moments: [kept(0, m), kept(1, v)] }
+            Slabs { value, gradient, moments: [kept(0, m), kept(1, v)] }
         }
     }
 

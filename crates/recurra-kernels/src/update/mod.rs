@@ -1,7 +1,7 @@
 //! One step of an optimizer in one pass over memory, and the norm that gradients are clipped by.
 //!
 //! A pass reads the value, the gradient and the moments once, writes them once and leaves the gradient at zero for the next
-//! step, or as it is where that one overwrites it. The formulas are those of PyTorch's `torch.optim.SGD` and `torch.optim.AdamW` (Loshchilov & Hutter, 2019), with
+//! step. The formulas are those of PyTorch's `torch.optim.SGD` and `torch.optim.AdamW` (Loshchilov & Hutter, 2019), with
 //! every coefficient computed in `f64` before it is rounded to the element type. Clipping by the global norm (Pascanu et
 //! al., 2013) is `scale` = min(1, clip / ‖g‖), applied in the same pass. Weights of recurrent layers in tiles are laid out
 //! there too, see [`PackedLayer::update_all`](crate::layer::PackedLayer::update_all).
@@ -90,7 +90,6 @@ struct AdamWStep<E> {
     rate: E,
     root_scale: E,
     epsilon: E,
-    clears: bool,
 }
 
 /// Coefficients of an SGD step: g ← `scale`·g + `weight_decay`·x, u ← `momentum`·u + g, x ← x − `lr`·u.
@@ -100,7 +99,6 @@ struct SgdStep<E> {
     weight_decay: E,
     momentum: E,
     lr: E,
-    clears: bool,
 }
 
 impl Rule {
@@ -115,19 +113,18 @@ impl Rule {
 }
 
 impl Sgd {
-    fn prepare<E: Element>(self, clears: bool) -> SgdStep<E> {
+    fn prepare<E: Element>(self) -> SgdStep<E> {
         SgdStep {
             scale: E::from_f64(self.scale),
             weight_decay: E::from_f64(self.weight_decay),
             momentum: E::from_f64(self.momentum),
             lr: E::from_f64(self.lr),
-            clears,
         }
     }
 }
 
 impl AdamW {
-    fn prepare<E: Element>(self, clears: bool) -> AdamWStep<E> {
+    fn prepare<E: Element>(self) -> AdamWStep<E> {
         let steps = self.step.min(i32::MAX as u64) as i32;
         let (correction1, correction2) =
             (1.0 - self.beta1.powi(steps), 1.0 - self.beta2.powi(steps));
@@ -140,24 +137,22 @@ impl AdamW {
             rate: E::from_f64(self.lr / correction1),
             root_scale: E::from_f64(1.0 / correction2.sqrt()),
             epsilon: E::from_f64(self.epsilon),
-            clears,
         }
     }
 }
 
-/// One step of [`Sgd`] on slices of one length; then the gradient is zero, where it `clears`.
+/// One step of [`Sgd`] on slices of one length; then the gradient is zero.
 fn sgd<E: Element>(
     isa: Isa,
     sgd: Sgd,
-    clears: bool,
     value: &mut [E],
     gradient: &mut [E],
     momentum: Option<&mut [E]>,
 ) {
     if let (Some(value), Some(gradient)) = (E::as_f32_mut(value), E::as_f32_mut(gradient)) {
-        sgd_f32(isa, sgd.prepare(clears), value, gradient, momentum.and_then(E::as_f32_mut));
+        sgd_f32(isa, sgd.prepare(), value, gradient, momentum.and_then(E::as_f32_mut));
     } else {
-        reference::sgd(sgd.prepare(clears), value, gradient, momentum);
+        reference::sgd(sgd.prepare(), value, gradient, momentum);
     }
 }
 
@@ -182,11 +177,10 @@ fn sgd_f32(
     }
 }
 
-/// One step of [`AdamW`] on slices of one length; then the gradient is zero, where it `clears`.
+/// One step of [`AdamW`] on slices of one length; then the gradient is zero.
 fn adamw<E: Element>(
     isa: Isa,
     adamw: AdamW,
-    clears: bool,
     value: &mut [E],
     gradient: &mut [E],
     [m, v]: [&mut [E]; 2],
@@ -194,9 +188,9 @@ fn adamw<E: Element>(
     if let (Some(value), Some(gradient), Some(m), Some(v)) =
         (E::as_f32_mut(value), E::as_f32_mut(gradient), E::as_f32_mut(m), E::as_f32_mut(v))
     {
-        adamw_f32(isa, adamw.prepare(clears), value, gradient, m, v);
+        adamw_f32(isa, adamw.prepare(), value, gradient, m, v);
     } else {
-        reference::adamw(adamw.prepare(clears), value, gradient, m, v);
+        reference::adamw(adamw.prepare(), value, gradient, m, v);
     }
 }
 

@@ -15,7 +15,7 @@ pub fn squared_norm<E: Element>(block: &[E]) -> f64 {
     sums.iter().sum()
 }
 
-/// g ← scale·g + weight_decay·x; u ← momentum·u + g; x ← x − lr·u; then the gradient is zero, where the step clears it.
+/// g ← scale·g + weight_decay·x; u ← momentum·u + g; x ← x − lr·u; then the gradient is zero.
 pub fn sgd<E: Element>(
     step: SgdStep<E>,
     value: &mut [E],
@@ -29,14 +29,11 @@ pub fn sgd<E: Element>(
             momentum[idx] = u;
         }
         *x -= step.lr * u;
-        if step.clears {
-            *gradient = E::ZERO;
-        }
+        *gradient = E::ZERO;
     }
 }
 
-/// m ← m + (g − m)·(1−β₁); v ← β₂·v + (1−β₂)·g²; x ← keep·x − rate·m / (√v·root_scale + ε); then the gradient is zero, where the step
-/// clears it.
+/// m ← m + (g − m)·(1−β₁); v ← β₂·v + (1−β₂)·g²; x ← keep·x − rate·m / (√v·root_scale + ε); then the gradient is zero.
 pub fn adamw<E: Element>(
     step: AdamWStep<E>,
     value: &mut [E],
@@ -49,8 +46,6 @@ pub fn adamw<E: Element>(
         *m += (g - *m) * step.toward_m;
         *v = step.keep_v * *v + step.add_v * g * g;
         *x = step.keep * *x - step.rate * *m / (v.sqrt() * step.root_scale + step.epsilon);
-        if step.clears {
-            *gradient = E::ZERO;
-        }
+        *gradient = E::ZERO;
     }
 }

@@ -15,15 +15,13 @@ const LINE_BYTES: usize = 64;
 pub struct Slabs<'a, E> {
     /// x, which follows the gradient.
     pub value: &'a mut [E],
-    /// g
+    /// g, which is zero afterwards.
     pub gradient: &'a mut [E],
-    /// Whether g is zero afterwards; else it stays as it is, for one who overwrites it.
-    pub clears: bool,
     /// u of [`Sgd`](super::Sgd), or m and v of [`AdamW`](super::AdamW); what the rule does not keep is empty.
     pub moments: [&'a mut [E]; 2],
 }
 
-/// One step of a rule, in one pass.
+/// One step of a rule, in one pass; then the gradient is zero.
 ///
 /// # Panics
 /// When lengths differ, or steps of AdamW are not counted from 1.
@@ -51,7 +49,6 @@ impl<E: Element> Slabs<'_, E> {
         std::array::from_fn(|_| Slabs {
             value: value.next().expect("a part for each range"),
             gradient: gradient.next().expect("a part for each range"),
-            clears: self.clears,
             moments: moments.each_mut().map(|of| of.next().expect("a part for each range")),
         })
     }
@@ -62,7 +59,6 @@ impl<E: Element> Slabs<'_, E> {
         Some(Slabs {
             value: E::as_f32_mut(self.value)?,
             gradient: E::as_f32_mut(self.gradient)?,
-            clears: self.clears,
             moments: [first?, second?],
         })
     }
@@ -85,7 +81,6 @@ fn parts_of<'a, E, const N: usize>(
 pub(crate) struct Update<'a, E> {
     isa: Isa,
     rule: Rule,
-    clears: bool,
     value: SharedSlice<'a, E>,
     gradient: SharedSlice<'a, E>,
     moments: [SharedSlice<'a, E>; 2],
@@ -98,7 +93,7 @@ impl<'a, E: Element> Update<'a, E> {
     /// As [`step`].
     #[track_caller]
     pub fn new(cpu: &Cpu, rule: Rule, slabs: Slabs<'a, E>) -> Self {
-        let Slabs { value, gradient, clears, moments } = slabs;
+        let Slabs { value, gradient, moments } = slabs;
         let len = value.len();
         assert_eq!(gradient.len(), len, "lengths of gradient and value");
         for (idx, moments) in moments.iter().enumerate() {
@@ -110,8 +105,7 @@ impl<'a, E: Element> Update<'a, E> {
             "steps of AdamW are counted from 1"
         );
         let [value, gradient] = [value, gradient].map(SharedSlice::new);
-        let moments = moments.map(SharedSlice::new);
-        Self { isa: cpu.isa(), rule, clears, value, gradient, moments }
+        Self { isa: cpu.isa(), rule, value, gradient, moments: moments.map(SharedSlice::new) }
     }
 
     /// How many values it is made for.
@@ -150,12 +144,12 @@ impl<'a, E: Element> Update<'a, E> {
             Rule::Sgd(sgd) => {
                 // SAFETY: as above.
                 let momentum = (sgd.momentum != 0.0).then(|| unsafe { first.slice(range) });
-                super::sgd(self.isa, sgd, self.clears, value, gradient, momentum);
+                super::sgd(self.isa, sgd, value, gradient, momentum);
             }
             Rule::AdamW(adamw) => {
                 // SAFETY: as above.
                 let moments = unsafe { [first.slice(range.clone()), second.slice(range)] };
-                super::adamw(self.isa, adamw, self.clears, value, gradient, moments);
+                super::adamw(self.isa, adamw, value, gradient, moments);
             }
         }
     }

@@ -12,8 +12,7 @@ fn numbers<E: Element>(json: &Value) -> Vec<E> {
 /// One step with those of the moments that the rule keeps.
 fn make<E: Element>(cpu: &Cpu, rule: Rule, [value, gradient, m, v]: [&mut [E]; 4]) {
     let kept = |n, moments| if rule.n_moments() > n { moments } else { &mut [][..] };
-    let moments = [kept(0, m), kept(1, v)];
-    step(cpu, rule, Slabs { value, gradient, clears: true, moments });
+    step(cpu, rule, Slabs { value, gradient, moments: [kept(0, m), kept(1, v)] });
 }
 
 /// Runs the steps of one golden case and compares the values after each.
@@ -185,11 +184,7 @@ fn momentum_without_a_place_panics() {
     let settings = Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.0, scale: 1.0 };
     let (value, gradient, moments) =
         (&mut [0.0_f32; 2][..], &mut [0.0; 2][..], [&mut [][..], &mut []]);
-    step(
-        &Cpu::with_isa(Isa::Plain, 1),
-        Rule::Sgd(settings),
-        Slabs { value, gradient, clears: true, moments },
-    );
+    step(&Cpu::with_isa(Isa::Plain, 1), Rule::Sgd(settings), Slabs { value, gradient, moments });
 }
 
 #[test]
@@ -233,28 +228,4 @@ fn squares_of_rows_add_up_to_the_norm() {
 #[should_panic(expected = "some rows of 4 that do not rise or leave it")]
 fn a_row_named_twice_is_said() {
     squared_norms_at(&Cpu::with_isa(Isa::Plain, 1), &[0.0; 8], &[1, 1], &mut [0.0; 4]);
-}
-
-#[test]
-fn a_gradient_that_is_not_cleared_stays_and_changes_nothing_else() {
-    let sgd = Sgd { lr: 0.3, momentum: 0.9, weight_decay: 0.05, scale: 0.25 };
-    let (beta1, beta2, epsilon) = (0.9, 0.99, 1e-3);
-    let adamw = AdamW { lr: 0.01, beta1, beta2, epsilon, weight_decay: 0.1, step: 3, scale: 0.5 };
-    for isa in Isa::available() {
-        for (rule, n) in [(Rule::Sgd(sgd), 77), (Rule::AdamW(adamw), 33)] {
-            let cpu = Cpu::with_isa(isa, 1);
-            let [mut left, mut cleared] =
-                [(); 2].map(|()| [1, 2, 3, 4].map(|salt| values(n, salt)));
-            for slabs in [&mut left, &mut cleared] {
-                slabs[3].iter_mut().for_each(|v| *v = v.abs());
-            }
-            let [value, gradient, m, v] = left.each_mut().map(Vec::as_mut_slice);
-            let moments = if rule.n_moments() > 1 { [m, v] } else { [m, &mut []] };
-            step(&cpu, rule, Slabs { value, gradient, clears: false, moments });
-            make(&cpu, rule, cleared.each_mut().map(Vec::as_mut_slice));
-            assert_eq!(left[1], values(n, 2), "{isa}");
-            left[1].fill(0.0);
-            assert_eq!(left, cleared, "{isa}");
-        }
-    }
 }

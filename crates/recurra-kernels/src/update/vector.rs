@@ -62,9 +62,7 @@ pub unsafe fn sgd<V: Vector>(
                 store(u, velocity.add(at), n);
             }
             store(u.mul_add(minus_lr, x), value.add(at), n);
-            if step.clears {
-                store(V::splat(0.0), gradient.add(at), n);
-            }
+            store(V::splat(0.0), gradient.add(at), n);
         }
     }
 }
@@ -101,9 +99,7 @@ pub unsafe fn adamw<V: Vector>(
             store(first.div(below).mul_add(minus_rate, kept), x.add(at), n);
             store(first, m.add(at), n);
             store(second, v.add(at), n);
-            if step.clears {
-                store(V::splat(0.0), gradient.add(at), n);
-            }
+            store(V::splat(0.0), gradient.add(at), n);
         }
     }
 }
