@@ -6,6 +6,7 @@
 use super::avx512;
 use super::kernels::{Input, Kernels};
 use super::layout::{LANES, TILE_STEPS};
+use super::likeliest::Search;
 use super::product::Product;
 use crate::amx::{ROW_BYTES, ROWS, Shapes, release};
 use crate::simd::{Avx512, Vector};
@@ -18,6 +19,7 @@ pub(super) static INT8: Kernels = Kernels {
     multiply: multiply_int8,
     finish: avx512::finish,
     look: avx512::look,
+    find: Some(find),
     disturb: avx512::disturb,
     enter,
     leave,
@@ -29,6 +31,7 @@ pub(super) static BF16: Kernels = Kernels {
     multiply: multiply_bf16,
     finish: avx512::finish,
     look: avx512::look,
+    find: None,
     disturb: avx512::disturb,
     enter,
     leave,
@@ -81,6 +84,16 @@ unsafe fn multiply_int8(product: &Product<'_>) {
     }
 }
 
+/// Sums become logits in registers, and are looked at there.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn find(search: &mut Search<'_>) {
+    // SAFETY: as in `multiply_int8`.
+    unsafe {
+        tiles::<true>(&search.product);
+        avx512::look_at_sums(search);
+    }
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn multiply_bf16(product: &Product<'_>) {
     // SAFETY: as in `multiply_int8`.
@@ -110,12 +123,12 @@ unsafe fn tiles<const INT8: bool>(product: &Product<'_>) {
     let n_tiles = n_rows.div_ceil(ROWS);
     let first = |idx: usize| (idx * height).min(n_rows - height);
     let (_, weights) = product.operand();
-    let mut idx = 0;
-    while idx < n_tiles {
-        let low = (idx + 1).min(n_tiles - 1);
-        let mut line = 0;
-        while line < n_lines {
-            let left = n_lines - line;
+    let (mut line, mut next) = (0, product.next);
+    // The lines of a block stay in the first cache while all rows meet them.
+    while line < n_lines {
+        let mut n_done = 0;
+        for idx in (0..n_tiles).step_by(2) {
+            let low = (idx + 1).min(n_tiles - 1);
             let block = Block {
                 n_steps: (product.depth() * bytes_a_value).div_ceil(ROW_BYTES),
                 rows: [idx, low].map(|idx| product.row(first(idx))),
@@ -125,19 +138,21 @@ unsafe fn tiles<const INT8: bool>(product: &Product<'_>) {
                 tile_bytes: n_lines * ROW_BYTES * TILE_STEPS,
                 sums: [idx, low].map(|idx| product.out(first(idx), line)),
                 sums_bytes: 4 * product.out_stride,
+                next,
             };
+            next = next.wrapping_add(block.n_steps * FETCHED);
             // SAFETY: by this function's contract.
-            unsafe {
-                line += match (low > idx, left) {
+            n_done = unsafe {
+                match (low > idx, n_lines - line) {
                     (true, 1) => block.two_by_one::<INT8>(),
                     (true, _) => block.two_by_two::<INT8>(),
-                    (false, 4) => block.one_by_four::<INT8>(),
-                    (false, 2 | 3) => block.one_by_two::<INT8>(),
-                    (false, _) => block.one_by_one::<INT8>(),
-                };
-            }
+                    (false, 1) => block.one_by_one::<INT8>(),
+                    (false, 4) if n_tiles == 1 => block.one_by_four::<INT8>(),
+                    (false, _) => block.one_by_two::<INT8>(),
+                }
+            };
         }
-        idx += 2;
+        line += n_done;
     }
 }
 
@@ -153,7 +168,12 @@ struct Block {
     tile_bytes: usize,
     sums: [*mut f32; 2],
     sums_bytes: usize,
+    /// What is fetched meanwhile, [`FETCHED`] bytes a step of k.
+    next: *const u8,
 }
+
+/// Bytes that are fetched at every step of k: with 64 rows a block takes as many steps as the next one has such pieces.
+const FETCHED: usize = 1024;
 
 /// A step of k names what is loaded and, by its tiles only, what is multiplied: so it serves whole numbers and `bf16`.
 macro_rules! instruction {
@@ -171,7 +191,7 @@ macro_rules! multiply {
     ($block:expr, $multiply:literal, [$($zero:literal)*], [$($kind:ident $step:literal)*], [$($store:literal)*]) => {{
         let block: &Block = $block;
         asm!(
-            "/* for some blocks only: {a_low} {c_low} */",
+            "/* for some blocks only: {a_low} {c_low} {next} */",
             $($zero,)*
             "2:",
             $(instruction!($multiply, $kind $step),)*
@@ -191,6 +211,7 @@ macro_rules! multiply {
             c = in(reg) block.sums[0],
             c_low = in(reg) block.sums[1],
             c_bytes = in(reg) block.sums_bytes,
+            next = inout(reg) block.next => _,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack)
@@ -232,6 +253,23 @@ impl Block {
             load "tileloadd tmm5, [{a_low} + {a_bytes}]"
             dot "tmm2, tmm5, tmm6"
             dot "tmm3, tmm5, tmm7"
+            load "prefetcht1 [{next} + 0]"
+            load "prefetcht1 [{next} + 64]"
+            load "prefetcht1 [{next} + 128]"
+            load "prefetcht1 [{next} + 192]"
+            load "prefetcht1 [{next} + 256]"
+            load "prefetcht1 [{next} + 320]"
+            load "prefetcht1 [{next} + 384]"
+            load "prefetcht1 [{next} + 448]"
+            load "prefetcht1 [{next} + 512]"
+            load "prefetcht1 [{next} + 576]"
+            load "prefetcht1 [{next} + 640]"
+            load "prefetcht1 [{next} + 704]"
+            load "prefetcht1 [{next} + 768]"
+            load "prefetcht1 [{next} + 832]"
+            load "prefetcht1 [{next} + 896]"
+            load "prefetcht1 [{next} + 960]"
+            load "add {next}, 1024"
         ],
         ["tilestored [{c} + {c_bytes}], tmm0"
          "tilestored [{c} + {c_bytes} + 64], tmm1"

@@ -3,7 +3,7 @@
 use super::cell::{self, Finish};
 use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
 use super::layout::{LANES, Line, MOST_LINES, lay_out_int8_of};
-use super::likeliest::Lanes;
+use super::likeliest::{Lanes, Search};
 use super::noise::Noise;
 use super::planes::{self, LOW_STEPS, Planes};
 use super::product::{Header, Product};
@@ -132,17 +132,94 @@ pub(super) unsafe fn finish_line(
     line: usize,
     sums: __m512i,
 ) {
-    let n_lines = product.packed.n_lines;
     // SAFETY: by this function's contract.
     unsafe {
-        let offsets = _mm512_load_si512(header.offsets(line, n_lines).cast());
-        let scales = _mm512_load_ps(header.scales(line, n_lines));
-        let bias = _mm512_load_ps(header.bias(line));
-        let scale = _mm512_set1_ps(*product.rows.scales.add(row));
-        let sums = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, offsets));
-        let y = _mm512_fmadd_ps(sums, _mm512_mul_ps(scale, scales), bias);
+        let y = header_of(product, header, line).values(*product.rows.scales.add(row), sums);
         _mm512_storeu_ps(product.out(row, line), y);
     }
+}
+
+/// What makes values of a line of sums.
+#[derive(Clone, Copy)]
+struct LineHeader {
+    offsets: __m512i,
+    scales: __m512,
+    bias: __m512,
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn header_of(product: &Product<'_>, header: Header, line: usize) -> LineHeader {
+    let n_lines = product.packed.n_lines;
+    // SAFETY: everything that `product` names is there.
+    unsafe {
+        LineHeader {
+            offsets: _mm512_load_si512(header.offsets(line, n_lines).cast()),
+            scales: _mm512_load_ps(header.scales(line, n_lines)),
+            bias: _mm512_load_ps(header.bias(line)),
+        }
+    }
+}
+
+impl LineHeader {
+    /// (Σ − offset) · s_x · s_w + bias.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    fn values(self, scale: f32, sums: __m512i) -> __m512 {
+        let sums = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, self.offsets));
+        _mm512_fmadd_ps(sums, _mm512_mul_ps(_mm512_set1_ps(scale), self.scales), self.bias)
+    }
+}
+
+/// Looks at a block of the output layer whose sums are there, as [`Lanes::look`] does at its logits.
+///
+/// # Safety
+/// The machine has AVX-512; everything that `search` names is there.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn look_at_sums(search: &mut Search<'_>) {
+    let Search { ref product, ref mut likeliest, first, n, is_backward } = *search;
+    // SAFETY: by this function's contract; what is looked at lies in `Lanes`, as wide as a register.
+    unsafe {
+        let (header, _) = product.operand();
+        let mut headers = [header_of(product, header, 0); MOST_LINES];
+        for (line, of_line) in headers.iter_mut().enumerate() {
+            *of_line = header_of(product, header, line);
+        }
+        let among_lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        let infinity = _mm512_set1_ps(f32::INFINITY);
+        let is_there = |line: usize| u16::MAX.checked_shr(16 - lanes_of(n, line)).unwrap_or(0);
+        let is_there: [_; MOST_LINES] = std::array::from_fn(is_there);
+        for (row, lanes) in likeliest.iter_mut().enumerate() {
+            let scale = *product.rows.scales.add(row);
+            let mut best = _mm512_loadu_ps(lanes.logits.as_ptr());
+            let mut ids = _mm512_loadu_si512(lanes.ids.as_ptr().cast());
+            let mut unsound = 0;
+            for idx in 0..MOST_LINES {
+                let line = if is_backward { MOST_LINES - 1 - idx } else { idx };
+                let sums = _mm512_loadu_si512(product.out(row, line).cast());
+                let y = headers[line].values(scale, sums);
+                let is_better = match is_backward {
+                    true => _mm512_mask_cmp_ps_mask::<_CMP_GE_OQ>(is_there[line], y, best),
+                    false => _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(is_there[line], y, best),
+                };
+                let id = _mm512_set1_epi32((first + line * LANES) as i32);
+                best = _mm512_mask_mov_ps(best, is_better, y);
+                ids = _mm512_mask_add_epi32(ids, is_better, among_lanes, id);
+                unsound |= _mm512_mask_cmp_ps_mask::<_CMP_NLT_UQ>(is_there[line], y, infinity);
+            }
+            _mm512_storeu_ps(lanes.logits.as_mut_ptr(), best);
+            _mm512_storeu_si512(lanes.ids.as_mut_ptr().cast(), ids);
+            if unsound != 0 {
+                let to = lanes.unsound.as_mut_ptr().cast();
+                _mm512_mask_storeu_epi32(to, unsound, _mm512_set1_epi32(1));
+            }
+        }
+    }
+}
+
+/// How many of `n` outputs are in this line of their block.
+fn lanes_of(n: usize, line: usize) -> u32 {
+    n.saturating_sub(line * LANES).min(LANES) as u32
 }
 
 /// The loops over planes, where there is VNNI.

@@ -1,7 +1,7 @@
 //! The loops of an instruction set, and which of them a step takes.
 
 use super::cell::Finish;
-use super::likeliest::Lanes;
+use super::likeliest::{Lanes, Search};
 use super::noise::Noise;
 use super::product::Product;
 use super::{Storage, plain};
@@ -19,6 +19,8 @@ pub(super) struct Kernels {
     pub finish: unsafe fn(&Finish),
     /// As [`Lanes::look`].
     pub look: unsafe fn(&mut Lanes, logits: &[f32], first: usize, is_backward: bool),
+    /// Multiplies and looks at once, where that is faster than one after the other.
+    pub find: Option<unsafe fn(&mut Search<'_>)>,
     /// As [`Noise::add`].
     pub disturb: unsafe fn(&Noise, logits: &mut [f32], first: usize),
     /// What a thread does before the first product of so many rows, and after the last.
@@ -161,7 +163,7 @@ macro_rules! loops {
                 Storage::F32 | Storage::Bf16 => (Input::F32, as_it_is),
                 Storage::Int8 => (Input::U8, quantize),
             };
-            Kernels { input, prepare, multiply, finish, look, disturb, enter: enter_nothing, leave: leave_nothing }
+            Kernels { input, prepare, multiply, finish, look, find: None, disturb, enter: enter_nothing, leave: leave_nothing }
         }
     };
 }

@@ -117,6 +117,19 @@ impl Packed {
         (lines.as_ptr().cast(), lines[self.parts[part].header_len..].as_ptr().cast())
     }
 
+    /// Where the part begins that is read after this one; maybe past the end.
+    pub fn next(&self, block: usize, part: usize, is_backward: bool) -> *const u8 {
+        let other = match is_backward {
+            true => block.wrapping_sub(1),
+            false => block + 1,
+        };
+        let lines = match part == 0 && self.parts[1].depth > 0 {
+            true => block * self.block_len + self.parts[1].start,
+            false => other.wrapping_mul(self.block_len),
+        };
+        self.lines.as_ptr().wrapping_add(lines).cast()
+    }
+
     /// The lines of a part of a block.
     pub fn lines_of(&self, block: usize, part: usize) -> &[Line] {
         let Part { start, header_len, weights_len, .. } = self.parts[part];

@@ -1,5 +1,7 @@
 //! The largest of some logits, found while they are in the first cache.
 
+use super::product::Product;
+
 /// The largest logit of a row, and where it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Likeliest {
@@ -17,10 +19,23 @@ const LANES: usize = 16;
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(super) struct Lanes {
-    logits: [f32; LANES],
-    ids: [u32; LANES],
+    pub logits: [f32; LANES],
+    pub ids: [u32; LANES],
     /// Not 0 where a logit was no number, or +∞.
-    unsound: [u32; LANES],
+    pub unsound: [u32; LANES],
+}
+
+/// A block of the output layer times some rows, of which only the likeliest outputs are kept.
+#[derive(Debug)]
+pub(super) struct Search<'a> {
+    pub product: Product<'a>,
+    /// One a row: what was found in other blocks.
+    pub likeliest: &'a mut [Lanes],
+    /// The id of the first output, and how many there are.
+    pub first: usize,
+    pub n: usize,
+    /// As for [`Lanes::look`].
+    pub is_backward: bool,
 }
 
 impl Likeliest {

@@ -4,7 +4,7 @@ use super::Weights;
 use super::cell::Finish;
 use super::kernels::{Input, Kernels};
 use super::layout::{LANES, Line, MOST_LINES};
-use super::likeliest::{Lanes, Likeliest};
+use super::likeliest::{Lanes, Likeliest, Search};
 use super::noise::Noise;
 use super::product::{Product, Rows};
 use super::remembered::Place;
@@ -132,6 +132,7 @@ impl Shared<'_> {
                     n_rows,
                     out: x_sums,
                     out_stride: block_len,
+                    next: packed.next(block, 0, self.is_backward),
                 };
                 if !is_full {
                     (self.kernels.multiply)(&product);
@@ -141,7 +142,8 @@ impl Shared<'_> {
                     false => own_h_sums,
                 };
                 if !is_ahead {
-                    let product = Product { part: 1, rows: h_rows, out: h_sums, ..product };
+                    let next = packed.next(block, 1, self.is_backward);
+                    let product = Product { part: 1, rows: h_rows, out: h_sums, next, ..product };
                     (self.kernels.multiply)(&product);
                 }
                 let first_unit = block * packed.block_units;
@@ -179,6 +181,7 @@ impl Shared<'_> {
                     n_rows: self.n_streams,
                     out: self.ahead_sums(layer, block),
                     out_stride: packed.n_lines * LANES,
+                    next: packed.next(block, 1, self.is_backward),
                 });
             }
         }
@@ -213,17 +216,24 @@ impl Shared<'_> {
                     }
                     _ => (sums, packed.n_lines * LANES),
                 };
-                let product = Product { packed, part: 0, block, rows, n_rows, out, out_stride };
+                let next = packed.next(block, 0, self.is_backward);
+                let product =
+                    Product { packed, part: 0, block, rows, n_rows, out, out_stride, next };
+                let n = packed.block_units.min(packed.units - first);
+                let is_backward = self.is_backward;
+                if let (Wanted::Likeliest([]), Some(find)) = (self.wanted, self.kernels.find) {
+                    find(&mut Search { product, likeliest, first, n, is_backward });
+                    continue;
+                }
                 (self.kernels.multiply)(&product);
                 if let Wanted::Likeliest(noises) = self.wanted {
-                    let n = packed.block_units.min(packed.units - first);
                     for (row, likeliest) in likeliest.iter_mut().enumerate() {
                         let logits = sums.add(row * packed.block_units);
                         let logits = std::slice::from_raw_parts_mut(logits, n);
                         if let Some(noise) = noises.get(row) {
                             (self.kernels.disturb)(noise, logits, first);
                         }
-                        (self.kernels.look)(likeliest, logits, first, self.is_backward);
+                        (self.kernels.look)(likeliest, logits, first, is_backward);
                     }
                 }
             }

@@ -31,6 +31,8 @@ pub(super) struct Product<'a> {
     /// Lines of a row beside each other; rows `out_stride` values apart.
     pub out: *mut f32,
     pub out_stride: usize,
+    /// The weights that are read after these: many rows leave time to fetch them meanwhile.
+    pub next: *const u8,
 }
 
 /// Where the parts of a header and of the output of one line are.
