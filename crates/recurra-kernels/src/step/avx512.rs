@@ -5,9 +5,9 @@ use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
 use super::layout::{LANES, Line, MOST_LINES, lay_out_int8_of};
 use super::likeliest::{Lanes, Search};
 use super::noise::Noise;
-use super::planes::{self, LOW_STEPS, Planes};
+use super::planes::{self, BLOCK, LOW_STEPS, Planes};
 use super::product::{Header, Product};
-use super::screen::{self, Sketch};
+use super::screen::{self, Largest, Sketch};
 use super::{Storage, avx2, quantize, softmax, vector};
 use crate::simd::Avx512;
 use std::arch::x86_64::*;
@@ -227,8 +227,10 @@ pub(super) fn screening() -> Option<screen::Loops> {
     is_x86_feature_detected!("avx512vnni").then_some(screen::Loops {
         lay_out,
         sketch,
-        whole,
+        note,
         all_below,
+        bound,
+        whole,
     })
 }
 
@@ -238,7 +240,7 @@ unsafe fn lay_out(from: &planes::Whole<'_>, high: &mut [Line], low: &mut [Line])
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-unsafe fn sketch(sketch: &Sketch<'_>) {
+unsafe fn sketch(sketch: &mut Sketch<'_>) {
     // SAFETY: the caller's contract is the same.
     unsafe {
         match sketch.inputs.len() {
@@ -252,12 +254,13 @@ unsafe fn sketch(sketch: &Sketch<'_>) {
 /// R inputs: 2·4·R chains of sums.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
 #[allow(clippy::needless_range_loop)] // lines, inputs and their places, counted alike
-unsafe fn sketch_of<const R: usize>(sketch: &Sketch<'_>) {
+unsafe fn sketch_of<const R: usize>(sketch: &mut Sketch<'_>) {
     // SAFETY: the machine has what this function enables; everything that `sketch` names is there.
     unsafe {
-        let Sketch { planes, block, inputs, partial, bounds, stride } = *sketch;
+        let Sketch { planes, block, inputs, partial, stride, ref mut bounds } = *sketch;
         let block = planes.block(block);
-        let half = _mm512_set1_epi8(15);
+        let [low, high] = [0x0f, 0xf0_u8].map(|half| _mm512_set1_epi8(half as i8));
+        // 16·u·x is the sum of sixteen times the first and the second, whose u are in the upper half of a byte.
         let mut sums = [[[_mm512_setzero_si512(); 2]; MOST_LINES]; R];
         let mut line = block.lines;
         for step in 0..planes.n_steps() {
@@ -268,12 +271,11 @@ unsafe fn sketch_of<const R: usize>(sketch: &Sketch<'_>) {
             }
             for p in 0..MOST_LINES {
                 let both = load(line.add(p * 64));
-                let low = _mm512_and_si512(both, half);
-                let high = _mm512_and_si512(_mm512_srli_epi16(both, 4), half);
+                let halves = [_mm512_and_si512(both, low), _mm512_and_si512(both, high)];
                 for r in 0..R {
                     let [even, odd] = &mut sums[r][p];
-                    *even = _mm512_dpbusd_epi32(*even, low, x[r][0]);
-                    *odd = _mm512_dpbusd_epi32(*odd, high, x[r][1]);
+                    *even = _mm512_dpbusd_epi32(*even, halves[0], x[r][0]);
+                    *odd = _mm512_dpbusd_epi32(*odd, halves[1], x[r][1]);
                 }
             }
             line = line.add(MOST_LINES * 64);
@@ -284,18 +286,26 @@ unsafe fn sketch_of<const R: usize>(sketch: &Sketch<'_>) {
             let scale = _mm512_set1_ps(input.scale);
             for p in 0..MOST_LINES {
                 let [even, odd] = sums[r][p];
-                let upper = _mm512_slli_epi32(_mm512_add_epi32(even, odd), 4);
+                let upper = _mm512_add_epi32(_mm512_slli_epi32(even, 4), odd);
+                let upper = _mm512_add_epi32(upper, upper_rest);
+                _mm512_storeu_si512(partial.add(r * stride + p * LANES).cast(), upper);
                 let most = _mm512_set1_epi32(input.rest(block.spreads[p]));
                 let most = _mm512_cvtepi32_ps(_mm512_add_epi32(upper, most));
                 let scale = _mm512_mul_ps(scale, _mm512_load_ps(block.scales.add(p * LANES)));
                 let bias = _mm512_load_ps(block.biases.add(p * LANES));
-                let place = r * stride + p * LANES;
-                let upper = _mm512_add_epi32(upper, upper_rest);
-                _mm512_storeu_si512(partial.add(place).cast(), upper);
-                _mm512_storeu_ps(bounds.add(place), _mm512_fmadd_ps(most, scale, bias));
+                let bounds = bounds[r][p * LANES..].as_mut_ptr();
+                _mm512_storeu_ps(bounds, _mm512_fmadd_ps(most, scale, bias));
             }
         }
     }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn bound(planes: &Planes, output: usize, input: &screen::Input, partial: i32) -> f32 {
+    let spread = planes.block(output / BLOCK).spreads[output % BLOCK / LANES];
+    let (bias, scale, _) = planes.row(output);
+    let most = partial.wrapping_add(input.rest(spread));
+    (most as f32).mul_add(input.scale * scale, bias)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
@@ -319,6 +329,16 @@ unsafe fn whole(planes: &Planes, output: usize, input: &screen::Input, partial: 
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn all_below(bounds: &[f32], least: f32) -> bool {
-    screen::all_below(bounds, least)
+unsafe fn note(
+    largest: &mut Largest,
+    block: usize,
+    bounds: &[f32; BLOCK],
+    most: &mut [f32; LANES],
+) {
+    largest.note(block, bounds, most);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn all_below(most: &[f32; LANES], least: f32) -> bool {
+    screen::all_below(most, least)
 }

@@ -132,6 +132,12 @@ impl Planes {
         }
     }
 
+    /// The outputs in a lane of a block.
+    pub fn outputs_of(&self, (block, lane): (usize, usize)) -> impl Iterator<Item = usize> + use<> {
+        let (first, outputs) = (block * BLOCK + lane, self.outputs);
+        (0..MOST_LINES).map(move |line| first + line * LANES).filter(move |&it| it < outputs)
+    }
+
     /// The bias and the scale of an output, and where its lower plane is.
     #[inline(always)]
     pub fn row(&self, row: usize) -> (f32, f32, *const u8) {

@@ -6,7 +6,7 @@
 
 use super::Storage;
 use super::layout::{LANES, Line, Packed};
-use super::likeliest::{Lanes, Likeliest};
+use super::likeliest::Likeliest;
 use super::member::{Outside, Shared};
 use super::noise::Noise;
 use super::planes::{BLOCK, LayOut, Planes};
@@ -30,11 +30,14 @@ pub(super) struct Screen {
 pub(super) struct Loops {
     pub lay_out: LayOut,
     /// Fills in what a sketch has room for.
-    pub sketch: unsafe fn(&Sketch<'_>),
-    /// The logit of an output, given what a sketch found of it.
-    pub whole: unsafe fn(&Planes, output: usize, input: &Input, partial: i32) -> f32,
+    pub sketch: unsafe fn(&mut Sketch<'_>),
+    /// As [`Largest::note`].
+    pub note: unsafe fn(&mut Largest, block: usize, bounds: &[f32; BLOCK], most: &mut [f32; LANES]),
     /// As [`all_below`].
-    pub all_below: unsafe fn(bounds: &[f32], least: f32) -> bool,
+    pub all_below: unsafe fn(most: &[f32; LANES], least: f32) -> bool,
+    /// The largest that the logit of an output can be, and the logit, given what a sketch found of it.
+    pub bound: unsafe fn(&Planes, output: usize, input: &Input, partial: i32) -> f32,
+    pub whole: unsafe fn(&Planes, output: usize, input: &Input, partial: i32) -> f32,
 }
 
 /// Whole numbers that are multiplied with the planes.
@@ -49,15 +52,24 @@ pub(super) struct Input {
 }
 
 /// A block of the upper plane times some inputs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Sketch<'a> {
     pub planes: &'a Planes,
     pub block: usize,
     pub inputs: &'a [Input],
-    /// 16·u·x − 128·X, and the largest that the logits can be: [`BLOCK`] values for each input, so many apart.
+    /// 16·u·x − 128·X, for each input so many values apart.
     pub partial: *mut i32,
-    pub bounds: *mut f32,
     pub stride: usize,
+    /// The largest that the logits can be.
+    pub bounds: &'a mut [[f32; BLOCK]],
+}
+
+/// In each lane the largest bound so far, and its block.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(super) struct Largest {
+    bounds: [f32; LANES],
+    blocks: [u32; LANES],
 }
 
 /// What the members work in.
@@ -65,7 +77,8 @@ pub(super) struct Sketch<'a> {
 pub(super) struct Room {
     inputs: Vec<Line>,
     partial: Vec<i32>,
-    bounds: Vec<f32>,
+    /// For each block and each lane the largest bound of its lines.
+    most: Vec<f32>,
     /// What the likeliest has at least, as each member knows.
     least: Vec<f32>,
 }
@@ -74,7 +87,7 @@ pub(super) struct Room {
 pub(super) struct SharedRoom<'a> {
     inputs: SharedSlice<'a, Line>,
     partial: SharedSlice<'a, i32>,
-    bounds: SharedSlice<'a, f32>,
+    most: SharedSlice<'a, f32>,
     least: SharedSlice<'a, f32>,
 }
 
@@ -118,10 +131,10 @@ impl Input {
         Self { values: to.as_ptr(), scale, sum, norm: f64::from(squares).sqrt() }
     }
 
-    /// What 16·u·x lacks to q·x, at most, where ‖l − 7.5‖ is no larger than `spread`.
+    /// What 16·u·x − 128·X lacks to q·x, at most, where ‖l − 7.5‖ is no larger than `spread`.
     #[inline(always)]
     pub fn rest(&self, spread: f32) -> i32 {
-        let rest = f64::from(spread) * self.norm - 120.5 * f64::from(self.sum);
+        let rest = f64::from(spread) * self.norm + 7.5 * f64::from(self.sum);
         rest as i32 + 2
     }
 
@@ -136,10 +149,10 @@ impl Room {
     /// Has the room that a screen wants.
     pub fn prepare(&mut self, screen: &Screen, n_threads: usize, n_rows: usize) {
         let planes = &screen.planes;
-        let len = n_rows * planes.n_blocks * BLOCK;
+        let n_blocks = n_rows * planes.n_blocks;
         self.inputs.resize(n_threads * n_rows * planes.input_len(), Line::ZERO);
-        self.partial.resize(len, 0);
-        self.bounds.resize(len, 0.0);
+        self.partial.resize(n_blocks * BLOCK, 0);
+        self.most.resize(n_blocks * LANES, 0.0);
         self.least.resize(n_threads * n_rows, 0.0);
     }
 
@@ -147,7 +160,7 @@ impl Room {
         SharedRoom {
             inputs: SharedSlice::new(&mut self.inputs),
             partial: SharedSlice::new(&mut self.partial),
-            bounds: SharedSlice::new(&mut self.bounds),
+            most: SharedSlice::new(&mut self.most),
             least: SharedSlice::new(&mut self.least),
         }
     }
@@ -167,54 +180,60 @@ impl Shared<'_> {
     ) {
         let Screen { planes, loops } = screen;
         let (n_rows, stride) = (self.n_streams, planes.n_blocks * BLOCK);
-        let SharedRoom { inputs: _, partial, bounds, least } = &self.room;
+        let SharedRoom { inputs: _, partial, most, least } = &self.room;
+        let most_of = |row: usize, block: usize| {
+            most.ptr((row * planes.n_blocks + block) * LANES).cast::<[f32; LANES]>()
+        };
         // SAFETY: by this function's contract; members write their own places, and read those of others after a barrier.
         unsafe {
             let inputs = &self.screened_inputs(worker, planes, h)[..n_rows];
-            let mut likeliest = [Lanes::NONE; MOST_ROWS];
             let blocks = worker.share(planes.n_blocks);
+            let mut largest = [Largest::none(blocks.start); MOST_ROWS];
+            let mut bounds = [[0.0; BLOCK]; MOST_ROWS];
             for block in self.in_order(blocks.clone()) {
-                let first = block * BLOCK;
-                let (partial, bounds) = (partial.ptr(first), bounds.ptr(first));
-                (loops.sketch)(&Sketch { planes, block, inputs, partial, bounds, stride });
-                let n = BLOCK.min(planes.outputs - first);
-                for (row, likeliest) in likeliest[..n_rows].iter_mut().enumerate() {
-                    let bounds = std::slice::from_raw_parts_mut(bounds.add(row * stride), n);
+                let (first, bounds) = (block * BLOCK, &mut bounds[..n_rows]);
+                let partial = partial.ptr(first);
+                (loops.sketch)(&mut Sketch { planes, block, inputs, partial, stride, bounds });
+                for (row, (bounds, largest)) in bounds.iter_mut().zip(&mut largest).enumerate() {
                     if let Some(noise) = noises.get(row) {
                         (self.kernels.disturb)(noise, bounds, first);
                     }
-                    (self.kernels.look)(likeliest, bounds, first, self.is_backward);
+                    (loops.note)(largest, block, bounds, &mut *most_of(row, block));
                 }
             }
-            // The one that could be the largest says how large the largest is at least.
-            let outputs = blocks.start * BLOCK..planes.outputs.min(blocks.end * BLOCK);
+            let partial = |row: usize, output: usize| *partial.ptr(row * stride + output);
+            let bound = |row: usize, output: usize| {
+                let bound = (loops.bound)(planes, output, &inputs[row], partial(row, output));
+                noises.get(row).map_or(bound, |noise| noise.with(bound, output as u32))
+            };
             let whole = |row: usize, output: usize| {
-                let partial = *partial.ptr(row * stride + output);
-                let logit = (loops.whole)(planes, output, &inputs[row], partial);
+                let logit = (loops.whole)(planes, output, &inputs[row], partial(row, output));
                 noises.get(row).map_or(logit, |noise| noise.with(logit, output as u32))
             };
-            for (row, likeliest) in likeliest[..n_rows].iter().enumerate() {
-                let place = likeliest.likeliest().id as usize;
-                let place = if outputs.contains(&place) { place } else { outputs.start };
+            // The one that could be the largest says how large the largest is at least.
+            for (row, largest) in largest[..n_rows].iter().enumerate() {
+                let one = |best: Likeliest, output| {
+                    best.or(Likeliest::one(output as u32, bound(row, output)))
+                };
+                let best = planes.outputs_of(largest.place()).fold(Likeliest::NONE, one);
+                let is_there = !blocks.is_empty() && best.logit > f32::NEG_INFINITY;
                 *least.ptr(worker.index * n_rows + row) =
-                    if outputs.is_empty() { f32::NEG_INFINITY } else { whole(row, place) };
+                    if is_there { whole(row, best.id as usize) } else { f32::NEG_INFINITY };
             }
             worker.barrier();
             for row in 0..n_rows {
                 let members = (0..worker.count()).map(|idx| *least.ptr(idx * n_rows + row));
                 let mut least = members.fold(f32::NEG_INFINITY, f32::max);
                 let mut best = Likeliest::NONE;
-                let bounds = std::slice::from_raw_parts(
-                    bounds.ptr(row * stride + outputs.start),
-                    outputs.len(),
-                );
-                for (chunk, first) in bounds.chunks(BLOCK).zip(outputs.clone().step_by(BLOCK)) {
-                    if (loops.all_below)(chunk, least) {
+                for block in blocks.clone() {
+                    let most = &*most_of(row, block);
+                    if (loops.all_below)(most, least) {
                         continue;
                     }
-                    for (&bound, output) in chunk.iter().zip(first..) {
-                        // What is no number may be anything.
-                        if bound < least {
+                    let before = least;
+                    let lanes = (0..LANES).filter(|&lane| most[lane] >= before);
+                    for output in lanes.flat_map(|lane| planes.outputs_of((block, lane))) {
+                        if bound(row, output) < least {
                             continue;
                         }
                         let logit = whole(row, output);
@@ -252,10 +271,39 @@ impl Shared<'_> {
     }
 }
 
-/// Whether all of these bounds are below `least`.
+impl Largest {
+    /// Nothing seen yet; of a member whose first block is this one.
+    fn none(first: usize) -> Self {
+        Self { bounds: [f32::NEG_INFINITY; LANES], blocks: [first as u32; LANES] }
+    }
+
+    /// Looks at the bounds of a block, and writes for each lane the largest of its lines; +∞ where one is no number.
+    #[inline(always)]
+    pub(super) fn note(&mut self, block: usize, bounds: &[f32; BLOCK], most: &mut [f32; LANES]) {
+        most.fill(f32::NEG_INFINITY);
+        for line in bounds.as_chunks::<LANES>().0 {
+            for (most, &bound) in most.iter_mut().zip(line) {
+                let bound = if bound.is_nan() { f32::INFINITY } else { bound };
+                *most = if bound > *most { bound } else { *most };
+            }
+        }
+        for lane in 0..LANES {
+            let is_larger = most[lane] > self.bounds[lane];
+            self.bounds[lane] = if is_larger { most[lane] } else { self.bounds[lane] };
+            self.blocks[lane] = if is_larger { block as u32 } else { self.blocks[lane] };
+        }
+    }
+
+    /// The block and the lane of the largest.
+    fn place(&self) -> (usize, usize) {
+        let lanes = 0..LANES;
+        let lane = lanes.max_by(|&a, &b| self.bounds[a].total_cmp(&self.bounds[b])).unwrap_or(0);
+        (self.blocks[lane] as usize, lane)
+    }
+}
+
+/// Whether all of these are below `least`.
 #[inline(always)]
-pub(super) fn all_below(bounds: &[f32], least: f32) -> bool {
-    let (whole, rest) = bounds.as_chunks::<LANES>();
-    let is_below = |all: bool, bound: &f32| all & (*bound < least);
-    whole.iter().all(|lanes| lanes.iter().fold(true, is_below)) && rest.iter().fold(true, is_below)
+pub(super) fn all_below(most: &[f32; LANES], least: f32) -> bool {
+    most.iter().fold(true, |all, most| all & (*most < least))
 }
