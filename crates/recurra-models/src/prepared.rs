@@ -68,11 +68,6 @@ impl Prepared {
     pub fn storage(&self) -> Storage {
         self.weights.storage()
     }
-
-    /// Bytes of the weights as they are laid out.
-    pub fn n_bytes(&self) -> usize {
-        self.weights.bytes()
-    }
 }
 
 impl Stepper {

@@ -107,7 +107,7 @@ impl Packed {
     }
 
     /// Bytes held.
-    pub fn bytes(&self) -> usize {
+    pub fn n_bytes(&self) -> usize {
         size_of_val(self.lines.as_slice())
     }
 

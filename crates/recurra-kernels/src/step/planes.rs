@@ -95,11 +95,6 @@ impl Planes {
         planes
     }
 
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        size_of_val(self.high.as_slice()) + size_of_val(self.low.as_slice())
-    }
-
     /// Lines of an input, as the planes are multiplied with it.
     pub fn input_len(&self) -> usize {
         2 * self.row_len()

@@ -33,9 +33,6 @@ pub struct Stepper {
     is_backward: bool,
     /// Whether the products with the current h are there already.
     is_ahead: bool,
-    /// Whether it has found a likeliest output before: only then the next is searched for in another layout, so that the
-    /// first token does not wait for that.
-    has_found: bool,
     remembered: Remembered,
     logits: Vec<f32>,
     likeliest: Vec<Likeliest>,
@@ -103,7 +100,6 @@ impl Stepper {
             current: 0,
             is_backward: false,
             is_ahead: false,
-            has_found: false,
             remembered: Remembered::new(&weights.layers[0].packed),
             logits: Vec::new(),
             likeliest: vec![Likeliest::NONE; n_streams],
@@ -239,12 +235,10 @@ impl Stepper {
         assert!(made_for == found, "a stepper made for {made_for:?}, used with {found:?}");
         assert!(self.weights_id == weights.id, "a stepper made for other weights");
         self.scratch.found.fill(Likeliest::NONE);
-        let mut screen = None;
-        if let Wanted::Likeliest(_) = wanted
-            && std::mem::replace(&mut self.has_found, true)
-        {
-            screen = weights.screen(cpu, self.n_streams);
-        }
+        let screen = match wanted {
+            Wanted::Likeliest(_) => weights.screen(cpu, self.n_streams),
+            Wanted::Nothing | Wanted::Logits => None,
+        };
         if let Some(screen) = screen {
             self.scratch.room.prepare(screen, self.threads, self.n_streams);
         }
@@ -273,7 +267,7 @@ impl Stepper {
             is_backward: self.is_backward,
         };
         let x = Outside { values: x.x.as_ptr(), depth: weights.inputs() };
-        match weights.bytes() * self.n_streams.min(MOST_COUNTED) < ALONE {
+        match weights.n_bytes() * self.n_streams.min(MOST_COUNTED) < ALONE {
             true => cpu.pool().alone(|worker| shared.step(worker, x)),
             false => cpu.pool().run(|worker| shared.step(worker, x)),
         }

@@ -453,7 +453,7 @@ fn whole_numbers_take_a_quarter_of_the_memory() {
     let cpu = Cpu::with_isa(Isa::Plain, 1);
     let problem = Problem::new(Cell::Lstm, [256, 256, 1024], 1);
     let [f32, bf16, int8] =
-        Storage::ALL.map(|storage| problem.weights(&cpu, storage).bytes() as f64);
+        Storage::ALL.map(|storage| problem.weights(&cpu, storage).n_bytes() as f64);
     assert!(
         (f32 / bf16 - 2.0).abs() < 0.1 && (f32 / int8 - 4.0).abs() < 0.2,
         "{f32} {bf16} {int8}"

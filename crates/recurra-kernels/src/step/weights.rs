@@ -5,7 +5,7 @@ use super::screen::Screen;
 use super::{Cell, Storage};
 use crate::{Cpu, Isa};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The weights of a recurrent layer, as training has them.
 ///
@@ -40,6 +40,11 @@ pub struct Weights {
     pub(super) layers: Vec<Layer>,
     /// Of no rows where there is no output layer.
     pub(super) output: Packed,
+    /// Bytes of layers and output layer.
+    n_bytes: usize,
+    /// Whether a likeliest output was found before: only then the next is searched for in another layout, so that the first
+    /// token does not wait for that.
+    is_searched: AtomicBool,
     screen: OnceLock<Screen>,
 }
 
@@ -89,13 +94,26 @@ impl Weights {
         let output = Packed::new(cpu, storage, 1, bias.len(), &[source]);
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let id = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self { id, isa: cpu.isa(), storage, cell, layers: packed, output, screen: OnceLock::new() }
+        let n_bytes =
+            packed.iter().map(|layer| &layer.packed).chain([&output]).map(Packed::n_bytes);
+        Self {
+            id,
+            isa: cpu.isa(),
+            storage,
+            cell,
+            n_bytes: n_bytes.sum(),
+            layers: packed,
+            output,
+            is_searched: AtomicBool::new(false),
+            screen: OnceLock::new(),
+        }
     }
 
     /// How the likeliest outputs of so many streams are found without computing all of them, where that pays; laid out at the
-    /// first call.
+    /// second call.
     pub(super) fn screen(&self, cpu: &Cpu, n_streams: usize) -> Option<&Screen> {
-        Screen::pays(self.isa, &self.output, n_streams)
+        let is_searched = self.is_searched.swap(true, Ordering::Relaxed);
+        (is_searched && Screen::pays(self.isa, &self.output, n_streams))
             .then(|| self.screen.get_or_init(|| Screen::new(cpu, &self.output)))
     }
 
@@ -104,10 +122,9 @@ impl Weights {
         self.storage
     }
 
-    /// Bytes held; a step reads nearly all of them.
-    pub fn bytes(&self) -> usize {
-        let layers: usize = self.layers.iter().map(|layer| layer.packed.bytes()).sum();
-        layers + self.output.bytes() + self.screen.get().map_or(0, |it| it.planes.bytes())
+    /// Bytes that a step reads, where it needs all outputs.
+    pub fn n_bytes(&self) -> usize {
+        self.n_bytes
     }
 
     /// E, values of an input.
