@@ -57,9 +57,9 @@ pub fn dependencies(
         .map(|distance_words| Kept { distance_words, probes: 0, kept: 0, by_chance: 0.0 })
         .into();
     let mut workspace = Workspace::new();
+    let mut reader = Reader::new(model, &mut workspace);
     for idx in 0..n_stories {
         let story = book.story(first + idx);
-        let mut reader = Reader::new(model, &mut workspace);
         for probe in &story.probes {
             let Some(row) = table.iter_mut().find(|row| Some(row.distance_words) == probe.bucket())
             else {
