@@ -1,6 +1,6 @@
 //! Writing: a prompt is read token by token, then each new token is drawn from what the model predicts after all before it.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 use std::time::{Duration, Instant};
 
 use recurra_models::{Prepared, Stepper};
@@ -65,8 +65,7 @@ pub struct Written {
 #[derive(Debug)]
 pub struct Generator<'a> {
     model: ModelRef<'a>,
-    /// The weights, where the model does not bring them prepared.
-    own: Option<Prepared>,
+    prepared: Weights<'a>,
     /// Holds the state of the network; that in `memory` is the one from which this text went on.
     stepper: Stepper,
     memory: Memory,
@@ -81,6 +80,31 @@ pub struct Generator<'a> {
     reading: Duration,
     writing: Duration,
     first_token: Option<Duration>,
+}
+
+/// The weights laid out for writing: those that the model brings, or the generator's own.
+#[derive(Debug)]
+enum Weights<'a> {
+    Borrowed(&'a Prepared),
+    Own(Box<Prepared>),
+}
+
+impl<'a> Weights<'a> {
+    fn of(model: ModelRef<'a>) -> Self {
+        let lay_out = || model.network.prepare(model.cpu, model.parameters, model.storage());
+        model.prepared.map_or_else(|| Self::Own(Box::new(lay_out())), Self::Borrowed)
+    }
+}
+
+impl Deref for Weights<'_> {
+    type Target = Prepared;
+
+    fn deref(&self) -> &Prepared {
+        match self {
+            Self::Borrowed(prepared) => prepared,
+            Self::Own(prepared) => prepared,
+        }
+    }
 }
 
 impl<'a> Generator<'a> {
@@ -100,16 +124,12 @@ impl<'a> Generator<'a> {
         let sampler = Sampler::new(options.sampling.clone())?;
         let stop = StopStrings::new(options.stop.clone())?;
         let (reading, writing) = (Duration::ZERO, Duration::ZERO);
-        let own = model
-            .prepared
-            .is_none()
-            .then(|| model.network.prepare(model.cpu, model.parameters, model.storage()));
-        let prepared = own.as_ref().or(model.prepared).expect("one of both");
-        let mut stepper = Stepper::new(model.cpu, prepared, 1);
+        let prepared = Weights::of(model);
+        let mut stepper = Stepper::new(model.cpu, &prepared, 1);
         stepper.set_state(&memory.state);
         Ok(Self {
             model,
-            own,
+            prepared,
             stepper,
             memory,
             sampler,
@@ -211,7 +231,7 @@ impl<'a> Generator<'a> {
 
     /// Where the text stands, to be saved or to go on from.
     pub fn memory(&self) -> Memory {
-        let state = self.stepper.state(self.prepared());
+        let state = self.stepper.state();
         let mut memory = Memory { state, ..self.memory.clone() };
         memory.held.drain(..self.handed_out);
         memory
@@ -225,12 +245,7 @@ impl<'a> Generator<'a> {
     /// Lets the network read a token without asking what comes next.
     fn step(&mut self, id: u32) {
         let ModelRef { cpu, parameters, .. } = self.model;
-        let prepared = self.own.as_ref().or(self.model.prepared).expect("one of both");
-        self.stepper.read(cpu, prepared, parameters, &[id]);
-    }
-
-    fn prepared(&self) -> &Prepared {
-        self.own.as_ref().or(self.model.prepared).expect("one of both")
+        self.stepper.read(cpu, &self.prepared, parameters, &[id]);
     }
 
     /// Chooses one token and appends its text to what is held.
@@ -242,7 +257,7 @@ impl<'a> Generator<'a> {
             start
         });
         let ModelRef { cpu, parameters, .. } = self.model;
-        let prepared = self.own.as_ref().or(self.model.prepared).expect("one of both");
+        let prepared = &*self.prepared;
         let id = if self.sampler.takes_the_likeliest() {
             let likeliest = self.stepper.likeliest(cpu, prepared, parameters, &[last])[0];
             likeliest.is_sound().then_some(likeliest.id).ok_or(Error::Logits)?

@@ -36,7 +36,7 @@ impl<'a, 'w> Predictor<'a, 'w> {
                 nats += log_sum_exp(logits) - f64::from(logits[target as usize]);
             }
         }
-        *state = stepper.state(prepared);
+        *state = stepper.state();
         nats
     }
 }

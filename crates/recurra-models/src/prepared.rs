@@ -13,9 +13,6 @@ use crate::{LanguageModel, State};
 pub struct Prepared {
     weights: step::Weights,
     table: ParameterId,
-    embed_size: usize,
-    n_parts: usize,
-    hidden_sizes: Vec<usize>,
 }
 
 /// Some streams that read and write with a [`Prepared`] network: their states, and the memory that a step works in.
@@ -56,9 +53,6 @@ impl LanguageModel {
         Prepared {
             weights: step::Weights::pack(cpu, storage, cell, &layers, Some(output)),
             table: self.embedding().weight,
-            embed_size: self.config().embed_size,
-            n_parts: cell.n_parts(),
-            hidden_sizes: self.config().hidden_sizes.clone(),
         }
     }
 }
@@ -74,17 +68,17 @@ impl Stepper {
     /// `n_streams` streams before their first token.
     pub fn new(cpu: &Cpu, prepared: &Prepared, n_streams: usize) -> Self {
         let stepper = step::Stepper::new(cpu, &prepared.weights, n_streams);
-        let x = vec![0.0; stepper.n_streams() * prepared.embed_size];
+        let x = vec![0.0; stepper.n_streams() * prepared.weights.inputs()];
         Self { stepper, x }
     }
 
     /// What the streams remember.
-    pub fn state(&self, prepared: &Prepared) -> State<f32> {
+    pub fn state(&self) -> State<f32> {
         let part = |layer, part| self.stepper.state(layer, part).to_vec();
         let layer = |layer| CellState {
-            parts: (0..prepared.n_parts).map(|idx| part(layer, idx)).collect(),
+            parts: (0..self.stepper.n_parts()).map(|idx| part(layer, idx)).collect(),
         };
-        State { layers: (0..prepared.hidden_sizes.len()).map(layer).collect() }
+        State { layers: (0..self.stepper.n_layers()).map(layer).collect() }
     }
 
     /// Lets the streams go on from `state`.
@@ -182,7 +176,7 @@ impl Stepper {
 
     #[track_caller]
     fn embed(&mut self, prepared: &Prepared, parameters: &Parameters<f32>, ids: &[u32]) {
-        let size = prepared.embed_size;
+        let size = prepared.weights.inputs();
         assert_eq!(ids.len(), self.stepper.n_streams(), "as many tokens as streams");
         let table = parameters.value(prepared.table);
         for (x, &id) in self.x.chunks_exact_mut(size).zip(ids) {
@@ -225,13 +219,13 @@ mod tests {
                     let found: Vec<&[f32]> =
                         stepper.logits(&cpu, &prepared, &parameters, &ids).collect();
                     assert!(found == expected, "{isa} {cell}");
-                    assert_eq!(stepper.state(&prepared), state, "{isa} {cell}");
+                    assert_eq!(stepper.state(), state, "{isa} {cell}");
                 }
                 let mut fork = Stepper::new(&cpu, &prepared, 3);
                 fork.set_state(&state);
                 fork.read(&cpu, &prepared, &parameters, &[4, 5, 6]);
                 stepper.read(&cpu, &prepared, &parameters, &[4, 5, 6]);
-                assert_eq!(fork.state(&prepared), stepper.state(&prepared), "{isa} {cell}");
+                assert_eq!(fork.state(), stepper.state(), "{isa} {cell}");
             }
         }
     }

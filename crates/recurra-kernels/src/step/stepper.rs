@@ -23,6 +23,7 @@ pub struct Stepper {
     isa: Isa,
     threads: usize,
     n_streams: usize,
+    n_parts: usize,
     kernels: Kernels,
     layers: Vec<LayerPlaces>,
     states: Vec<f32>,
@@ -94,6 +95,7 @@ impl Stepper {
             isa: weights.isa,
             threads,
             n_streams,
+            n_parts: weights.cell.n_parts(),
             kernels,
             layers,
             states: vec![0.0; len],
@@ -110,6 +112,16 @@ impl Stepper {
     /// B, how many streams there are.
     pub fn n_streams(&self) -> usize {
         self.n_streams
+    }
+
+    /// How many layers there are.
+    pub fn n_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// How many parts the state of a layer has.
+    pub fn n_parts(&self) -> usize {
+        self.n_parts
     }
 
     /// A part of the state of a layer, (B, H): 0 is h, 1 the c of an LSTM.
