@@ -3,6 +3,7 @@
 //! A tile of weights is sixteen steps of one line. Whole numbers may end within a tile: what follows there meets inputs of
 //! zero and brings nothing; weights in `bf16` are padded, since what follows might be no number.
 
+use super::Storage;
 use super::avx512;
 use super::kernels::{Input, Kernels};
 use super::layout::{LANES, TILE_STEPS};
@@ -13,29 +14,17 @@ use crate::simd::{Avx512, Vector};
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-pub(super) static INT8: Kernels = Kernels {
-    input: Input::U8,
-    prepare: avx512::quantize,
-    multiply: multiply_int8,
-    finish: avx512::finish,
-    look: avx512::look,
-    find: Some(find),
-    disturb: avx512::disturb,
-    enter,
-    leave,
-};
+/// The loops for weights in `i8`.
+pub(super) fn int8() -> Kernels {
+    let multiply = multiply::<true>;
+    Kernels { multiply, find: Some(find), enter, leave, ..avx512::kernels(Storage::Int8) }
+}
 
-pub(super) static BF16: Kernels = Kernels {
-    input: Input::Bf16,
-    prepare: round,
-    multiply: multiply_bf16,
-    finish: avx512::finish,
-    look: avx512::look,
-    find: None,
-    disturb: avx512::disturb,
-    enter,
-    leave,
-};
+/// The loops for weights in `bf16`.
+pub(super) fn bf16() -> Kernels {
+    let (input, prepare, multiply) = (Input::Bf16, round, multiply::<false>);
+    Kernels { input, prepare, multiply, enter, leave, ..avx512::kernels(Storage::Bf16) }
+}
 
 /// All tiles of rows have one height: where it does not divide the rows, the last repeats some of the one before.
 fn height(n_rows: usize) -> usize {
@@ -70,15 +59,20 @@ unsafe fn round(row: &[f32], to: &mut [u8]) -> f32 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn multiply_int8(product: &Product<'_>) {
+unsafe fn multiply<const INT8: bool>(product: &Product<'_>) {
     // SAFETY: the machine has AMX, whose tiles `enter` has shaped; everything that `product` names is there.
     unsafe {
-        tiles::<true>(product);
+        tiles::<INT8>(product);
         let (header, _) = product.operand();
         for row in 0..product.n_rows {
             for line in 0..product.packed.n_lines {
-                let sums = _mm512_loadu_si512(product.out(row, line).cast());
-                avx512::finish_line(product, header, row, line, sums);
+                let out = product.out(row, line);
+                if INT8 {
+                    let sums = _mm512_loadu_si512(out.cast());
+                    avx512::finish_line(product, header, row, line, sums);
+                } else {
+                    Avx512::load(out).add(Avx512::load(header.bias(line))).store(out);
+                }
             }
         }
     }
@@ -87,25 +81,10 @@ unsafe fn multiply_int8(product: &Product<'_>) {
 /// Sums become logits in registers, and are looked at there.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn find(search: &mut Search<'_>) {
-    // SAFETY: as in `multiply_int8`.
+    // SAFETY: as in `multiply`.
     unsafe {
         tiles::<true>(&search.product);
         avx512::look_at_sums(search);
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn multiply_bf16(product: &Product<'_>) {
-    // SAFETY: as in `multiply_int8`.
-    unsafe {
-        tiles::<false>(product);
-        let (header, _) = product.operand();
-        for row in 0..product.n_rows {
-            for line in 0..product.packed.n_lines {
-                let out = product.out(row, line);
-                Avx512::load(out).add(Avx512::load(header.bias(line))).store(out);
-            }
-        }
     }
 }
 

@@ -1,12 +1,9 @@
 //! The loops with AVX2 and FMA. Whole numbers are widened to 16 bits: products of bytes in pairs would overflow.
 
-use super::cell::{self, Finish};
-use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
-use super::layout::{LANES, Line, lay_out_int8_of};
-use super::likeliest::Lanes;
-use super::noise::Noise;
+use super::bytes;
+use super::kernels::loops;
+use super::layout::LANES;
 use super::product::Product;
-use super::{Storage, bytes, quantize, softmax, vector};
 use crate::simd::Avx2;
 use std::arch::x86_64::*;
 

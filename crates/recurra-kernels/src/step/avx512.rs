@@ -1,14 +1,12 @@
 //! The loops with AVX-512; whole numbers with VNNI where it is, else as with AVX2.
 
-use super::cell::{self, Finish};
-use super::kernels::{Input, Kernels, enter_nothing, leave_nothing, loops};
-use super::layout::{LANES, Line, MOST_LINES, lay_out_int8_of};
-use super::likeliest::{Lanes, Search};
-use super::noise::Noise;
+use super::avx2;
+use super::kernels::loops;
+use super::layout::{LANES, Line, MOST_LINES};
+use super::likeliest::Search;
 use super::planes::{self, BLOCK, LOW_STEPS, Planes};
 use super::product::{Header, Product};
 use super::screen::{self, Largest, Sketch};
-use super::{Storage, avx2, quantize, softmax, vector};
 use crate::simd::Avx512;
 use std::arch::x86_64::*;
 

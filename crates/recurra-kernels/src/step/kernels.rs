@@ -1,6 +1,7 @@
 //! The loops of an instruction set, and which of them a step takes.
 
 use super::cell::Finish;
+use super::layout::{Line, LineHeader};
 use super::likeliest::{Lanes, Search};
 use super::noise::Noise;
 use super::product::Product;
@@ -23,10 +24,18 @@ pub(super) struct Kernels {
     pub find: Option<unsafe fn(&mut Search<'_>)>,
     /// As [`Noise::add`].
     pub disturb: unsafe fn(&Noise, logits: &mut [f32], first: usize),
+    /// As [`softmax::exponentials`](super::exponentials).
+    pub exponentials: unsafe fn(values: &mut [f32], largest: f32, scale: f32),
+    /// As [`layout::lay_out_int8`](super::layout::lay_out_int8).
+    pub lay_out_int8: LayOut,
     /// What a thread does before the first product of so many rows, and after the last.
     pub enter: unsafe fn(n_rows: usize),
     pub leave: unsafe fn(),
 }
+
+/// As [`layout::lay_out_int8`](super::layout::lay_out_int8).
+pub(super) type LayOut =
+    unsafe fn(rows: &[f32], depth: usize, weights: &mut [Line], n_lines: usize) -> LineHeader;
 
 /// What a product reads of its inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +72,9 @@ impl Kernels {
     pub fn of(isa: Isa, storage: Storage, n_rows: usize) -> Self {
         match (isa, storage) {
             #[cfg(target_arch = "x86_64")]
-            (Isa::Amx, Storage::Int8) if n_rows >= ROWS_FOR_TILES => super::amx::INT8,
+            (Isa::Amx, Storage::Int8) if n_rows >= ROWS_FOR_TILES => super::amx::int8(),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Amx, Storage::Bf16) if n_rows >= ROWS_FOR_TILES => super::amx::BF16,
+            (Isa::Amx, Storage::Bf16) if n_rows >= ROWS_FOR_TILES => super::amx::bf16(),
             #[cfg(target_arch = "x86_64")]
             (Isa::Amx | Isa::Avx512, storage) => super::avx512::kernels(storage),
             #[cfg(target_arch = "x86_64")]
@@ -77,15 +86,16 @@ impl Kernels {
     }
 }
 
-/// The instruction set for loops that have the same bits with each: the one that was asked for, or the best.
-pub(super) fn isa() -> Isa {
+/// The loops for what has the same bits with every instruction set: those of the one that was asked for, or of the best.
+pub(super) fn best() -> Kernels {
     static ISA: OnceLock<Isa> = OnceLock::new();
-    *ISA.get_or_init(|| Isa::chosen(None).unwrap_or(Isa::Plain))
+    let isa = *ISA.get_or_init(|| Isa::chosen(None).unwrap_or(Isa::Plain));
+    Kernels::of(isa, Storage::F32, 1)
 }
 
-/// Its loops for what is the same whatever the storage.
-pub(super) fn best() -> Kernels {
-    Kernels::of(isa(), Storage::F32, 1)
+/// Rows that are multiplied as they are.
+pub(super) unsafe fn as_it_is(_row: &[f32], _to: &mut [u8]) -> f32 {
+    unreachable!("inputs that stay as they are")
 }
 
 /// Nothing to do before the first product.
@@ -97,73 +107,75 @@ pub(super) unsafe fn leave_nothing() {}
 /// The loops over vectors of one instruction set, instantiated with its features.
 macro_rules! loops {
     ($vector:ty, $n:literal, $multiply_int8:expr, [$($feature:meta)?]) => {
-        $(#[$feature])?
-        unsafe fn multiply_f32(product: &Product<'_>) {
-            // SAFETY: the caller's contract is the same.
-            unsafe { vector::multiply::<$vector, $n, false>(product) }
+        /// The loops for weights of this storage.
+        pub(super) fn kernels(storage: super::Storage) -> super::kernels::Kernels {
+            use super::kernels::{Input, Kernels, as_it_is, enter_nothing, leave_nothing};
+            use super::Storage;
+            Kernels {
+                input: if storage == Storage::Int8 { Input::U8 } else { Input::F32 },
+                prepare: if storage == Storage::Int8 { quantize } else { as_it_is },
+                multiply: match storage {
+                    Storage::F32 => multiply::<false>,
+                    Storage::Bf16 => multiply::<true>,
+                    Storage::Int8 => $multiply_int8,
+                },
+                finish,
+                look,
+                find: None,
+                disturb,
+                exponentials,
+                lay_out_int8,
+                enter: enter_nothing,
+                leave: leave_nothing,
+            }
         }
 
         $(#[$feature])?
-        unsafe fn multiply_bf16(product: &Product<'_>) {
+        unsafe fn multiply<const PAIRS: bool>(product: &super::product::Product<'_>) {
             // SAFETY: the caller's contract is the same.
-            unsafe { vector::multiply::<$vector, $n, true>(product) }
+            unsafe { super::vector::multiply::<$vector, $n, PAIRS>(product) }
         }
 
         $(#[$feature])?
-        pub(super) unsafe fn finish(finish: &Finish) {
+        unsafe fn finish(finish: &super::cell::Finish) {
             // SAFETY: the caller's contract is the same.
-            unsafe { cell::finish::<$vector>(finish) }
+            unsafe { super::cell::finish::<$vector>(finish) }
         }
 
         $(#[$feature])?
-        pub(super) unsafe fn look(lanes: &mut Lanes, logits: &[f32], first: usize, is_backward: bool) {
+        unsafe fn look(
+            lanes: &mut super::likeliest::Lanes,
+            logits: &[f32],
+            first: usize,
+            is_backward: bool,
+        ) {
             lanes.look(logits, first, is_backward);
         }
 
         $(#[$feature])?
-        pub(super) unsafe fn disturb(noise: &Noise, logits: &mut [f32], first: usize) {
+        unsafe fn disturb(noise: &super::Noise, logits: &mut [f32], first: usize) {
             noise.add_to(logits, first);
         }
 
         $(#[$feature])?
-        pub(super) unsafe fn exponentials(values: &mut [f32], largest: f32, scale: f32) {
+        unsafe fn exponentials(values: &mut [f32], largest: f32, scale: f32) {
             // SAFETY: the caller's contract is the same.
-            unsafe { softmax::exponentials_of::<$vector>(values, largest, scale) }
+            unsafe { super::softmax::exponentials_of::<$vector>(values, largest, scale) }
         }
 
         $(#[$feature])?
-        pub(super) unsafe fn lay_out_int8(
+        unsafe fn lay_out_int8(
             rows: &[f32],
             depth: usize,
-            weights: &mut [Line],
+            weights: &mut [super::layout::Line],
             n_lines: usize,
-        ) -> [[u32; LANES]; 2] {
-            lay_out_int8_of(rows, depth, weights, n_lines)
+        ) -> super::layout::LineHeader {
+            super::layout::lay_out_int8(rows, depth, weights, n_lines)
         }
 
         $(#[$feature])?
-        pub(super) unsafe fn quantize(row: &[f32], to: &mut [u8]) -> f32 {
-            let (values, rest) = to.split_at_mut(row.len());
-            rest.fill(0);
-            quantize::quantize(row, values)
-        }
-
-        unsafe fn as_it_is(_row: &[f32], _to: &mut [u8]) -> f32 {
-            unreachable!("inputs that stay as they are")
-        }
-
-        /// The loops for weights of this storage.
-        pub(super) fn kernels(storage: Storage) -> Kernels {
-            let multiply = match storage {
-                Storage::F32 => multiply_f32,
-                Storage::Bf16 => multiply_bf16,
-                Storage::Int8 => $multiply_int8,
-            };
-            let (input, prepare): (_, unsafe fn(&[f32], &mut [u8]) -> f32) = match storage {
-                Storage::F32 | Storage::Bf16 => (Input::F32, as_it_is),
-                Storage::Int8 => (Input::U8, quantize),
-            };
-            Kernels { input, prepare, multiply, finish, look, find: None, disturb, enter: enter_nothing, leave: leave_nothing }
+        unsafe fn quantize(row: &[f32], to: &mut [u8]) -> f32 {
+            super::quantize::quantize(row, to)
         }
     };
 }

@@ -9,6 +9,7 @@
 //! The layout is the same on every machine, but for `bf16`, which the matrix unit wants in whole tiles.
 
 use super::Storage;
+use super::kernels::Kernels;
 use super::quantize::{ROUNDER, largest_magnitude};
 use crate::{Cpu, Isa, SharedSlice};
 use std::mem::MaybeUninit;
@@ -207,9 +208,11 @@ impl Packed {
                     }
                 }
                 Storage::Int8 => {
-                    let [scales, offsets] = lay_out_int8(cpu, rows, part.depth, weights, n_lines);
-                    header[n_lines + line].0 = scales;
-                    header[2 * n_lines + line].0 = offsets;
+                    let lay_out = Kernels::of(cpu.isa(), self.storage, 1).lay_out_int8;
+                    // SAFETY: `Cpu` has found what these loops need.
+                    let of_line = unsafe { lay_out(rows, part.depth, weights, n_lines) };
+                    header[n_lines + line].0 = of_line.scales;
+                    header[2 * n_lines + line].0 = of_line.offsets;
                 }
             }
         }
@@ -222,39 +225,23 @@ fn bf16(x: f32) -> u32 {
     if x.is_nan() { bits >> 16 | 1 << 6 } else { (bits + 0x7fff + (bits >> 16 & 1)) >> 16 }
 }
 
-/// Lays out up to sixteen rows of whole numbers −127..=127 with a scale each; gives the scales and [`OFFSET`] · Σ.
-fn lay_out_int8(
-    cpu: &Cpu,
-    rows: &[f32],
-    depth: usize,
-    weights: &mut [Line],
-    n_lines: usize,
-) -> [[u32; LANES]; 2] {
-    match cpu.isa() {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Cpu` has found what each of them needs.
-        Isa::Amx | Isa::Avx512 => unsafe {
-            super::avx512::lay_out_int8(rows, depth, weights, n_lines)
-        },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Isa::Avx2 => unsafe { super::avx2::lay_out_int8(rows, depth, weights, n_lines) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above.
-        Isa::Neon => unsafe { super::neon::lay_out_int8(rows, depth, weights, n_lines) },
-        // SAFETY: every machine has plain loops.
-        _ => unsafe { super::plain::lay_out_int8(rows, depth, weights, n_lines) },
-    }
+/// What a header has for a line of whole numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LineHeader {
+    scales: [u32; LANES],
+    /// [`OFFSET`] · Σ of each row.
+    offsets: [u32; LANES],
 }
 
-/// As the function for a given machine; a loop that compilers know how to make vectors of.
+/// Lays out up to sixteen rows of whole numbers −127..=127 with a scale each: a loop that compilers know how to make vectors
+/// of.
 #[inline(always)]
-pub(super) fn lay_out_int8_of(
+pub(super) fn lay_out_int8(
     rows: &[f32],
     depth: usize,
     weights: &mut [Line],
     n_lines: usize,
-) -> [[u32; LANES]; 2] {
+) -> LineHeader {
     /// Values of a row that are treated in one go.
     const PIECE: usize = 64;
     let (mut scales, mut offsets) = ([0; LANES], [0; LANES]);
@@ -289,5 +276,5 @@ pub(super) fn lay_out_int8_of(
     for (offset, sum) in offsets.iter_mut().zip(sums) {
         *offset = (OFFSET * sum) as u32;
     }
-    [scales, offsets]
+    LineHeader { scales, offsets }
 }

@@ -24,10 +24,12 @@ pub(super) fn scales(magnitude: f32) -> (f32, f32) {
     if magnitude < TINY { (0.0, 0.0) } else { (magnitude / 127.0, 127.0 / magnitude) }
 }
 
-/// Writes q + 128 of a row to the first places of `to`, and gives s. The other places stay as they are.
+/// Writes q + 128 of a row to the first places of `to`, zeros to the others, and gives s.
 #[inline(always)]
 pub(super) fn quantize(row: &[f32], to: &mut [u8]) -> f32 {
     let (scale, inverse) = scales(largest_magnitude(row));
+    let (to, rest) = to.split_at_mut(row.len());
+    rest.fill(0);
     for (to, x) in to.iter_mut().zip(row) {
         *to = ((x * inverse + ROUNDER).to_bits() as u8).wrapping_add(OFFSET as u8);
     }

@@ -1,6 +1,5 @@
 //! Exponentials of a row of logits, with the same bits on every machine: a token is drawn from them.
 
-use crate::Isa;
 use crate::simd::Vector;
 
 /// Values whose sum is one chain of `f64`.
@@ -11,19 +10,8 @@ const CHAIN: usize = 64;
 /// With n·ln 2 + r = (x − largest) · scale and |r| ≤ ln 2 / 2 it is 2ⁿ·eʳ by Taylor's series to r⁷; relative error below
 /// 3·10⁻⁷. Additions and multiplications only, none of them fused, so the same bits everywhere.
 pub fn exponentials(values: &mut [f32], largest: f32, scale: f32) {
-    match super::kernels::isa() {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the machine has this instruction set.
-        Isa::Amx | Isa::Avx512 => unsafe { super::avx512::exponentials(values, largest, scale) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Isa::Avx2 => unsafe { super::avx2::exponentials(values, largest, scale) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above.
-        Isa::Neon => unsafe { super::neon::exponentials(values, largest, scale) },
-        // SAFETY: every machine has plain loops.
-        _ => unsafe { super::plain::exponentials(values, largest, scale) },
-    }
+    // SAFETY: these are the loops of an instruction set that this machine has.
+    unsafe { (super::kernels::best().exponentials)(values, largest, scale) }
 }
 
 /// # Safety
@@ -122,7 +110,10 @@ pub fn log_sum_exp(logits: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Storage;
+    use super::super::kernels::Kernels;
     use super::*;
+    use crate::Isa;
 
     /// Whatever this machine has, on the same values.
     fn with_each(values: &[f32], largest: f32, scale: f32) -> Vec<Vec<f32>> {
@@ -132,15 +123,7 @@ mod tests {
                 let mut values = values.to_vec();
                 // SAFETY: the machine has this instruction set.
                 unsafe {
-                    match isa {
-                        #[cfg(target_arch = "x86_64")]
-                        Isa::Amx | Isa::Avx512 => {
-                            super::super::avx512::exponentials(&mut values, largest, scale)
-                        }
-                        #[cfg(target_arch = "x86_64")]
-                        Isa::Avx2 => super::super::avx2::exponentials(&mut values, largest, scale),
-                        _ => super::super::plain::exponentials(&mut values, largest, scale),
-                    }
+                    (Kernels::of(isa, Storage::F32, 1).exponentials)(&mut values, largest, scale);
                 }
                 values
             })
