@@ -141,6 +141,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file is of another format, or holds something else.
+    #[error("`{}` holds no state of a model: {reason}", path.display())]
+    NotAState {
+        /// The file.
+        path: PathBuf,
+        /// How it shows.
+        reason: String,
+    },
     /// A tensor that the configuration asks for is absent.
     #[error("`{}` has no tensor `{tensor}`: the configuration asks for one of shape {}", path.display(), shape_text(expected))]
     MissingTensor {
@@ -275,6 +283,7 @@ impl Error {
             Error::TooLarge { .. } | Error::NotSafetensors { .. } => {
                 "copy the file from its source again; it is damaged, or was made to do harm".into()
             }
+            Error::NotAState { .. } => "name a file that `recurra generate --state-out` wrote".into(),
             Error::UnknownFormat { .. } => "install the version of recurra that wrote it, or a later one".into(),
             Error::WrongKind { .. } => "name the file that was written for this purpose".into(),
             Error::BadJson { .. } => "restore the file; it was edited or damaged".into(),

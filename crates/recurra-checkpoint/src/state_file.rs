@@ -71,10 +71,14 @@ impl StateFile {
     /// # Errors
     /// When the file was cut off, altered, is of another kind, or belongs to another model.
     pub fn load(path: &Path, model: &LanguageModel, weights_sha256: &str) -> Result<StateFile> {
-        let reader = TensorReader::open(path)?.expect_kind(KIND)?;
+        let reader = TensorReader::open(path).map_err(|error| match error {
+            Error::NotSafetensors { path, reason } => Error::NotAState { path, reason },
+            error => error,
+        })?;
+        let reader = reader.expect_kind(KIND)?;
         let not_a_state = |reader: TensorReader| {
-            let reason = "it holds no state of a model".into();
-            Err(reader.blame(Error::NotSafetensors { path: path.into(), reason }))
+            let reason = "it lacks what a state has".into();
+            Err(reader.blame(Error::NotAState { path: path.into(), reason }))
         };
         let Some(found) = reader.metadata(WEIGHTS_KEY).map(str::to_owned) else {
             return not_a_state(reader);

@@ -275,7 +275,8 @@ fn a_state_of_another_model() {
         "without --state-in",
     );
     place.write("no.state", "no state at all");
-    place.run("generate one --tokens 5 --state-in no.state").fails(1, "`no.state`", "");
+    let other = "`no.state` holds no state of a model";
+    place.run("generate one --tokens 5 --state-in no.state").fails(1, other, "--state-out");
     place.run("generate one --tokens 5 --state-in none.state").fails(
         1,
         "`none.state`",
