@@ -1,10 +1,8 @@
 //! A network laid out for writing: one token at a time, in a few streams.
 
 use recurra_layers::{CellKind, CellState};
-use recurra_tensor::step::{
-    self, Cell, Inputs, LayerWeights, Likeliest, Noise, OutputWeights, Storage,
-};
-use recurra_tensor::{Cpu, ParameterId, Parameters};
+use recurra_tensor::step::{self, Inputs, LayerWeights, Likeliest, Noise, OutputWeights, Storage};
+use recurra_tensor::{Activation, Cpu, ParameterId, Parameters};
 
 use crate::{LanguageModel, State};
 
@@ -27,10 +25,10 @@ impl LanguageModel {
     /// Lays the network out for writing.
     pub fn prepare(&self, cpu: &Cpu, parameters: &Parameters<f32>, storage: Storage) -> Prepared {
         let cell = match self.config().cell {
-            CellKind::RnnTanh => Cell::RnnTanh,
-            CellKind::RnnRelu => Cell::RnnRelu,
-            CellKind::Lstm => Cell::Lstm,
-            CellKind::Gru => Cell::Gru,
+            CellKind::RnnTanh => step::CellKind::Rnn(Activation::Tanh),
+            CellKind::RnnRelu => step::CellKind::Rnn(Activation::Relu),
+            CellKind::Lstm => step::CellKind::Lstm,
+            CellKind::Gru => step::CellKind::Gru,
         };
         let layers: Vec<LayerWeights<'_>> = self
             .layers()

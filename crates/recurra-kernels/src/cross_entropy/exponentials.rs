@@ -266,12 +266,3 @@ pub(super) unsafe fn turn(panel: *const f32, h_panels: usize, to: *mut f32, apar
         }
     }
 }
-
-/// The nearest `bf16`, ties to even, as bits.
-pub(super) fn rounded_to_bf16(x: f32) -> u16 {
-    let bits = x.to_bits();
-    if x.is_nan() {
-        return (bits >> 16) as u16 | 0x40;
-    }
-    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
-}

@@ -1,13 +1,12 @@
 //! The second pass: d_weight and d_bias from the exponentials that were kept, and the end of d_hidden.
 
 use super::amx::{FAR, PRIVATE, Pass, Private, Shared, Sum, lay_out};
-use super::exponentials::{
-    self as loops, PAIR, PAIR_UNITS, Rows, Turned, in_square, rounded_to_bf16,
-};
+use super::exponentials::{self as loops, PAIR, PAIR_UNITS, Rows, Turned, in_square};
 use super::tiles::{Product, SQUARE};
 use super::{Arguments, Gradients};
 use crate::SharedSlice;
 use crate::matmul::{AMX, Matrix};
+use crate::simd::math::bf16;
 
 /// Panels of tokens in a task.
 const TASK: usize = 8;
@@ -58,7 +57,7 @@ impl Pass<'_> {
             for (row, to) in rows.zip(scaled.chunks_exact_mut(cols)) {
                 let factor = factors[row];
                 to.iter_mut().zip(&hidden[row * h..][..h]).for_each(|(to, x)| *to = x * factor);
-                let high = f32::from_bits(u32::from(rounded_to_bf16(factor)) << 16);
+                let high = f32::from_bits(u32::from(bf16(factor)) << 16);
                 to[h..].copy_from_slice(&[high, factor - high]);
             }
         });
@@ -89,7 +88,7 @@ impl Pass<'_> {
         let panel = token / PAIR * self.kept_panel();
         let tile = panel + position / PAIR * PAIR_UNITS;
         let unit = &mut kept[tile + token % PAIR * 16 + position % PAIR / 2];
-        let (bits, half) = (unit.to_bits(), u32::from(rounded_to_bf16(value)));
+        let (bits, half) = (unit.to_bits(), u32::from(bf16(value)));
         *unit = f32::from_bits(if position.is_multiple_of(2) {
             bits & 0xffff_0000 | half
         } else {

@@ -13,6 +13,30 @@ pub enum CellKind {
     Rnn(Activation),
 }
 
+impl CellKind {
+    /// All of them.
+    pub const ALL: [CellKind; 4] = [
+        CellKind::Rnn(Activation::Tanh),
+        CellKind::Rnn(Activation::Relu),
+        CellKind::Lstm,
+        CellKind::Gru,
+    ];
+
+    /// G, how many times H rows its matrices have.
+    pub fn n_gates(self) -> usize {
+        match self {
+            CellKind::Rnn(_) => 1,
+            CellKind::Lstm => 4,
+            CellKind::Gru => 3,
+        }
+    }
+
+    /// How many parts its state has: h, and for an LSTM c.
+    pub fn n_parts(self) -> usize {
+        if self == CellKind::Lstm { 2 } else { 1 }
+    }
+}
+
 /// The sizes of a recurrent layer and its input over a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerShape {

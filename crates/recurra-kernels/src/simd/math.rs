@@ -6,6 +6,23 @@
 
 use super::Vector;
 
+/// Adding 1.5·2²³ leaves the nearest whole number, ties to even, in the low bits of an `f32` of magnitude below 2²²;
+/// taking it away again leaves it as an `f32`.
+pub(crate) const ROUNDER: f32 = 12_582_912.0;
+
+/// ln 2 in two parts, of which the first has few digits: its products with small whole numbers are exact.
+pub(crate) const LN_2_HIGH: f32 = 0.693_359_4;
+/// The rest of it.
+pub(crate) const LN_2_LOW: f32 = -2.121_944_4e-4;
+
+/// The nearest `bf16`, ties to even, as bits.
+#[inline(always)]
+pub(crate) fn bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let rounded = if x.is_nan() { bits | 1 << 22 } else { bits + 0x7fff + (bits >> 16 & 1) };
+    (rounded >> 16) as u16
+}
+
 /// The functions that gates are made of.
 pub(crate) trait GateFunctions<V: Vector> {
     /// σ(x).
@@ -49,8 +66,6 @@ pub(super) unsafe fn polynomial<V: Vector, const N: usize>(x: V, coefficients: [
 /// is not a number becomes the lower bound; losses check for those at the source.
 #[inline(always)]
 pub unsafe fn exp<V: Vector>(x: V) -> V {
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
     const Q: [f32; 5] = [0.5, 0.166_665_76, 0.041_666_463, 0.008_363_236, 0.001_393_373_4];
     // SAFETY: by the contract of `Vector`.
     unsafe {

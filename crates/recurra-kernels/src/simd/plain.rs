@@ -1,6 +1,7 @@
 //! Eight values in an array: what the compiler makes of it on any machine.
 
 use super::Vector;
+use super::math::ROUNDER;
 
 const LANES: usize = 8;
 
@@ -83,9 +84,8 @@ impl Vector for Plain {
     }
     #[inline(always)]
     unsafe fn round(self) -> Self {
-        // Adding and taking away 1.5·2²³ rounds to even for |x| < 2²², which is all that `exp` asks for.
-        const MAGIC: f32 = 12_582_912.0;
-        Self(self.0.map(|x| (x + MAGIC) - MAGIC))
+        // |x| < 2²² is all that `exp` asks for.
+        Self(self.0.map(|x| (x + ROUNDER) - ROUNDER))
     }
     #[inline(always)]
     unsafe fn exp2_of_whole(self) -> Self {

@@ -1,18 +1,17 @@
 //! What each cell makes of the products, by the equations that training has.
 
 use super::layout::LANES;
-use super::{Cell, MOST_LINES};
+use super::{CellKind, MOST_LINES};
 use crate::gru::cell::Gru;
 use crate::lstm::cell::Lstm;
 use crate::recurrent::{self, MOST_GATES, load, store};
-use crate::rnn::Activation;
 use crate::simd::Vector;
 use crate::simd::math::Exact;
 
 /// The products of a block for all rows, and the states they go into.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Finish {
-    pub cell: Cell,
+    pub cell: CellKind,
     pub n_rows: usize,
     /// H, and which of the units are in the block.
     pub hidden: usize,
@@ -34,10 +33,9 @@ pub(super) unsafe fn finish<V: Vector>(finish: &Finish) {
     // SAFETY: the caller's contract is the same.
     unsafe {
         match finish.cell {
-            Cell::RnnTanh => units::<V, _>(finish, Activation::Tanh),
-            Cell::RnnRelu => units::<V, _>(finish, Activation::Relu),
-            Cell::Lstm => units::<V, _>(finish, Lstm),
-            Cell::Gru => units::<V, _>(finish, Gru),
+            CellKind::Rnn(activation) => units::<V, _>(finish, activation),
+            CellKind::Lstm => units::<V, _>(finish, Lstm),
+            CellKind::Gru => units::<V, _>(finish, Gru),
         }
     }
 }
@@ -48,7 +46,7 @@ unsafe fn units<V: Vector, C: recurrent::Cell>(finish: &Finish, cell: C) {
     let lines = if C::GATES == 1 { MOST_LINES } else { 1 };
     let sums_len = C::GATES * lines * LANES;
     // The memory of the other cells is their h.
-    let is_lstm = finish.cell == Cell::Lstm;
+    let is_lstm = finish.cell == CellKind::Lstm;
     let memory_before = if is_lstm { finish.c.cast_const() } else { finish.h_before };
     for row in 0..finish.n_rows {
         let mut unit = 0;

@@ -10,7 +10,8 @@
 
 use super::Storage;
 use super::kernels::Kernels;
-use super::quantize::{ROUNDER, largest_magnitude};
+use super::quantize::largest_magnitude;
+use crate::simd::math::{ROUNDER, bf16};
 use crate::{Cpu, Isa, SharedSlice};
 use std::mem::MaybeUninit;
 
@@ -202,8 +203,10 @@ impl Packed {
                 Storage::Bf16 => {
                     for (lane, row) in rows.chunks_exact(part.depth).enumerate() {
                         for (step, pair) in row.chunks(2).enumerate() {
-                            let high = pair.get(1).map_or(0, |&high| bf16(high));
-                            weights[step * n_lines].0[lane] = bf16(pair[0]) | high << 16;
+                            let [low, high] =
+                                [0, 1].map(|idx| pair.get(idx).map_or(0, |&x| bf16(x)));
+                            weights[step * n_lines].0[lane] =
+                                u32::from(low) | u32::from(high) << 16;
                         }
                     }
                 }
@@ -217,12 +220,6 @@ impl Packed {
             }
         }
     }
-}
-
-/// The nearest of 8 bits of mantissa, ties to even, in the low half.
-fn bf16(x: f32) -> u32 {
-    let bits = x.to_bits();
-    if x.is_nan() { bits >> 16 | 1 << 6 } else { (bits + 0x7fff + (bits >> 16 & 1)) >> 16 }
 }
 
 /// What a header has for a line of whole numbers.

@@ -1,5 +1,6 @@
 //! The largest of some logits, found while they are in the first cache.
 
+use super::layout::LANES;
 use super::product::Product;
 
 /// The largest logit of a row, and where it is.
@@ -12,8 +13,6 @@ pub struct Likeliest {
     /// Whether every logit was a number below +∞.
     pub(super) is_sound: bool,
 }
-
-const LANES: usize = 16;
 
 /// The same for each of sixteen lanes while a row is looked through, from its first place to its last or backward.
 #[derive(Clone, Copy, Debug)]

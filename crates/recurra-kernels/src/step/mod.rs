@@ -42,6 +42,7 @@ mod avx512;
 mod neon;
 pub mod reference;
 
+pub use crate::layer::CellKind;
 pub use likeliest::Likeliest;
 pub use noise::Noise;
 pub use remembered::Inputs;
@@ -100,37 +101,5 @@ impl Storage {
 impl fmt::Display for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-/// Which equations a layer has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cell {
-    /// [`rnn`](crate::rnn) with tanh.
-    RnnTanh,
-    /// [`rnn`](crate::rnn) with the rectifier.
-    RnnRelu,
-    /// [`lstm`](crate::lstm).
-    Lstm,
-    /// [`gru`](crate::gru).
-    Gru,
-}
-
-impl Cell {
-    /// All of them.
-    pub const ALL: [Cell; 4] = [Cell::RnnTanh, Cell::RnnRelu, Cell::Lstm, Cell::Gru];
-
-    /// G, how many times H rows its matrices have.
-    pub fn n_gates(self) -> usize {
-        match self {
-            Cell::RnnTanh | Cell::RnnRelu => 1,
-            Cell::Lstm => 4,
-            Cell::Gru => 3,
-        }
-    }
-
-    /// How many parts its state has: h, and for an LSTM c.
-    pub fn n_parts(self) -> usize {
-        if self == Cell::Lstm { 2 } else { 1 }
     }
 }

@@ -5,6 +5,7 @@
 //! Additions and multiplications only, none of them fused, so the same bits everywhere.
 
 use crate::counter::Counter;
+use crate::simd::math::{LN_2_HIGH, LN_2_LOW};
 
 /// The noise of one draw.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,8 +61,6 @@ fn gumbel(hash: u32) -> f32 {
 #[inline(always)]
 fn ln(x: f32) -> f32 {
     const ROOT_HALF: i32 = 0x3f35_04f3;
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
     const Q: [f32; 8] = [
         -0.5,
         0.333_336_7,

@@ -3,9 +3,7 @@
 //! q = round(127·x / max|x|) and x ≈ q·s with s = max|x| / 127. A row that holds what is no number has a scale that is none.
 
 use super::layout::OFFSET;
-
-/// Adding 1.5·2²³ leaves the nearest whole number, ties to even, in the low bits.
-pub(super) const ROUNDER: f32 = 12_582_912.0;
+use crate::simd::math::ROUNDER;
 
 /// Rows shorter than this are zero: 1 / s would be infinite.
 const TINY: f32 = 1e-35;

@@ -1,7 +1,8 @@
 //! A step as plain loops, straight from the matrices as training has them.
 
-use super::{Cell, LayerWeights, OutputWeights, Storage};
+use super::{CellKind, LayerWeights, OutputWeights, Storage};
 use crate::Element;
+use crate::rnn::Activation;
 
 /// y = W·x + b for one row, with weights and inputs as `storage` has them: in `f64`, so exact for whole numbers.
 pub fn product(storage: Storage, weight: &[f32], bias: Option<&[f32]>, x: &[f32]) -> Vec<f64> {
@@ -37,7 +38,7 @@ fn to_bf16(x: f32) -> f32 {
 /// One stream through one layer: h and c (of an LSTM) become those after the step.
 pub fn layer(
     storage: Storage,
-    cell: Cell,
+    cell: CellKind,
     weights: &LayerWeights<'_>,
     x: &[f32],
     h: &mut [f32],
@@ -49,15 +50,15 @@ pub fn layer(
     for unit in 0..hidden {
         let a = |gate: usize| from_x[gate * hidden + unit] + from_h[gate * hidden + unit];
         let after = match cell {
-            Cell::RnnTanh => a(0).tanh(),
-            Cell::RnnRelu => a(0).max(0.0),
-            Cell::Lstm => {
+            CellKind::Rnn(Activation::Tanh) => a(0).tanh(),
+            CellKind::Rnn(Activation::Relu) => a(0).max(0.0),
+            CellKind::Lstm => {
                 let (i, f, g, o) = (a(0).sigmoid(), a(1).sigmoid(), a(2).tanh(), a(3).sigmoid());
                 let after = f * f64::from(c[unit]) + i * g;
                 c[unit] = after as f32;
                 o * after.tanh()
             }
-            Cell::Gru => {
+            CellKind::Gru => {
                 let (r, z) = (a(0).sigmoid(), a(1).sigmoid());
                 let n = (from_x[2 * hidden + unit] + r * from_h[2 * hidden + unit]).tanh();
                 (1.0 - z) * n + z * f64::from(h[unit])

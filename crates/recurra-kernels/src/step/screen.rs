@@ -11,6 +11,7 @@ use super::member::{Outside, Shared};
 use super::noise::Noise;
 use super::planes::{BLOCK, LayOut, Planes};
 use crate::{Cpu, Isa, SharedSlice, Worker};
+use std::ops::Range;
 
 /// Most streams for which it pays: more of them share the weights that are read.
 pub(super) const MOST_ROWS: usize = 3;
@@ -178,70 +179,30 @@ impl Shared<'_> {
         h: Outside,
         noises: &[Noise],
     ) {
-        let Screen { planes, loops } = screen;
-        let (n_rows, stride) = (self.n_streams, planes.n_blocks * BLOCK);
-        let SharedRoom { inputs: _, partial, most, least } = &self.room;
-        let most_of = |row: usize, block: usize| {
-            most.ptr((row * planes.n_blocks + block) * LANES).cast::<[f32; LANES]>()
-        };
+        let n_rows = self.n_streams;
+        let blocks = worker.share(screen.planes.n_blocks);
         // SAFETY: by this function's contract; members write their own places, and read those of others after a barrier.
         unsafe {
-            let inputs = &self.screened_inputs(worker, planes, h)[..n_rows];
-            let blocks = worker.share(planes.n_blocks);
+            let inputs = self.screened_inputs(worker, &screen.planes, h);
+            let candidates =
+                Candidates { screen, inputs: &inputs[..n_rows], noises, room: &self.room };
             let mut largest = [Largest::none(blocks.start); MOST_ROWS];
             let mut bounds = [[0.0; BLOCK]; MOST_ROWS];
+            let (largest, bounds) = (&mut largest[..n_rows], &mut bounds[..n_rows]);
             for block in self.in_order(blocks.clone()) {
-                let (first, bounds) = (block * BLOCK, &mut bounds[..n_rows]);
-                let partial = partial.ptr(first);
-                (loops.sketch)(&mut Sketch { planes, block, inputs, partial, stride, bounds });
-                for (row, (bounds, largest)) in bounds.iter_mut().zip(&mut largest).enumerate() {
-                    if let Some(noise) = noises.get(row) {
-                        (self.kernels.disturb)(noise, bounds, first);
-                    }
-                    (loops.note)(largest, block, bounds, &mut *most_of(row, block));
-                }
+                candidates.note(block, self.kernels.disturb, bounds, largest);
             }
-            let partial = |row: usize, output: usize| *partial.ptr(row * stride + output);
-            let bound = |row: usize, output: usize| {
-                let bound = (loops.bound)(planes, output, &inputs[row], partial(row, output));
-                noises.get(row).map_or(bound, |noise| noise.with(bound, output as u32))
-            };
-            let whole = |row: usize, output: usize| {
-                let logit = (loops.whole)(planes, output, &inputs[row], partial(row, output));
-                noises.get(row).map_or(logit, |noise| noise.with(logit, output as u32))
-            };
             // The one that could be the largest says how large the largest is at least.
-            for (row, largest) in largest[..n_rows].iter().enumerate() {
-                let one = |best: Likeliest, output| {
-                    best.or(Likeliest::one(output as u32, bound(row, output)))
-                };
-                let best = planes.outputs_of(largest.place()).fold(Likeliest::NONE, one);
-                let is_there = !blocks.is_empty() && best.logit > f32::NEG_INFINITY;
-                *least.ptr(worker.index * n_rows + row) =
-                    if is_there { whole(row, best.id as usize) } else { f32::NEG_INFINITY };
+            let least = |member: usize, row: usize| self.room.least.ptr(member * n_rows + row);
+            for (row, largest) in largest.iter().enumerate() {
+                *least(worker.index, row) = candidates.least(row, largest.place());
             }
             worker.barrier();
             for row in 0..n_rows {
-                let members = (0..worker.count()).map(|idx| *least.ptr(idx * n_rows + row));
-                let mut least = members.fold(f32::NEG_INFINITY, f32::max);
-                let mut best = Likeliest::NONE;
-                for block in blocks.clone() {
-                    let most = &*most_of(row, block);
-                    if (loops.all_below)(most, least) {
-                        continue;
-                    }
-                    let before = least;
-                    let lanes = (0..LANES).filter(|&lane| most[lane] >= before);
-                    for output in lanes.flat_map(|lane| planes.outputs_of((block, lane))) {
-                        if bound(row, output) < least {
-                            continue;
-                        }
-                        let logit = whole(row, output);
-                        least = least.max(logit);
-                        best = best.or(Likeliest::one(output as u32, logit));
-                    }
-                }
-                *self.found.ptr(worker.index * n_rows + row) = best;
+                let members = (0..worker.count()).map(|member| *least(member, row));
+                let least = members.fold(f32::NEG_INFINITY, f32::max);
+                *self.found.ptr(worker.index * n_rows + row) =
+                    candidates.likeliest(row, blocks.clone(), least);
             }
         }
     }
@@ -268,6 +229,113 @@ impl Shared<'_> {
             }
         }
         inputs
+    }
+}
+
+/// What a screen lets through.
+struct Candidates<'a> {
+    screen: &'a Screen,
+    inputs: &'a [Input],
+    noises: &'a [Noise],
+    room: &'a SharedRoom<'a>,
+}
+
+// SAFETY of every block below: the machine has what the loops need, the room is that of the screen, and its places are this
+// member's.
+impl Candidates<'_> {
+    /// Bounds the outputs of a block.
+    #[inline(always)]
+    unsafe fn note(
+        &self,
+        block: usize,
+        disturb: unsafe fn(&Noise, &mut [f32], usize),
+        bounds: &mut [[f32; BLOCK]],
+        largest: &mut [Largest],
+    ) {
+        let (Screen { planes, loops }, inputs) = (self.screen, self.inputs);
+        let (first, stride) = (block * BLOCK, planes.n_blocks * BLOCK);
+        let partial = self.room.partial.ptr(first);
+        // SAFETY: as above.
+        unsafe {
+            (loops.sketch)(&mut Sketch { planes, block, inputs, partial, stride, bounds });
+            for (row, (bounds, largest)) in bounds.iter_mut().zip(largest).enumerate() {
+                if let Some(noise) = self.noises.get(row) {
+                    disturb(noise, bounds, first);
+                }
+                (loops.note)(largest, block, bounds, &mut *self.most(row, block));
+            }
+        }
+    }
+
+    /// What the likeliest output has at least: as much as the one with the largest bound in a lane of a block.
+    unsafe fn least(&self, row: usize, place: (usize, usize)) -> f32 {
+        // SAFETY: as above.
+        let bound = |output| Likeliest::one(output as u32, unsafe { self.bound(row, output) });
+        let outputs = self.screen.planes.outputs_of(place);
+        let best = outputs.map(bound).fold(Likeliest::NONE, Likeliest::or);
+        match best.logit > f32::NEG_INFINITY {
+            // SAFETY: as above.
+            true => unsafe { self.whole(row, best.id as usize) },
+            false => f32::NEG_INFINITY,
+        }
+    }
+
+    /// The likeliest output in some blocks, where it has at least `least`.
+    unsafe fn likeliest(&self, row: usize, blocks: Range<usize>, mut least: f32) -> Likeliest {
+        let Screen { planes, loops } = self.screen;
+        let mut best = Likeliest::NONE;
+        for block in blocks {
+            // SAFETY: as above.
+            unsafe {
+                let most = &*self.most(row, block);
+                if (loops.all_below)(most, least) {
+                    continue;
+                }
+                let before = least;
+                let lanes = (0..LANES).filter(|&lane| most[lane] >= before);
+                for output in lanes.flat_map(|lane| planes.outputs_of((block, lane))) {
+                    // What is no number may be anything.
+                    if self.bound(row, output) < least {
+                        continue;
+                    }
+                    let logit = self.whole(row, output);
+                    least = least.max(logit);
+                    best = best.or(Likeliest::one(output as u32, logit));
+                }
+            }
+        }
+        best
+    }
+
+    /// The largest that an output can be, after noise.
+    unsafe fn bound(&self, row: usize, output: usize) -> f32 {
+        let Screen { planes, loops } = self.screen;
+        // SAFETY: as above.
+        let bound =
+            unsafe { (loops.bound)(planes, output, &self.inputs[row], self.partial(row, output)) };
+        self.disturbed(row, output, bound)
+    }
+
+    /// An output, after noise.
+    unsafe fn whole(&self, row: usize, output: usize) -> f32 {
+        let Screen { planes, loops } = self.screen;
+        // SAFETY: as above.
+        let logit =
+            unsafe { (loops.whole)(planes, output, &self.inputs[row], self.partial(row, output)) };
+        self.disturbed(row, output, logit)
+    }
+
+    fn disturbed(&self, row: usize, output: usize, logit: f32) -> f32 {
+        self.noises.get(row).map_or(logit, |noise| noise.with(logit, output as u32))
+    }
+
+    unsafe fn partial(&self, row: usize, output: usize) -> i32 {
+        // SAFETY: as above.
+        unsafe { *self.room.partial.ptr(row * self.screen.planes.n_blocks * BLOCK + output) }
+    }
+
+    fn most(&self, row: usize, block: usize) -> *mut [f32; LANES] {
+        self.room.most.ptr((row * self.screen.planes.n_blocks + block) * LANES).cast()
     }
 }
 

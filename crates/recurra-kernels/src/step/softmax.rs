@@ -1,6 +1,7 @@
 //! Exponentials of a row of logits, with the same bits on every machine: a token is drawn from them.
 
 use crate::simd::Vector;
+use crate::simd::math::{LN_2_HIGH, LN_2_LOW, ROUNDER};
 
 /// Values whose sum is one chain of `f64`.
 const CHAIN: usize = 64;
@@ -35,16 +36,12 @@ pub(super) unsafe fn exponentials_of<V: Vector>(values: &mut [f32], largest: f32
 /// As for [`Vector`].
 #[inline(always)]
 unsafe fn exp<V: Vector>(x: V) -> V {
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
-    /// Adding 1.5·2²³ leaves the nearest whole number.
-    const MAGIC: f32 = 12_582_912.0;
     const LOWEST: f32 = -87.0;
     // SAFETY: by this function's contract.
     unsafe {
         let clamped = x.max(V::splat(LOWEST));
-        let shifted = clamped.mul(V::splat(std::f32::consts::LOG2_E)).add(V::splat(MAGIC));
-        let n = shifted.sub(V::splat(MAGIC));
+        let shifted = clamped.mul(V::splat(std::f32::consts::LOG2_E)).add(V::splat(ROUNDER));
+        let n = shifted.sub(V::splat(ROUNDER));
         let r = clamped.sub(n.mul(V::splat(LN_2_HIGH))).sub(n.mul(V::splat(LN_2_LOW)));
         let mut sum = V::splat(1.0 / 5040.0);
         for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {

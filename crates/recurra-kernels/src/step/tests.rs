@@ -4,11 +4,12 @@ use super::*;
 use crate::matmul::{Matrix, Start, matmul};
 use crate::recurrent::tests::values;
 use crate::recurrent::{RecurrentWeight, Shape};
-use crate::{Cpu, Isa, gru, lstm, rnn};
+use crate::rnn::{self, Activation};
+use crate::{Cpu, Isa, gru, lstm};
 
 /// A network of one layer with an output layer, and inputs and states of some streams.
 struct Problem {
-    cell: Cell,
+    cell: CellKind,
     inputs: usize,
     hidden: usize,
     outputs: usize,
@@ -33,7 +34,7 @@ struct Outcome {
 }
 
 impl Problem {
-    fn new(cell: Cell, [inputs, hidden, outputs]: [usize; 3], n_streams: usize) -> Self {
+    fn new(cell: CellKind, [inputs, hidden, outputs]: [usize; 3], n_streams: usize) -> Self {
         let random = |seed: u64, n: usize, scale: f64| -> Vec<f32> {
             values(seed, n, scale).into_iter().map(|x| x as f32).collect()
         };
@@ -126,7 +127,7 @@ fn a_step_is_that_of_the_reference() {
     for isa in Isa::available() {
         let cpu = Cpu::with_isa(isa, 2);
         for storage in Storage::ALL {
-            for cell in Cell::ALL {
+            for cell in CellKind::ALL {
                 for (sizes, n_streams) in SIZES.into_iter().zip([1, 2, 4, 5, 17, 33]) {
                     check_step(&cpu, storage, cell, sizes, n_streams);
                     check_step(&cpu, storage, cell, sizes, 1);
@@ -136,7 +137,7 @@ fn a_step_is_that_of_the_reference() {
     }
 }
 
-fn check_step(cpu: &Cpu, storage: Storage, cell: Cell, sizes: [usize; 3], n_streams: usize) {
+fn check_step(cpu: &Cpu, storage: Storage, cell: CellKind, sizes: [usize; 3], n_streams: usize) {
     let problem = Problem::new(cell, sizes, n_streams);
     let found = problem.step(cpu, storage);
     let [inputs, hidden, outputs] = sizes;
@@ -152,7 +153,7 @@ fn check_step(cpu: &Cpu, storage: Storage, cell: Cell, sizes: [usize; 3], n_stre
         let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
         let found_h = part(&found.h, hidden);
         check_close(&format!("{what}: h"), &found_h, &wide(&h), tolerance);
-        if cell == Cell::Lstm {
+        if cell == CellKind::Lstm {
             check_close(&format!("{what}: c"), &part(&found.c, hidden), &wide(&c), tolerance);
         }
         let logits = reference::output(storage, &problem.output(), &found_h);
@@ -164,7 +165,7 @@ fn check_step(cpu: &Cpu, storage: Storage, cell: Cell, sizes: [usize; 3], n_stre
 fn swept(cpu: &Cpu, problem: &Problem) -> Outcome {
     let Problem { cell, inputs, hidden, outputs, n_streams, .. } = *problem;
     let (n_gates, width) = (cell.n_gates(), cell.n_gates() * hidden);
-    let joint = if cell == Cell::Gru { 2 * hidden } else { width };
+    let joint = if cell == CellKind::Gru { 2 * hidden } else { width };
     let mut bias = problem.bias_ih.clone();
     bias.iter_mut().zip(&problem.bias_hh[..joint]).for_each(|(sum, part)| *sum += part);
     let product = |x: &[f32], weight: &[f32], bias: &[f32], depth: usize| {
@@ -181,21 +182,19 @@ fn swept(cpu: &Cpu, problem: &Problem) -> Outcome {
     h.resize(2 * state, 0.0);
     c.resize(2 * state, 0.0);
     match cell {
-        Cell::Lstm => lstm::forward(cpu, shape, &weight, &mut gates, &mut h, &mut c),
-        Cell::Gru => {
+        CellKind::Lstm => lstm::forward(cpu, shape, &weight, &mut gates, &mut h, &mut c),
+        CellKind::Gru => {
             let mut hn = vec![0.0; state];
             let bias_hn = &problem.bias_hh[2 * hidden..];
             gru::forward(cpu, shape, &weight, bias_hn, &mut gates, &mut hn, &mut h);
         }
-        Cell::RnnTanh | Cell::RnnRelu => {
-            let activation =
-                if cell == Cell::RnnTanh { rnn::Activation::Tanh } else { rnn::Activation::Relu };
+        CellKind::Rnn(activation) => {
             h[state..].copy_from_slice(&gates);
             rnn::forward(cpu, shape, activation, &weight, &mut h);
         }
     }
     let h = h.split_off(state);
-    let c = if cell == Cell::Lstm { c.split_off(state) } else { h.clone() };
+    let c = if cell == CellKind::Lstm { c.split_off(state) } else { h.clone() };
     let logits = product(&h, &problem.weight_out, &problem.bias_out, hidden);
     assert_eq!(logits.len(), n_streams * outputs);
     Outcome { h, c, logits }
@@ -206,7 +205,7 @@ fn in_f32_a_step_has_the_bits_of_training() {
     for isa in Isa::available() {
         let cpu = Cpu::with_isa(isa, 2);
         let training = Cpu::with_isa(if isa == Isa::Amx { Isa::Avx512 } else { isa }, 2);
-        for cell in Cell::ALL {
+        for cell in CellKind::ALL {
             for (sizes, n_streams) in SIZES.into_iter().zip([1, 6, 3, 4, 17, 1]) {
                 let problem = Problem::new(cell, sizes, n_streams);
                 let (found, expected) =
@@ -224,7 +223,9 @@ const LARGE: [usize; 3] = [70, 130, 3001];
 fn no_bit_depends_on_the_number_of_threads() {
     for isa in Isa::available() {
         for storage in Storage::ALL {
-            for (cell, n_streams) in [(Cell::Lstm, 1), (Cell::Gru, 3), (Cell::RnnTanh, 20)] {
+            for (cell, n_streams) in
+                [(CellKind::Lstm, 1), (CellKind::Gru, 3), (CellKind::Rnn(Activation::Tanh), 20)]
+            {
                 let problem = Problem::new(cell, LARGE, n_streams);
                 let solved = |threads| problem.step(&Cpu::with_isa(isa, threads), storage);
                 let expected = solved(1);
@@ -242,7 +243,7 @@ fn with_whole_numbers_a_stream_has_the_same_bits_alone_and_among_others() {
     for isa in Isa::available() {
         let cpu = Cpu::with_isa(isa, 2);
         for n_streams in [2, 4, 7, 19, 64] {
-            let all = Problem::new(Cell::Lstm, [45, 83, 70], n_streams);
+            let all = Problem::new(CellKind::Lstm, [45, 83, 70], n_streams);
             let found = all.step(&cpu, Storage::Int8);
             for stream in [0, n_streams / 2, n_streams - 1] {
                 let one = all.stream(stream).step(&cpu, Storage::Int8);
@@ -259,7 +260,7 @@ fn the_likeliest_is_the_first_of_the_largest_logits() {
         for (threads, storage) in [(1, Storage::F32), (2, Storage::Int8), (3, Storage::Bf16)] {
             let cpu = Cpu::with_isa(isa, threads);
             for n_streams in [1, 5, 18] {
-                let mut problem = Problem::new(Cell::Gru, LARGE, n_streams);
+                let mut problem = Problem::new(CellKind::Gru, LARGE, n_streams);
                 let weights = problem.weights(&cpu, storage);
                 let logits = problem.step(&cpu, storage).logits;
                 let mut stepper = problem.stepper(&cpu, &weights);
@@ -295,8 +296,11 @@ fn the_likeliest_is_the_first_of_the_largest_logits() {
 fn what_is_remembered_of_an_input_has_the_bits_of_computing_it() {
     for isa in Isa::available() {
         let cpu = Cpu::with_isa(isa, 2);
-        for (storage, cell) in Storage::ALL.into_iter().zip([Cell::Lstm, Cell::Gru, Cell::RnnTanh])
-        {
+        for (storage, cell) in Storage::ALL.into_iter().zip([
+            CellKind::Lstm,
+            CellKind::Gru,
+            CellKind::Rnn(Activation::Tanh),
+        ]) {
             let problem = Problem::new(cell, LARGE, 1);
             let other: Vec<f32> = problem.x.iter().map(|x| 0.5 - x).collect();
             let weights = problem.weights(&cpu, storage);
@@ -326,7 +330,7 @@ fn a_search_by_planes_finds_what_the_whole_pass_finds() {
     for isa in Isa::available() {
         for (sizes, salt) in SCREENED.into_iter().zip(0..) {
             for n_streams in [1, 2, 3, 4] {
-                let mut problem = Problem::new(Cell::Lstm, sizes, n_streams);
+                let mut problem = Problem::new(CellKind::Lstm, sizes, n_streams);
                 for kind in 0..5 {
                     let [_, hidden, outputs] = sizes;
                     problem.weight_out = values(50 + salt, outputs * hidden, 1.0)
@@ -388,7 +392,7 @@ fn a_search_by_planes_finds_what_the_whole_pass_finds() {
 fn a_search_by_planes_passes_over_nothing_that_is_no_number() {
     for isa in Isa::available() {
         let cpu = Cpu::with_isa(isa, 2);
-        let mut problem = Problem::new(Cell::Gru, SCREENED[0], 2);
+        let mut problem = Problem::new(CellKind::Gru, SCREENED[0], 2);
         for bad in [f32::NAN, f32::INFINITY] {
             problem.bias_out[8000] = bad;
             let weights = problem.weights(&cpu, Storage::Int8);
@@ -420,12 +424,12 @@ fn layers_stand_on_each_other_and_states_go_on() {
         let cpu = Cpu::with_isa(isa, 2);
         for storage in Storage::ALL {
             let (below, above) = (
-                Problem::new(Cell::Lstm, [9, 20, 1], 2),
-                Problem::new(Cell::Lstm, [20, 33, 50], 2),
+                Problem::new(CellKind::Lstm, [9, 20, 1], 2),
+                Problem::new(CellKind::Lstm, [20, 33, 50], 2),
             );
             let layers = [below.layer(), above.layer()];
-            let both = Weights::pack(&cpu, storage, Cell::Lstm, &layers, Some(above.output()));
-            let first = Weights::pack(&cpu, storage, Cell::Lstm, &layers[..1], None);
+            let both = Weights::pack(&cpu, storage, CellKind::Lstm, &layers, Some(above.output()));
+            let first = Weights::pack(&cpu, storage, CellKind::Lstm, &layers[..1], None);
             let second = above.weights(&cpu, storage);
             let mut stack = Stepper::new(&cpu, &both, 2);
             let (mut lower, mut upper) =
@@ -451,7 +455,7 @@ fn layers_stand_on_each_other_and_states_go_on() {
 #[test]
 fn whole_numbers_take_a_quarter_of_the_memory() {
     let cpu = Cpu::with_isa(Isa::Plain, 1);
-    let problem = Problem::new(Cell::Lstm, [256, 256, 1024], 1);
+    let problem = Problem::new(CellKind::Lstm, [256, 256, 1024], 1);
     let [f32, bf16, int8] =
         Storage::ALL.map(|storage| problem.weights(&cpu, storage).n_bytes() as f64);
     assert!(
@@ -464,7 +468,7 @@ fn whole_numbers_take_a_quarter_of_the_memory() {
 #[should_panic(expected = "inputs of 3 values; 5 expected")]
 fn inputs_of_another_size_are_refused() {
     let cpu = Cpu::with_isa(Isa::Plain, 1);
-    let problem = Problem::new(Cell::Gru, [5, 4, 3], 1);
+    let problem = Problem::new(CellKind::Gru, [5, 4, 3], 1);
     let weights = problem.weights(&cpu, Storage::F32);
     Stepper::new(&cpu, &weights, 1).read(&cpu, &weights, [0.0; 3].as_slice());
 }
@@ -473,7 +477,7 @@ fn inputs_of_another_size_are_refused() {
 #[should_panic(expected = "a stepper made for other weights")]
 fn weights_of_another_network_are_refused() {
     let cpu = Cpu::with_isa(Isa::Plain, 1);
-    let problem = Problem::new(Cell::Gru, [5, 4, 3], 1);
+    let problem = Problem::new(CellKind::Gru, [5, 4, 3], 1);
     let [first, second] = [0, 1].map(|_| problem.weights(&cpu, Storage::F32));
     Stepper::new(&cpu, &first, 1).read(&cpu, &second, &problem.x);
 }

@@ -2,7 +2,7 @@
 
 use super::layout::{Packed, Source};
 use super::screen::Screen;
-use super::{Cell, Storage};
+use super::{CellKind, Storage};
 use crate::{Cpu, Isa};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,7 +36,7 @@ pub struct Weights {
     pub(super) id: u64,
     pub(super) isa: Isa,
     pub(super) storage: Storage,
-    pub(super) cell: Cell,
+    pub(super) cell: CellKind,
     pub(super) layers: Vec<Layer>,
     /// Of no rows where there is no output layer.
     pub(super) output: Packed,
@@ -64,7 +64,7 @@ impl Weights {
     pub fn pack(
         cpu: &Cpu,
         storage: Storage,
-        cell: Cell,
+        cell: CellKind,
         layers: &[LayerWeights<'_>],
         output: Option<OutputWeights<'_>>,
     ) -> Self {
@@ -140,7 +140,7 @@ impl Weights {
 
 impl Layer {
     #[track_caller]
-    fn pack(cpu: &Cpu, storage: Storage, cell: Cell, weights: &LayerWeights<'_>) -> Self {
+    fn pack(cpu: &Cpu, storage: Storage, cell: CellKind, weights: &LayerWeights<'_>) -> Self {
         let LayerWeights { weight_ih, weight_hh, bias_ih, bias_hh } = *weights;
         let n_gates = cell.n_gates();
         let rows = bias_ih.len();
@@ -158,7 +158,7 @@ impl Layer {
             bias_hh.len()
         );
         // The last gate of a GRU multiplies h's product, with its bias, before it is added.
-        let joint = if cell == Cell::Gru { 2 * hidden } else { rows };
+        let joint = if cell == CellKind::Gru { 2 * hidden } else { rows };
         let mut bias_x = bias_ih.to_vec();
         let mut bias_h = bias_hh.to_vec();
         for (x, h) in bias_x.iter_mut().zip(&mut bias_h[..joint]) {

@@ -4,14 +4,16 @@ use std::fmt;
 use std::time::Instant;
 
 use clap::Args;
-use recurra::kernels::step::{Cell, LayerWeights, Stepper, Storage, Weights, reference};
+use recurra::kernels::step::{CellKind, LayerWeights, Stepper, Storage, Weights, reference};
+use recurra::models::LanguageModelConfig;
 use recurra::tensor::{Cpu, Random};
+use recurra::train::Purpose;
 use serde::Serialize;
 
 use super::{WARM_UP, median};
 use crate::failure::Failure;
 use crate::machine_flags::UseFlags;
-use crate::{output, values};
+use crate::{memory, output, values};
 
 /// What to time.
 #[derive(Args, Clone, Debug)]
@@ -49,8 +51,14 @@ impl Step {
     pub fn run(self) -> Result<(), Failure> {
         let cpu = self.machine.cpu()?;
         let storage = self.machine.storage().unwrap_or(Storage::FASTEST);
+        let config = LanguageModelConfig {
+            embed_size: self.hidden,
+            hidden_sizes: vec![self.hidden],
+            ..LanguageModelConfig::new(2)
+        };
+        memory::expect_room(&config, Purpose::Use)?;
         let layer = Layer::random(self.hidden);
-        let weights = Weights::pack(&cpu, storage, Cell::Lstm, &[layer.weights()], None);
+        let weights = Weights::pack(&cpu, storage, CellKind::Lstm, &[layer.weights()], None);
         let mut stepper = Stepper::new(&cpu, &weights, 1);
         layer.check(&cpu, &weights, &mut stepper)?;
         let mut seconds = Vec::with_capacity(self.steps);
@@ -116,7 +124,14 @@ impl Layer {
     /// Refuses to time a wrong result.
     fn check(&self, cpu: &Cpu, weights: &Weights, stepper: &mut Stepper) -> Result<(), Failure> {
         let (mut h, mut c) = (self.h.clone(), self.c.clone());
-        reference::layer(weights.storage(), Cell::Lstm, &self.weights(), &self.x, &mut h, &mut c);
+        reference::layer(
+            weights.storage(),
+            CellKind::Lstm,
+            &self.weights(),
+            &self.x,
+            &mut h,
+            &mut c,
+        );
         stepper.state_mut(0, 0).copy_from_slice(&self.h);
         stepper.state_mut(0, 1).copy_from_slice(&self.c);
         stepper.read(cpu, weights, &self.x);
