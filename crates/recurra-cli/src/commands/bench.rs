@@ -1,8 +1,9 @@
 //! `recurra bench`: how fast a model of a given shape trains or writes on this machine.
 //!
-//! As `bench/peers` do it for other programs: random tokens, dropout 0.5, global clipping, plain gradient descent; the
-//! median step after two that are not counted. Writing finds the likeliest token each time, and reads one as it
-//! comes in texts. Results are checked before anything is timed.
+//! Training as `bench/peers` do it for other programs: random tokens, dropout 0.5, global clipping, plain gradient descent;
+//! the median step after two that are not counted. Writing finds the likeliest token each time and reads one as it comes in
+//! texts; the median stretch of 20 steps after one that is not counted.
+//! Results are checked before anything is timed.
 
 use std::fmt;
 use std::time::Instant;
@@ -92,7 +93,7 @@ struct Settings {
     /// Streams written side by side
     #[arg(long, value_parser = values::size::<1, 65536>, default_value = "1", value_name = "N")]
     streams: usize,
-    /// Steps to time [default: 7 in training; in writing 300, of a small model more]
+    /// Steps to time [default: 7 in training; in writing, where 20 are timed together, 300, of a small model more]
     #[arg(long, value_parser = values::size::<1, 1_000_000>, value_name = "N")]
     steps: Option<usize>,
     /// Print one JSON object as last line of standard output
