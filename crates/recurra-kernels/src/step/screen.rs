@@ -347,6 +347,7 @@ impl Largest {
 
     /// Looks at the bounds of a block, and writes for each lane the largest of its lines; +∞ where one is no number.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // lanes of three arrays, counted alike
     pub(super) fn note(&mut self, block: usize, bounds: &[f32; BLOCK], most: &mut [f32; LANES]) {
         most.fill(f32::NEG_INFINITY);
         for line in bounds.as_chunks::<LANES>().0 {
