@@ -20,6 +20,9 @@ use std::ops::Range;
 /// Rows whose gradients are held at a time.
 pub(super) const PIECE: usize = 2048;
 
+/// Bytes of gradients that stay in the second cache while all columns of W_ih, which may not fit it, pass by.
+const ROWS_ROOM: usize = 1200 << 10;
+
 /// Sums of a chunk of rows with two blocks.
 type Sums = TwoSums<{ CHUNK * 2 * ROWS }>;
 
@@ -230,22 +233,40 @@ impl<C: Cell> Backward<'_, C> {
         let panels = &self.weights.input;
         let own = sizes::own_blocks(worker, blocks(inputs));
         let n_rows = piece.len() * batch;
+        let row = |row: usize| self.room.d_rows.at(row, 0).cast_const();
+        let row_bytes = row(1) as usize - row(0) as usize;
+        let by = (ROWS_ROOM / row_bytes / CHUNK * CHUNK).max(CHUNK);
         let mut before = None;
-        for first in (0..n_rows).step_by(CHUNK) {
-            let n_rows = CHUNK.min(n_rows - first);
-            let left = self.room.d_rows.at(first, first_of(C::OF_INPUT) * padded(hidden));
-            let next = self.room.d_rows.at(first + n_rows, 0);
-            tiles.fetch(next, next as usize - self.room.d_rows.at(first, 0) as usize);
+        for start in (0..n_rows).step_by(by) {
+            let end = (start + by).min(n_rows);
             for vector in own.clone().step_by(2) {
                 let vectors = vector..(vector + 2).min(own.end);
                 let columns = panels.columns(vectors.clone());
-                let to = sums.next();
-                // SAFETY: rows of the piece; columns of this member.
-                unsafe { tiles.multiply(self.room.d_rows, left, n_rows, columns, to, &mut before) };
-                let row = piece.start * batch + first;
-                let rows = row..row + n_rows;
-                let mask = self.x.mask;
-                before = Some(InputPart { d_x, adds, mask, inputs, vectors, rows, sums: to });
+                let next = vectors.end..(vectors.end + 2).min(own.end);
+                if next.is_empty() {
+                    tiles.fetch(row(end), row_bytes * by.min(n_rows - end));
+                } else {
+                    tiles.fetch(panels.vectors(next.clone()), panels.bytes_of(next.len()));
+                }
+                for first in (start..end).step_by(CHUNK) {
+                    let n_rows = CHUNK.min(end - first);
+                    let left = self.room.d_rows.at(first, first_of(C::OF_INPUT) * padded(hidden));
+                    let to = sums.next();
+                    // SAFETY: rows of the piece; columns of this member.
+                    unsafe {
+                        tiles.multiply(self.room.d_rows, left, n_rows, columns, to, &mut before);
+                    }
+                    let row = piece.start * batch + first;
+                    before = Some(InputPart {
+                        d_x,
+                        adds,
+                        mask: self.x.mask,
+                        inputs,
+                        vectors: vectors.clone(),
+                        rows: row..row + n_rows,
+                        sums: to,
+                    });
+                }
             }
         }
         // SAFETY: as above.
