@@ -1,6 +1,6 @@
 //! The output layer of a language model and its loss.
 
-use recurra_tensor::{Element, ParameterId, Parameters, Random, Tape, Var};
+use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Tape, Var};
 
 /// Output weights, softmax and cross-entropy as one layer: the loss of predicting the next token.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,8 +44,13 @@ impl SoftmaxLoss {
     /// The mean nats of `targets`: −(1/N) Σ ln softmax(W·h_n + b)\[target_n\].
     ///
     /// # Shapes
-    /// `hidden` (N, H), `targets` (N) → a loss.
-    pub fn loss<E: Element>(&self, tape: &mut Tape<'_, E>, hidden: Var, targets: &[u32]) -> Var {
+    /// `hidden` (N, H), as it lies or through dropout, `targets` (N) → a loss.
+    pub fn loss<'x, E: Element>(
+        &self,
+        tape: &mut Tape<'_, E>,
+        hidden: impl Into<Input<'x>>,
+        targets: &[u32],
+    ) -> Var {
         tape.cross_entropy(hidden, self.weight, self.bias, targets)
     }
 

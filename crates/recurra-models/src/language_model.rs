@@ -1,7 +1,7 @@
 //! A recurrent language model: the next token from all tokens before it.
 
 use recurra_layers::{Embedding, Recurrent, RecurrentStack, SoftmaxLoss};
-use recurra_tensor::{Element, Parameters, Random, Tape, Var, Window};
+use recurra_tensor::{Element, Input, Parameters, Random, Tape, Var, Window};
 
 use crate::{Error, LanguageModelConfig, State};
 
@@ -98,13 +98,13 @@ impl LanguageModel {
     ///
     /// # Shapes
     /// `inputs` (T·B) → (T·B, H).
-    fn hidden<E: Element>(
+    fn hidden<'x, E: Element>(
         &self,
         tape: &mut Tape<'_, E>,
-        inputs: &[u32],
+        inputs: &'x [u32],
         window: Window,
         state: &mut State<E>,
-    ) -> Var {
+    ) -> Input<'x> {
         let x = self.embedding.input(inputs); // (T·B, E)
         self.recurrent.sequence(tape, x, window, &mut state.layers) // (T·B, H)
     }
@@ -146,6 +146,7 @@ impl LanguageModel {
         state: &mut State<E>,
     ) -> f64 {
         let hidden = self.hidden(tape, inputs, window, state);
+        let hidden = tape.read(hidden);
         self.output.nats(tape, hidden, targets)
     }
 
@@ -161,6 +162,7 @@ impl LanguageModel {
         state: &mut State<E>,
     ) -> Var {
         let hidden = self.hidden(tape, ids, Window { time: 1, batch: ids.len() }, state);
+        let hidden = tape.read(hidden);
         self.output.logits(tape, hidden)
     }
 }

@@ -72,14 +72,14 @@ impl Prepared {
 /// infinite or not a number. Forward on activations, backward on their gradients.
 ///
 /// # Shapes
-/// `values` any, read as one row.
+/// `values` any, read as one row; the first is at position `first`.
 ///
 /// # Panics
 /// When `keep` is not in 0 < keep ≤ 1, or there are more than 2³² values.
 #[track_caller]
-pub fn apply<E: Element>(cpu: &Cpu, mask: Mask, values: &mut [E]) {
-    check(mask, values.len());
-    each_block(cpu, mask, None, values);
+pub fn apply<E: Element>(cpu: &Cpu, mask: Mask, first: usize, values: &mut [E]) {
+    check(mask, first + values.len());
+    each_block(cpu, mask, first, None, values);
 }
 
 /// [`apply`] from `values` to `to`.
@@ -87,10 +87,10 @@ pub fn apply<E: Element>(cpu: &Cpu, mask: Mask, values: &mut [E]) {
 /// # Panics
 /// As [`apply`], and when both do not hold as many values.
 #[track_caller]
-pub fn apply_to<E: Element>(cpu: &Cpu, mask: Mask, values: &[E], to: &mut [E]) {
-    check(mask, values.len());
+pub fn apply_to<E: Element>(cpu: &Cpu, mask: Mask, first: usize, values: &[E], to: &mut [E]) {
+    check(mask, first + values.len());
     assert_eq!(values.len(), to.len(), "dropout of so many values into so many");
-    each_block(cpu, mask, Some(values), to);
+    each_block(cpu, mask, first, Some(values), to);
 }
 
 #[track_caller]
@@ -100,14 +100,20 @@ fn check(mask: Mask, len: usize) {
 }
 
 /// Blocks of `values` on the team, each filled from the same block of `from` where that is another place.
-fn each_block<E: Element>(cpu: &Cpu, mask: Mask, from: Option<&[E]>, values: &mut [E]) {
+fn each_block<E: Element>(
+    cpu: &Cpu,
+    mask: Mask,
+    first: usize,
+    from: Option<&[E]>,
+    values: &mut [E],
+) {
     let keeps_all = mask.keep == 1.0;
     let mask = mask.prepare();
     let len = values.len();
     let values = SharedSlice::new(values);
     cpu.pool().for_each(len.div_ceil(BLOCK), |task| {
         let places = task * BLOCK..len.min((task + 1) * BLOCK);
-        let start = places.start as u32;
+        let start = (first + places.start) as u32;
         // SAFETY: every task has values of its own.
         let block = unsafe { values.slice(places.clone()) };
         if let Some(from) = from {

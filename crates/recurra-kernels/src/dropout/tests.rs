@@ -4,7 +4,7 @@ use super::*;
 
 fn mask_of(cpu: &Cpu, key: u64, keep: f32, n: usize) -> Vec<bool> {
     let mut values = vec![1.0_f32; n];
-    apply(cpu, Mask { key, keep }, &mut values);
+    apply(cpu, Mask { key, keep }, 0, &mut values);
     values.iter().map(|&x| x != 0.0).collect()
 }
 
@@ -16,14 +16,14 @@ fn every_instruction_set_and_number_of_threads_gives_the_plain_loop() {
         let mut expected = input.clone();
         reference::apply(mask.prepare(), 0, &mut expected);
         let mut wide: Vec<f64> = input.iter().map(|&x| f64::from(x)).collect();
-        apply(&Cpu::with_isa(Isa::Plain, 2), mask, &mut wide);
+        apply(&Cpu::with_isa(Isa::Plain, 2), mask, 0, &mut wide);
         for isa in Isa::available() {
             for threads in 1..=3 {
                 let mut got = input.clone();
-                apply(&Cpu::with_isa(isa, threads), mask, &mut got);
+                apply(&Cpu::with_isa(isa, threads), mask, 0, &mut got);
                 assert_eq!(got, expected, "{isa}, {threads} threads, {n} values");
                 let mut copy = vec![f32::NAN; n];
-                apply_to(&Cpu::with_isa(isa, threads), mask, &input, &mut copy);
+                apply_to(&Cpu::with_isa(isa, threads), mask, 0, &input, &mut copy);
                 assert_eq!(copy, expected, "{isa}, {threads} threads, {n} values, elsewhere");
             }
         }
@@ -40,8 +40,8 @@ fn a_mask_that_keeps_everything_changes_nothing() {
     for isa in Isa::available() {
         let cpu = Cpu::with_isa(isa, 1);
         let (mut kept, mut copy) = (values, [f32::NAN; 3]);
-        apply(&cpu, mask, &mut kept);
-        apply_to(&cpu, mask, &values, &mut copy);
+        apply(&cpu, mask, 0, &mut kept);
+        apply_to(&cpu, mask, 0, &values, &mut copy);
         for got in [kept, copy] {
             assert_eq!(got.map(f32::to_bits), values.map(f32::to_bits), "{isa}");
         }
@@ -104,12 +104,12 @@ fn one_position_over_many_keys_is_a_fair_coin() {
 #[test]
 fn a_dropped_value_is_zero_whatever_it_was() {
     let mut values = [f32::NAN; 500];
-    apply(&Cpu::with_isa(Isa::best(None).unwrap(), 1), Mask { key: 5, keep: 0.5 }, &mut values);
+    apply(&Cpu::with_isa(Isa::best(None).unwrap(), 1), Mask { key: 5, keep: 0.5 }, 0, &mut values);
     assert!(values.iter().any(|x| x.is_nan()) && values.contains(&0.0));
 }
 
 #[test]
 #[should_panic(expected = "keep is 0; expected 0 < keep ≤ 1")]
 fn keeping_none_is_refused() {
-    apply(&Cpu::with_isa(Isa::Plain, 1), Mask { key: 1, keep: 0.0 }, &mut [1.0_f32]);
+    apply(&Cpu::with_isa(Isa::Plain, 1), Mask { key: 1, keep: 0.0 }, 0, &mut [1.0_f32]);
 }

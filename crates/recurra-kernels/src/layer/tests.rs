@@ -249,7 +249,7 @@ fn rows_of_a_table_through_dropout_are_the_same_as_a_copy_of_them() {
         let mask = Mask { key: 5, keep: 0.7 };
         let mut copy: Vec<f32> = vec![0.0; ids.len() * inputs];
         crate::embedding::forward(&cpu, &table, &ids, &mut copy);
-        crate::dropout::apply(&cpu, mask, &mut copy);
+        crate::dropout::apply(&cpu, mask, 0, &mut copy);
         let input = Input { values: &table, ids: Some(&ids), mask: Some(mask) };
         let expected = solve_from(&cpu, &problem, copy[..].into(), false);
         let found = solve_from(&cpu, &problem, input, false);
@@ -257,7 +257,7 @@ fn rows_of_a_table_through_dropout_are_the_same_as_a_copy_of_them() {
         assert_eq!(found.d_weight_ih, expected.d_weight_ih);
         assert_eq!(found.d_weight_hh, expected.d_weight_hh);
         let mut d_x = narrow(&expected.d_x);
-        crate::dropout::apply(&cpu, mask, &mut d_x);
+        crate::dropout::apply(&cpu, mask, 0, &mut d_x);
         assert_eq!(found.d_x, widen(&d_x), "T {time}, B {batch}, E {inputs}");
     }
 }

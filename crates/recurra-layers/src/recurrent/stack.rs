@@ -1,6 +1,6 @@
 //! Recurrent layers on top of each other.
 
-use recurra_tensor::{Element, Input, Parameters, Random, Tape, Var, Window};
+use recurra_tensor::{Element, Input, Parameters, Random, Tape, Window};
 
 use super::{CellKind, CellState, Recurrent};
 
@@ -51,14 +51,14 @@ impl RecurrentStack {
     /// Runs all layers over a window.
     ///
     /// # Shapes
-    /// `x` (T·B, E), one state a layer → (T·B, H of the last layer).
+    /// `x` (T·B, E), one state a layer → (T·B, H of the last layer), with the dropout that follows it.
     pub fn sequence<'x, E: Element>(
         &self,
         tape: &mut Tape<'_, E>,
         x: impl Into<Input<'x>>,
         window: Window,
         states: &mut [CellState<E>],
-    ) -> Var {
+    ) -> Input<'x> {
         assert_eq!(
             states.len(),
             self.layers.len(),
@@ -71,6 +71,6 @@ impl RecurrentStack {
             let h = layer.sequence(tape, x, window, state);
             x = Input::from(h).with_dropout(self.dropout);
         }
-        tape.read(x)
+        x
     }
 }

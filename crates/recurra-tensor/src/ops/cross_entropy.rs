@@ -2,12 +2,17 @@
 
 use recurra_kernels::Element;
 use recurra_kernels::cross_entropy::{self, Arguments, Gradients};
+use recurra_kernels::dropout::{self, Mask};
 
 use super::Op;
+use super::input::Input;
 use crate::arena::Arena;
 use crate::gradients::Writing;
 use crate::parameters::ParameterId;
 use crate::tape::{Tape, Var};
+
+/// Rows of a masked copy: more would be another tensor beside the states, fewer another pass over W each.
+const MASKED_ROWS: usize = 2048;
 
 #[derive(Debug)]
 pub(crate) struct CrossEntropy<E> {
@@ -23,17 +28,19 @@ impl<E: Element> Tape<'_, E> {
     /// On a training tape the gradients of `weight` and `bias` are added at once, while the logits of a block are at hand.
     ///
     /// # Shapes
-    /// `hidden` (N, H), `weight` (V, H), `bias` (V), `targets` (N) → a loss.
+    /// `hidden` (N, H), as it lies or through dropout, `weight` (V, H), `bias` (V), `targets` (N) → a loss.
     #[track_caller]
-    pub fn cross_entropy(
+    pub fn cross_entropy<'x>(
         &mut self,
-        hidden: Var,
+        hidden: impl Into<Input<'x>>,
         weight: ParameterId,
         bias: ParameterId,
         targets: &[u32],
     ) -> Var {
+        let (hidden, rate) = hidden.into().undropped(self);
         let (mean_nats, d_hidden) = if self.gradients.is_some() {
-            self.nats_and_gradients(hidden, weight, bias, targets)
+            let mask = self.next_mask(rate);
+            self.nats_and_gradients(hidden, mask, weight, bias, targets)
         } else {
             (mean(row_nats(self, hidden, weight, bias, targets)), Vec::new())
         };
@@ -46,31 +53,61 @@ impl<E: Element> Tape<'_, E> {
         )
     }
 
+    /// The mean of the nats, and the gradient of `hidden` before its mask.
     fn nats_and_gradients(
         &mut self,
         hidden: Var,
+        mask: Option<Mask>,
         weight: ParameterId,
         bias: ParameterId,
         targets: &[u32],
     ) -> (f64, Vec<E>) {
         let scale = E::from_f64(self.loss_scale() / targets.len() as f64);
-        let mut d_hidden = self.workspace.arena.take(self.value(hidden).len()); // (N, H)
-        let node = &self.workspace.nodes[hidden.0];
-        let arguments = Arguments {
-            hidden: &node.buffer[node.start..],
-            weight: self.values.of(weight),
-            bias: self.values.of(bias),
-            targets,
-        };
+        let (n_rows, width) = self.shape(hidden);
+        assert_eq!(targets.len(), n_rows, "targets of {n_rows} rows");
+        // Through dropout some rows at a time, so that there is no copy of all of them.
+        let by = if mask.is_some() { MASKED_ROWS } else { n_rows.max(1) };
+        let copied = if mask.is_some() { by.min(n_rows) * width } else { 0 };
+        let mut copy = self.workspace.arena.take(copied);
+        let mut d_hidden = self.workspace.arena.take(n_rows * width); // (N, H)
+        let all = self.workspace.nodes[hidden.0].value();
+        let (weight_value, bias_value) = (self.values.of(weight), self.values.of(bias));
         let gradients = self.gradients.as_mut().expect("a training tape");
         let Writing { gradients: [d_weight, d_bias], adds, squares: [squares, _] } =
-            gradients.written_by([(weight, arguments.bias.len()), (bias, 0)]);
+            gradients.written_by([(weight, bias_value.len()), (bias, 0)]);
         let nats = &mut self.workspace.row_nats;
         nats.resize(targets.len(), 0.0);
-        let gradients =
-            Gradients { scale, d_hidden: &mut d_hidden, d_weight, d_bias, adds, squares };
-        cross_entropy::forward_backward(self.cpu, arguments, nats, gradients);
-        (mean(nats), d_hidden)
+        for start in (0..n_rows.max(1)).step_by(by) {
+            let rows = start..n_rows.min(start + by);
+            let values = rows.start * width..rows.end * width;
+            let (hidden, first) = (&all[values.clone()], values.start);
+            let hidden = match mask {
+                None => hidden,
+                Some(mask) => {
+                    let copy = &mut copy[..hidden.len()];
+                    dropout::apply_to(self.cpu, mask, first, hidden, copy);
+                    copy
+                }
+            };
+            let targets = &targets[rows.clone()];
+            let arguments = Arguments { hidden, weight: weight_value, bias: bias_value, targets };
+            let d_hidden = &mut d_hidden[values];
+            let gradients = Gradients {
+                scale,
+                d_hidden: &mut *d_hidden,
+                d_weight: &mut *d_weight,
+                d_bias: &mut *d_bias,
+                adds: adds || start > 0,
+                squares: &mut *squares,
+            };
+            cross_entropy::forward_backward(self.cpu, arguments, &mut nats[rows], gradients);
+            if let Some(mask) = mask {
+                dropout::apply(self.cpu, mask, first, d_hidden);
+            }
+        }
+        let mean = mean(nats);
+        self.workspace.arena.give(copy);
+        (mean, d_hidden)
     }
 }
 
@@ -108,5 +145,45 @@ impl<E: Element> CrossEntropy<E> {
 
     pub(crate) fn recycle(self, arena: &mut Arena<E>) {
         arena.give(self.d_hidden);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cpu, Isa, Parameters, Random, Workspace};
+
+    #[test]
+    fn dropout_some_rows_at_a_time_is_that_of_a_whole_copy() {
+        let (n_rows, width, vocab) = (MASKED_ROWS + 3, 5, 7);
+        let cpu = Cpu::with_isa(Isa::Plain, 2);
+        let ids: Vec<u32> = (0..n_rows).map(|n| (n % 11) as u32).collect();
+        let targets: Vec<u32> = (0..n_rows).map(|n| (n * n % vocab) as u32).collect();
+        let solve = |is_whole: bool| {
+            let mut parameters = Parameters::<f64>::new();
+            let shapes: [(&str, &[usize]); 3] =
+                [("table", &[11, width]), ("weight", &[vocab, width]), ("bias", &[vocab])];
+            let all = shapes.map(|(name, shape)| parameters.declare(name, shape));
+            let mut random = Random::new(1, 0);
+            all.map(|id| random.fill_uniform(parameters.value_mut(id), 1.0));
+            let [table, weight, bias] = all;
+            let mut workspace = Workspace::new();
+            let mut tape = Tape::training(&cpu, &mut parameters, &mut workspace, 9);
+            let hidden = tape.embedding(table, &ids);
+            let mut input = Input::from(hidden).with_dropout(0.3);
+            if is_whole {
+                input = tape.read(input).into();
+            }
+            let loss = tape.cross_entropy(input, weight, bias, &targets);
+            let nats = tape.loss(loss);
+            tape.backward(loss);
+            (nats, all.map(|id| parameters.gradient(id).expect("each is learned").to_vec()))
+        };
+        let (nats, gradients) = solve(false);
+        let (expected_nats, expected) = solve(true);
+        assert_eq!(nats, expected_nats);
+        for (found, expected) in gradients.iter().flatten().zip(expected.iter().flatten()) {
+            assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+        }
     }
 }

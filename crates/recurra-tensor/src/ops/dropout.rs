@@ -24,7 +24,7 @@ impl<E: Element> Tape<'_, E> {
         let Some(mask) = self.next_mask(rate) else { return x };
         let (rows, cols) = self.shape(x);
         let mut out = self.workspace.arena.take(rows * cols);
-        dropout::apply_to(self.cpu, mask, self.value(x), &mut out);
+        dropout::apply_to(self.cpu, mask, 0, self.value(x), &mut out);
         let needs_gradient = self.needs_gradient(x);
         self.push(Op::Dropout(Dropout { x, mask }), cols, out, 0, needs_gradient)
     }
@@ -33,7 +33,7 @@ impl<E: Element> Tape<'_, E> {
 impl Dropout {
     pub(crate) fn backward<E: Element>(self, tape: &mut Tape<'_, E>, out: Var) {
         let mut gradient = tape.take_gradient(out);
-        dropout::apply(tape.cpu, self.mask, &mut gradient);
+        dropout::apply(tape.cpu, self.mask, 0, &mut gradient);
         tape.add_gradient(self.x, gradient);
     }
 }

@@ -39,6 +39,16 @@ impl<'a> Input<'a> {
     }
 }
 
+impl Input<'_> {
+    /// The input as a variable before its dropout, and the rate of that.
+    pub(crate) fn undropped<E: Element>(self, tape: &mut Tape<'_, E>) -> (Var, f32) {
+        match self.source {
+            Source::Variable(x) => (x, self.dropout),
+            Source::Table { table, ids } => (tape.embedding(table, ids), self.dropout),
+        }
+    }
+}
+
 impl From<Var> for Input<'_> {
     fn from(x: Var) -> Self {
         Self { source: Source::Variable(x), dropout: 0.0 }
@@ -52,11 +62,8 @@ impl<E: Element> Tape<'_, E> {
     /// When an id has no row.
     #[track_caller]
     pub fn read(&mut self, input: Input<'_>) -> Var {
-        let x = match input.source {
-            Source::Variable(x) => x,
-            Source::Table { table, ids } => self.embedding(table, ids),
-        };
-        self.dropout(x, input.dropout)
+        let (x, rate) = input.undropped(self);
+        self.dropout(x, rate)
     }
 
     /// How many rows an input has.
