@@ -18,7 +18,7 @@ use crate::{SharedSlice, Worker};
 use std::ops::Range;
 
 /// Rows whose gradients are held at a time.
-pub(super) const PIECE: usize = 2048;
+pub(super) const PIECE: usize = 1024;
 
 /// Bytes of gradients that stay in the second cache while all columns of W_ih, which may not fit it, pass by.
 const ROWS_ROOM: usize = 1200 << 10;
