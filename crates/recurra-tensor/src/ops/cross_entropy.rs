@@ -165,7 +165,9 @@ mod tests {
                 [("table", &[11, width]), ("weight", &[vocab, width]), ("bias", &[vocab])];
             let all = shapes.map(|(name, shape)| parameters.declare(name, shape));
             let mut random = Random::new(1, 0);
-            all.map(|id| random.fill_uniform(parameters.value_mut(id), 1.0));
+            for id in all {
+                random.fill_uniform(parameters.value_mut(id), 1.0);
+            }
             let [table, weight, bias] = all;
             let mut workspace = Workspace::new();
             let mut tape = Tape::training(&cpu, &mut parameters, &mut workspace, 9);
