@@ -3,7 +3,7 @@
 
 mod kinds;
 
-pub use kinds::{CellKind, Direction, LayerGradients, LayerShape};
+pub use kinds::{CellKind, Direction, Input, InputGradient, LayerGradients, LayerShape};
 
 use crate::Cpu;
 use crate::update::{Rule, Slabs};
@@ -42,7 +42,7 @@ pub fn forward(
     _: LayerShape,
     weights: &PackedLayer,
     _: [&[f32]; 2],
-    _: &[f32],
+    _: Input<'_>,
     _: &mut [f32],
     _: Option<&mut [f32]>,
     _: &mut [f32],
@@ -57,10 +57,10 @@ pub fn backward(
     _: LayerShape,
     weights: &PackedLayer,
     _: &mut [f32],
+    _: Input<'_>,
     _: &[f32],
-    _: &[f32],
-    _: &[f32],
-    _: Option<(&mut [f32], bool)>,
+    _: &mut [f32],
+    _: InputGradient<'_>,
     _: LayerGradients<'_>,
 ) {
     match *weights {}

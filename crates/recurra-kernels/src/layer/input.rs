@@ -1,27 +1,10 @@
 //! What a layer reads: rows as they lie or rows of a table, through dropout, without a copy of them in between.
 
-use super::LayerShape;
+use super::{Input, LayerShape};
 use crate::amx::DEPTH;
-use crate::dropout::{self, Mask};
+use crate::dropout;
 use crate::recurrent::load;
 use crate::simd::{Avx512, Vector};
-
-/// The inputs of a layer: row n is row n of `values`, or the row `ids[n]` of a table, through dropout.
-#[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
-    /// (T·B, E), or a table (V, E).
-    pub values: &'a [f32],
-    /// (T·B): rows of the table.
-    pub ids: Option<&'a [u32]>,
-    /// Which values are kept, by their position in (T·B, E); the gradients of the input go through it as well.
-    pub mask: Option<Mask>,
-}
-
-impl<'a> From<&'a [f32]> for Input<'a> {
-    fn from(values: &'a [f32]) -> Self {
-        Self { values, ids: None, mask: None }
-    }
-}
 
 /// Rows of values, sixteen of a row at a time.
 #[derive(Clone, Copy)]

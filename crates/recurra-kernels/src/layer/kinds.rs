@@ -1,5 +1,6 @@
 //! What a layer is, wherever it runs.
 
+use crate::dropout::Mask;
 use crate::rnn::Activation;
 
 /// Which cell a layer has.
@@ -48,6 +49,23 @@ pub struct LayerShape {
     pub inputs: usize,
     /// H, hidden units.
     pub hidden: usize,
+}
+
+/// The inputs of a layer: row n is row n of `values`, or the row `ids[n]` of a table, through dropout.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// (T·B, E), or a table (V, E).
+    pub values: &'a [f32],
+    /// (T·B): rows of the table.
+    pub ids: Option<&'a [u32]>,
+    /// Which values are kept, by their position in (T·B, E); the gradients of the input go through it as well.
+    pub mask: Option<Mask>,
+}
+
+impl<'a> From<&'a [f32]> for Input<'a> {
+    fn from(values: &'a [f32]) -> Self {
+        Self { values, ids: None, mask: None }
+    }
 }
 
 /// What a weight is multiplied with.

@@ -34,9 +34,8 @@ mod square;
 mod tests;
 mod weights;
 
-pub use input::Input;
 pub use kept::kept_len;
-pub use kinds::{CellKind, Direction, InputGradient, LayerGradients, LayerShape};
+pub use kinds::{CellKind, Direction, Input, InputGradient, LayerGradients, LayerShape};
 pub use weights::PackedLayer;
 
 use crate::amx::ROWS;

@@ -5,6 +5,7 @@
 //! computed among others. With AVX2, AVX-512 and NEON every step of the chain is rounded once (fused), so these agree bit
 //! for bit with each other too.
 
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // NEON has only dense products
 mod ahead;
 mod block;
 mod blocks;
@@ -14,6 +15,7 @@ mod matrix;
 mod packed_matrix;
 mod reference;
 mod sparse;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // NEON has only dense products
 mod sparse_rows;
 mod vector;
 
