@@ -176,6 +176,9 @@ impl Stepper {
     fn embed(&mut self, prepared: &Prepared, parameters: &Parameters<f32>, ids: &[u32]) {
         let size = prepared.weights.inputs();
         assert_eq!(ids.len(), self.stepper.n_streams(), "as many tokens as streams");
+        if self.stepper.knows(ids) {
+            return;
+        }
         let table = parameters.value(prepared.table);
         for (x, &id) in self.x.chunks_exact_mut(size).zip(ids) {
             x.copy_from_slice(&table[id as usize * size..][..size]);
@@ -183,10 +186,9 @@ impl Stepper {
     }
 }
 
-/// A single stream's input is known by its token.
-fn inputs<'a>(x: &'a [f32], ids: &[u32]) -> Inputs<'a> {
-    let name = Some(ids[0]).filter(|_| ids.len() == 1);
-    Inputs { x, name }
+/// An input is known by its token.
+fn inputs<'a>(x: &'a [f32], ids: &'a [u32]) -> Inputs<'a> {
+    Inputs { x, names: Some(ids) }
 }
 
 #[cfg(test)]

@@ -7,6 +7,13 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512(__m512);
 
+impl From<__m512> for Avx512 {
+    #[inline(always)]
+    fn from(values: __m512) -> Self {
+        Self(values)
+    }
+}
+
 /// The mask of the first n lanes.
 #[inline(always)]
 fn first(n: usize) -> __mmask16 {

@@ -16,8 +16,9 @@ use std::arch::x86_64::*;
 
 /// The loops for weights in `i8`.
 pub(super) fn int8() -> Kernels {
-    let multiply = multiply::<true>;
-    Kernels { multiply, find: Some(find), enter, leave, ..avx512::kernels(Storage::Int8) }
+    let (multiply, sum, find) = (multiply::<true>, Some(sum as _), Some(find as _));
+    let finish = avx512::finish_sums;
+    Kernels { multiply, sum, finish, find, enter, leave, ..avx512::kernels(Storage::Int8) }
 }
 
 /// The loops for weights in `bf16`.
@@ -76,6 +77,12 @@ unsafe fn multiply<const INT8: bool>(product: &Product<'_>) {
             }
         }
     }
+}
+
+/// Sums as they are.
+unsafe fn sum(product: &Product<'_>) {
+    // SAFETY: as in `multiply`.
+    unsafe { tiles::<true>(product) }
 }
 
 /// Sums become logits in registers, and are looked at there.

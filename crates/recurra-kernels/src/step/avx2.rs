@@ -5,9 +5,10 @@ use super::kernels::loops;
 use super::layout::LANES;
 use super::product::Product;
 use crate::simd::Avx2;
+use crate::simd::math::Exact;
 use std::arch::x86_64::*;
 
-loops!(Avx2, 2, multiply_int8, [target_feature(enable = "avx2,fma")]);
+loops!(Avx2, 2, multiply_int8, Exact, [target_feature(enable = "avx2,fma")]);
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn multiply_int8(product: &Product<'_>) {

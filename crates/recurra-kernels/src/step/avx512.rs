@@ -1,19 +1,21 @@
 //! The loops with AVX-512; whole numbers with VNNI where it is, else as with AVX2.
 
 use super::avx2;
+use super::cell::{self, Finish, ReadSums, Sums};
 use super::kernels::loops;
 use super::layout::{LANES, Line, MOST_LINES};
 use super::likeliest::Search;
 use super::planes::{self, BLOCK, LOW_STEPS, Planes};
 use super::product::{Header, Product};
 use super::screen::{self, Largest, Sketch};
-use crate::simd::Avx512;
+use crate::simd::{Avx512, Quick};
 use std::arch::x86_64::*;
 
 loops!(
     Avx512,
     1,
     if is_x86_feature_detected!("avx512vnni") { multiply_int8 } else { avx2::multiply_int8 },
+    Quick,
     [target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 );
 
@@ -166,6 +168,52 @@ impl LineHeader {
     fn values(self, scale: f32, sums: __m512i) -> __m512 {
         let sums = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, self.offsets));
         _mm512_fmadd_ps(sums, _mm512_mul_ps(_mm512_set1_ps(scale), self.scales), self.bias)
+    }
+}
+
+/// Cells from sums that tiles left: whole numbers become gates in registers.
+///
+/// # Safety
+/// The machine has AVX-512; everything that `finish` names is there, and its units are the caller's alone.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn finish_sums(finish: &Finish<'_>) {
+    // SAFETY: the caller's contract is the same.
+    unsafe {
+        match (&finish.x, &finish.h) {
+            (Sums::Whole(x), Sums::Whole(h)) => {
+                cell::of_sums::<Avx512, Quick>(finish, &Whole::of(x), &Whole::of(h));
+            }
+            (Sums::Values(x), Sums::Whole(h)) => {
+                cell::of_sums::<Avx512, Quick>(finish, x, &Whole::of(h));
+            }
+            _ => cell::finish::<Avx512, Quick>(finish),
+        }
+    }
+}
+
+/// Sums of a product as tiles left them.
+struct Whole<'a> {
+    product: &'a Product<'a>,
+    header: Header,
+}
+
+impl<'a> Whole<'a> {
+    fn of(product: &'a Product<'a>) -> Self {
+        let (header, _) = product.operand();
+        Self { product, header }
+    }
+}
+
+impl ReadSums<Avx512> for Whole<'_> {
+    #[inline(always)]
+    unsafe fn load(&self, row: usize, place: usize) -> Avx512 {
+        let line = place / LANES;
+        // SAFETY: by this function's contract; everything that the product names is there.
+        unsafe {
+            let sums = _mm512_loadu_si512(self.product.out(row, line).cast());
+            let scale = *self.product.rows.scales.add(row);
+            header_of(self.product, self.header, line).values(scale, sums).into()
+        }
     }
 }
 

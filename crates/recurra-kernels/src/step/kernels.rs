@@ -17,7 +17,10 @@ pub(super) struct Kernels {
     /// Makes that of a row of `f32`, and gives its scale; fills the rest of `to` with zeros.
     pub prepare: unsafe fn(row: &[f32], to: &mut [u8]) -> f32,
     pub multiply: unsafe fn(&Product<'_>),
-    pub finish: unsafe fn(&Finish),
+    /// The same without what makes values of whole numbers, where [`finish`](Self::finish) does that in registers.
+    pub sum: Option<unsafe fn(&Product<'_>)>,
+    /// Cells; gates of weights that were rounded need not be exact to the last bit.
+    pub finish: unsafe fn(&Finish<'_>),
     /// As [`Lanes::look`].
     pub look: unsafe fn(&mut Lanes, logits: &[f32], first: usize, is_backward: bool),
     /// Multiplies and looks at once, where that is faster than one after the other.
@@ -104,9 +107,9 @@ pub(super) unsafe fn enter_nothing(_n_rows: usize) {}
 /// Nothing to do after the last.
 pub(super) unsafe fn leave_nothing() {}
 
-/// The loops over vectors of one instruction set, instantiated with its features.
+/// The loops over vectors of one instruction set, instantiated with its features, and with gates for rounded weights.
 macro_rules! loops {
-    ($vector:ty, $n:literal, $multiply_int8:expr, [$($feature:meta)?]) => {
+    ($vector:ty, $n:literal, $multiply_int8:expr, $rounded:ty, [$($feature:meta)?]) => {
         /// The loops for weights of this storage.
         pub(super) fn kernels(storage: super::Storage) -> super::kernels::Kernels {
             use super::kernels::{Input, Kernels, as_it_is, enter_nothing, leave_nothing};
@@ -119,7 +122,11 @@ macro_rules! loops {
                     Storage::Bf16 => multiply::<true>,
                     Storage::Int8 => $multiply_int8,
                 },
-                finish,
+                sum: None,
+                finish: match storage {
+                    Storage::F32 => finish::<crate::simd::math::Exact>,
+                    Storage::Bf16 | Storage::Int8 => finish::<$rounded>,
+                },
                 look,
                 find: None,
                 disturb,
@@ -137,9 +144,11 @@ macro_rules! loops {
         }
 
         $(#[$feature])?
-        unsafe fn finish(finish: &super::cell::Finish) {
+        unsafe fn finish<F: crate::simd::math::GateFunctions<$vector>>(
+            finish: &super::cell::Finish<'_>,
+        ) {
             // SAFETY: the caller's contract is the same.
-            unsafe { super::cell::finish::<$vector>(finish) }
+            unsafe { super::cell::finish::<$vector, F>(finish) }
         }
 
         $(#[$feature])?

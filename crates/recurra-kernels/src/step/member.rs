@@ -1,7 +1,7 @@
 //! One member's part of a step: its blocks of every layer, then of the output layer.
 
 use super::Weights;
-use super::cell::Finish;
+use super::cell::{Finish, Sums, Values};
 use super::kernels::{Input, Kernels};
 use super::layout::{LANES, Line, MOST_LINES};
 use super::likeliest::{Lanes, Likeliest, Search};
@@ -63,7 +63,7 @@ pub(super) struct Shared<'a> {
     pub screen: Option<&'a Screen>,
     pub room: SharedRoom<'a>,
     /// The products of the first layer with its input, where they are kept.
-    pub remembered: Option<Place>,
+    pub remembered: Option<&'a [Place]>,
     /// Those of all layers with h; none where they are not made ahead.
     pub ahead: SharedSlice<'a, Line>,
     pub is_ahead: bool,
@@ -82,10 +82,19 @@ impl Shared<'_> {
             if makes_ahead && !self.is_ahead {
                 (0..self.layers.len()).for_each(|layer| self.ahead(worker, layer, self.current));
             }
+            let keeps_rows = self.keeps_rows();
+            if keeps_rows && !self.is_ahead {
+                (0..self.layers.len())
+                    .for_each(|layer| _ = self.prepare_h(worker, layer, self.current));
+            }
             let mut below = x;
             for layer in 0..self.layers.len() {
                 below = self.layer(worker, layer, below);
                 worker.barrier();
+                if keeps_rows {
+                    self.prepare_h(worker, layer, 1 - self.current);
+                    worker.barrier();
+                }
             }
             // What stands last is in the cache when the next step comes: then it stands first.
             let makes_first = makes_ahead && self.is_backward;
@@ -108,60 +117,81 @@ impl Shared<'_> {
     unsafe fn layer(&self, worker: &Worker<'_>, layer: usize, x: Outside) -> Outside {
         let packed = &self.weights.layers[layer].packed;
         let LayerPlaces { hidden, h, c, .. } = self.layers[layer];
-        let [h_before, h] =
+        let [h_before, h_after] =
             [h[self.current], h[1 - self.current]].map(|place| self.states.ptr(place));
         let n_rows = self.n_streams;
         let remembered = self.remembered.filter(|_| layer == 0);
-        let is_full = remembered.is_some_and(|place| place.is_full);
+        let is_full = remembered.is_some_and(|places| places.iter().all(|place| place.is_full));
         let is_ahead = !self.ahead.is_empty();
-        let x = Some(x).filter(|_| !is_full);
-        let before = Some(Outside { values: h_before, depth: hidden }).filter(|_| !is_ahead);
         let [own_x_sums, own_h_sums] = self.sums(worker);
+        let Kernels { multiply, sum, finish, .. } = self.kernels;
         // SAFETY: this member's own; sizes by `Stepper::run`.
         unsafe {
-            let [x_rows, h_rows] = self.prepare(worker, [x, before]);
+            let x = Some(x).filter(|_| !is_full);
+            let before = Some(Outside { values: h_before, depth: hidden }).filter(|_| !is_ahead);
+            let [x_rows, h_rows] = self.rows_of(worker, layer, [x, before]);
             for block in self.in_order(worker.share(packed.n_blocks)) {
                 let block_len = packed.n_lines * LANES;
-                let x_sums =
-                    remembered.map_or(own_x_sums, |place| place.sums.add(block * block_len));
-                let product = Product {
+                let of_x = Product {
                     packed,
                     part: 0,
                     block,
                     rows: x_rows,
                     n_rows,
-                    out: x_sums,
+                    out: own_x_sums,
                     out_stride: block_len,
                     next: packed.next(block, 0, self.is_backward),
                 };
-                if !is_full {
-                    (self.kernels.multiply)(&product);
-                }
-                let h_sums = match is_ahead {
-                    true => self.ahead_sums(layer, block),
-                    false => own_h_sums,
+                let next = packed.next(block, 1, self.is_backward);
+                let of_h = Product { part: 1, rows: h_rows, out: own_h_sums, next, ..of_x };
+                let values = |first: *mut f32| {
+                    Sums::Values(Values::Apart { first: first.cast_const(), stride: block_len })
                 };
-                if !is_ahead {
-                    let next = packed.next(block, 1, self.is_backward);
-                    let product = Product { part: 1, rows: h_rows, out: h_sums, next, ..product };
-                    (self.kernels.multiply)(&product);
-                }
+                let x = match (remembered, sum) {
+                    (Some(places), _) => {
+                        let offset = block * block_len;
+                        if !is_full {
+                            multiply(&of_x);
+                            keep(places, offset, &of_x);
+                        }
+                        Sums::Values(Values::Kept { places, offset })
+                    }
+                    (None, Some(sum)) => {
+                        sum(&of_x);
+                        Sums::Whole(of_x)
+                    }
+                    (None, None) => {
+                        multiply(&of_x);
+                        values(own_x_sums)
+                    }
+                };
+                let h = match sum {
+                    _ if is_ahead => values(self.ahead_sums(layer, block)),
+                    Some(sum) => {
+                        sum(&of_h);
+                        Sums::Whole(of_h)
+                    }
+                    None => {
+                        multiply(&of_h);
+                        values(own_h_sums)
+                    }
+                };
                 let first_unit = block * packed.block_units;
-                (self.kernels.finish)(&Finish {
+                finish(&Finish {
                     cell: self.weights.cell,
                     n_rows,
                     hidden,
                     first_unit,
                     n_units: packed.block_units.min(hidden - first_unit),
-                    x_sums,
-                    h_sums,
-                    h_before,
+                    x,
                     h,
+                    h_before,
+                    h_after,
                     c: self.states.ptr(c),
                 });
             }
         }
-        Outside { values: h, depth: hidden }
+        Outside { values: h_after, depth: hidden }
     }
 
     /// The products of a layer with one of its two h: this member's units.
@@ -204,7 +234,10 @@ impl Shared<'_> {
         let [sums, _] = self.sums(worker);
         // SAFETY: as in `layer`; logits of different blocks are different places.
         unsafe {
-            let [rows, _] = self.prepare(worker, [Some(h), None]);
+            let rows = match self.keeps_rows() {
+                true => self.rows_at(self.layers.len(), h.depth),
+                false => self.prepare(worker, [Some(h), None])[0],
+            };
             let likeliest = self.likeliest.ptr(worker.index * n_rows);
             let likeliest = std::slice::from_raw_parts_mut(likeliest, n_rows);
             likeliest.fill(Lanes::NONE);
@@ -255,41 +288,99 @@ impl Shared<'_> {
         [0, 1].map(|part| self.sums.ptr((2 * worker.index + part) * len).cast())
     }
 
-    /// Inputs as products read them. Many rows are shared by the members, who then wait for each other; few each member
-    /// prepares for itself.
+    /// Whether all members prepare inputs together, and those of h once for all that read them: the layer above, the same
+    /// layer at the next step, the output layer.
+    fn keeps_rows(&self) -> bool {
+        self.n_streams >= SHARED_ROWS && self.kernels.input != Input::F32
+    }
+
+    /// What a layer multiplies, as products read it; for many rows after a barrier where that is needed.
+    unsafe fn rows_of(
+        &self,
+        worker: &Worker<'_>,
+        layer: usize,
+        [x, h]: [Option<Outside>; 2],
+    ) -> [Rows; 2] {
+        if !self.keeps_rows() {
+            // SAFETY: the caller's contract is the same.
+            return unsafe { self.prepare(worker, [x, h]) };
+        }
+        let x_rows = match (layer.checked_sub(1), x) {
+            (Some(below), _) => self.rows_at(1 + below, self.layers[below].hidden),
+            (None, None) => Rows::NONE,
+            (None, Some(x)) => {
+                // SAFETY: rows of different members are different places.
+                unsafe { self.prepare_at(0, x, worker.share(self.n_streams)) }
+            }
+        };
+        // The first layer's h may have been prepared in this step too.
+        if layer == 0 && (x.is_some() || !self.is_ahead) {
+            worker.barrier();
+        }
+        [x_rows, self.rows_at(1 + layer, self.layers[layer].hidden)]
+    }
+
+    /// This member's rows of one of the two h of a layer, where many rows are kept.
+    unsafe fn prepare_h(&self, worker: &Worker<'_>, layer: usize, current: usize) -> Rows {
+        let LayerPlaces { hidden, h, .. } = self.layers[layer];
+        let h = Outside { values: self.states.ptr(h[current]), depth: hidden };
+        // SAFETY: rows of different members are different places.
+        unsafe { self.prepare_at(1 + layer, h, worker.share(self.n_streams)) }
+    }
+
+    /// Inputs as products read them: few, which each member prepares for itself.
     pub(super) unsafe fn prepare(
         &self,
         worker: &Worker<'_>,
         rows: [Option<Outside>; 2],
     ) -> [Rows; 2] {
-        let input = self.kernels.input;
-        let is_shared = self.n_streams >= SHARED_ROWS && worker.count() > 1;
-        let (member, share) = match is_shared {
-            true => (0, worker.share(self.n_streams)),
-            false => (worker.index, 0..self.n_streams),
-        };
-        let prepared = [0, 1].map(|part| {
-            let Some(Outside { values, depth }) = rows[part] else { return Rows::NONE };
-            if input == Input::F32 {
+        [0, 1].map(|part| {
+            let Some(outside) = rows[part] else { return Rows::NONE };
+            let Outside { values, depth } = outside;
+            if self.kernels.input == Input::F32 {
                 let row_bytes = depth * size_of::<f32>();
                 return Rows { values: values.cast(), row_bytes, scales: std::ptr::null() };
             }
-            let row_bytes = input.row_bytes(depth);
-            let bytes = self.inputs.ptr((2 * member + part) * self.inputs_len).cast::<u8>();
-            let scales = self.scales.ptr((2 * member + part) * self.n_streams);
-            for row in share.clone() {
-                // SAFETY: rows of different members are different places, of which `Stepper::new` has made enough.
-                unsafe {
-                    let from = std::slice::from_raw_parts(values.add(row * depth), depth);
-                    let to = std::slice::from_raw_parts_mut(bytes.add(row * row_bytes), row_bytes);
-                    *scales.add(row) = (self.kernels.prepare)(from, to);
-                }
+            // SAFETY: this member's own.
+            unsafe { self.prepare_at(2 * worker.index + part, outside, 0..self.n_streams) }
+        })
+    }
+
+    /// Prepares some rows; gives where all of them are.
+    unsafe fn prepare_at(&self, place: usize, outside: Outside, share: Range<usize>) -> Rows {
+        let Outside { values, depth } = outside;
+        let rows = self.rows_at(place, depth);
+        let scales = self.scales.ptr(place * self.n_streams);
+        let bytes = self.inputs.ptr(place * self.inputs_len).cast::<u8>();
+        for row in share {
+            // SAFETY: these rows are the caller's alone, and `Stepper::new` has made enough places.
+            unsafe {
+                let from = std::slice::from_raw_parts(values.add(row * depth), depth);
+                let to = bytes.add(row * rows.row_bytes);
+                let to = std::slice::from_raw_parts_mut(to, rows.row_bytes);
+                *scales.add(row) = (self.kernels.prepare)(from, to);
             }
-            Rows { values: bytes, row_bytes, scales }
-        });
-        if is_shared && input != Input::F32 {
-            worker.barrier();
         }
-        prepared
+        rows
+    }
+
+    /// Where prepared rows are.
+    fn rows_at(&self, place: usize, depth: usize) -> Rows {
+        Rows {
+            values: self.inputs.ptr(place * self.inputs_len).cast::<u8>(),
+            row_bytes: self.kernels.input.row_bytes(depth),
+            scales: self.scales.ptr(place * self.n_streams),
+        }
+    }
+}
+
+/// Copies the products of a block to the places that are to have them.
+unsafe fn keep(places: &[Place], offset: usize, product: &Product<'_>) {
+    for (row, place) in places.iter().enumerate().filter(|(_, place)| !place.is_full) {
+        // SAFETY: each place has room for all blocks, and this one is the caller's alone.
+        unsafe {
+            let sums = product.out(row, 0);
+            sums.copy_to_nonoverlapping(place.sums.add(offset), product.out_stride);
+        }
     }
 }

@@ -50,7 +50,6 @@ pub use softmax::{exponentials, log_sum_exp, place_of, sum};
 pub use stepper::Stepper;
 pub use weights::{LayerWeights, OutputWeights, Weights};
 
-use layout::MOST_LINES;
 use std::fmt;
 
 #[cfg(test)]

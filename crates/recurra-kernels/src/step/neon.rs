@@ -3,5 +3,6 @@
 use super::bytes;
 use super::kernels::loops;
 use crate::simd::Neon;
+use crate::simd::math::Exact;
 
-loops!(Neon, 4, bytes::multiply, []);
+loops!(Neon, 4, bytes::multiply, Exact, []);

@@ -3,5 +3,6 @@
 use super::bytes;
 use super::kernels::loops;
 use crate::simd::Plain;
+use crate::simd::math::Exact;
 
-loops!(Plain, 2, bytes::multiply, []);
+loops!(Plain, 2, bytes::multiply, Exact, []);

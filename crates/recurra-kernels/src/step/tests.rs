@@ -143,7 +143,9 @@ fn check_step(cpu: &Cpu, storage: Storage, cell: CellKind, sizes: [usize; 3], n_
     let [inputs, hidden, outputs] = sizes;
     // The matrix unit rounds inputs to `bf16` too.
     let is_rough = cpu.isa() == Isa::Amx && storage == Storage::Bf16 && n_streams > 1;
-    let tolerance = if is_rough { 2e-2 } else { 4e-6 };
+    // Gates of rounded weights with AVX-512 are off by up to 2e-6, of which an LSTM has five.
+    let is_quick = matches!(cpu.isa(), Isa::Amx | Isa::Avx512) && storage != Storage::F32;
+    let tolerance = if is_rough { 2e-2 } else { 4e-6 } + if is_quick { 6e-6 } else { 0.0 };
     for stream in 0..n_streams {
         let part = |values: &[f32], width: usize| values[stream * width..][..width].to_vec();
         let (mut h, mut c) = (part(&problem.h, hidden), part(&problem.c, hidden));
@@ -301,17 +303,27 @@ fn what_is_remembered_of_an_input_has_the_bits_of_computing_it() {
             CellKind::Gru,
             CellKind::Rnn(Activation::Tanh),
         ]) {
-            let problem = Problem::new(cell, LARGE, 1);
-            let other: Vec<f32> = problem.x.iter().map(|x| 0.5 - x).collect();
-            let weights = problem.weights(&cpu, storage);
-            let (mut named, mut nameless) =
-                (problem.stepper(&cpu, &weights), problem.stepper(&cpu, &weights));
-            for name in [3, 3, 4, 3, 4, 4] {
-                let x = if name == 3 { &problem.x } else { &other };
-                let found =
-                    rows(&weights, named.logits(&cpu, &weights, Inputs { x, name: Some(name) }));
-                let expected = rows(&weights, nameless.logits(&cpu, &weights, x));
-                assert!(found == expected, "{isa} {storage}");
+            for n_streams in [1, 5, 18] {
+                let problem = Problem::new(cell, LARGE, n_streams);
+                let weights = problem.weights(&cpu, storage);
+                let (mut named, mut nameless) =
+                    (problem.stepper(&cpu, &weights), problem.stepper(&cpu, &weights));
+                for step in [0, 1, 1, 3, 0, 2_u32] {
+                    // Some come twice in a step, some are new among others that are known.
+                    let names: Vec<u32> =
+                        (0..n_streams as u32).map(|row| (row / 2 + step) % 9).collect();
+                    let row = &problem.x[..LARGE[0]];
+                    let x_of = |&name: &u32| row.iter().map(move |x| x - name as f32 / 9.0);
+                    let x: Vec<f32> = names.iter().flat_map(x_of).collect();
+                    // What is known is not read.
+                    let known = named.knows(&names);
+                    let x_named = if known { vec![f32::NAN; x.len()] } else { x.clone() };
+                    let inputs = Inputs { x: &x_named, names: Some(&names) };
+                    let found = rows(&weights, named.logits(&cpu, &weights, inputs));
+                    let expected = rows(&weights, nameless.logits(&cpu, &weights, &x));
+                    assert!(found == expected, "{isa} {storage} {n_streams}");
+                }
+                assert!(named.knows(&vec![1; n_streams]));
             }
         }
     }
@@ -423,30 +435,36 @@ fn layers_stand_on_each_other_and_states_go_on() {
     for isa in Isa::available() {
         let cpu = Cpu::with_isa(isa, 2);
         for storage in Storage::ALL {
-            let (below, above) = (
-                Problem::new(CellKind::Lstm, [9, 20, 1], 2),
-                Problem::new(CellKind::Lstm, [20, 33, 50], 2),
-            );
-            let layers = [below.layer(), above.layer()];
-            let both = Weights::pack(&cpu, storage, CellKind::Lstm, &layers, Some(above.output()));
-            let first = Weights::pack(&cpu, storage, CellKind::Lstm, &layers[..1], None);
-            let second = above.weights(&cpu, storage);
-            let mut stack = Stepper::new(&cpu, &both, 2);
-            let (mut lower, mut upper) =
-                (Stepper::new(&cpu, &first, 2), Stepper::new(&cpu, &second, 2));
-            for step in 0..5 {
-                if step == 3 {
-                    // A state taken out and put into another stepper goes on as it would have.
-                    let mut fork = Stepper::new(&cpu, &both, 2);
-                    for (layer, part) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-                        fork.state_mut(layer, part).copy_from_slice(stack.state(layer, part));
+            for n_streams in [2, 5, 9] {
+                let (below, above) = (
+                    Problem::new(CellKind::Lstm, [9, 20, 1], n_streams),
+                    Problem::new(CellKind::Lstm, [20, 33, 50], n_streams),
+                );
+                let layers = [below.layer(), above.layer()];
+                let output = Some(above.output());
+                let both = Weights::pack(&cpu, storage, CellKind::Lstm, &layers, output);
+                let first = Weights::pack(&cpu, storage, CellKind::Lstm, &layers[..1], None);
+                let second = above.weights(&cpu, storage);
+                let mut stack = Stepper::new(&cpu, &both, n_streams);
+                let (mut lower, mut upper) =
+                    (Stepper::new(&cpu, &first, n_streams), Stepper::new(&cpu, &second, n_streams));
+                for step in 0..5 {
+                    if step == 3 {
+                        // A state goes on as it would have in a new stepper, and in one that was elsewhere.
+                        let mut fork = Stepper::new(&cpu, &both, n_streams);
+                        if n_streams % 2 == 1 {
+                            (0..2).for_each(|_| fork.read(&cpu, &both, &below.x));
+                        }
+                        for (layer, part) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                            fork.state_mut(layer, part).copy_from_slice(stack.state(layer, part));
+                        }
+                        stack = fork;
                     }
-                    stack = fork;
+                    lower.read(&cpu, &first, &below.x);
+                    let expected = rows(&second, upper.logits(&cpu, &second, lower.state(0, 0)));
+                    let found = rows(&both, stack.logits(&cpu, &both, &below.x));
+                    assert!(found == expected, "{isa} {storage} {n_streams}: step {step}");
                 }
-                lower.read(&cpu, &first, &below.x);
-                let expected = rows(&second, upper.logits(&cpu, &second, lower.state(0, 0)));
-                let found = rows(&both, stack.logits(&cpu, &both, &below.x));
-                assert!(found == expected, "{isa} {storage}: step {step}");
             }
         }
     }
