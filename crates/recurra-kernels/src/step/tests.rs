@@ -244,8 +244,10 @@ fn no_bit_depends_on_the_number_of_threads() {
 fn with_whole_numbers_a_stream_has_the_same_bits_alone_and_among_others() {
     for isa in Isa::available() {
         let cpu = Cpu::with_isa(isa, 2);
-        for n_streams in [2, 4, 7, 19, 64] {
-            let all = Problem::new(CellKind::Lstm, [45, 83, 70], n_streams);
+        for (n_streams, cell) in
+            (CellKind::ALL.into_iter()).flat_map(|cell| [2, 4, 7, 19, 64].map(|n| (n, cell)))
+        {
+            let all = Problem::new(cell, [45, 83, 70], n_streams);
             let found = all.step(&cpu, Storage::Int8);
             for stream in [0, n_streams / 2, n_streams - 1] {
                 let one = all.stream(stream).step(&cpu, Storage::Int8);
