@@ -26,6 +26,7 @@ pub(super) struct Lanes {
 
 /// A block of the output layer times some rows, of which only the likeliest outputs are kept.
 #[derive(Debug)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // its products are those of tiles
 pub(super) struct Search<'a> {
     pub product: Product<'a>,
     /// One a row: what was found in other blocks.
