@@ -1,7 +1,6 @@
 //! What a recurrent layer reads: a variable or rows of a table, through dropout.
 
 use recurra_kernels::Element;
-use recurra_kernels::dropout::Mask;
 
 use crate::parameters::ParameterId;
 use crate::tape::{Tape, Var};
@@ -11,7 +10,7 @@ use crate::tape::{Tape, Var};
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     pub(crate) source: Source<'a>,
-    dropout: f32,
+    pub(crate) dropout: f32,
 }
 
 /// Where the rows of an input lie.
@@ -72,10 +71,5 @@ impl<E: Element> Tape<'_, E> {
             Source::Variable(x) => self.shape(x).0,
             Source::Table { ids, .. } => ids.len(),
         }
-    }
-
-    /// The mask of an input's dropout, if this tape drops anything.
-    pub(crate) fn mask_of(&mut self, input: &Input<'_>) -> Option<Mask> {
-        self.next_mask(input.dropout)
     }
 }

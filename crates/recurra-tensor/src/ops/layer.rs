@@ -25,7 +25,7 @@ pub(crate) struct Layer<E> {
     kept: Vec<E>,
 }
 
-/// Where the rows of x lie.
+/// Where the rows of x lie, for the way back.
 #[derive(Debug)]
 enum Rows {
     Variable(Var),
@@ -33,15 +33,25 @@ enum Rows {
 }
 
 impl Rows {
-    fn input<'a, E: Element>(
-        &'a self,
+    fn source(&self) -> Source<'_> {
+        match self {
+            Self::Variable(x) => Source::Variable(*x),
+            Self::Table { table, ids } => Source::Table { table: *table, ids },
+        }
+    }
+}
+
+impl<'a> Source<'a> {
+    /// What the kernel reads.
+    fn through<E: Element>(
+        self,
         nodes: &'a [Node<E>],
         values: &'a Values<E>,
         mask: Option<Mask>,
     ) -> layer::Input<'a> {
         let (values, ids) = match self {
             Self::Variable(x) => (nodes[x.0].value(), None),
-            Self::Table { table, ids } => (values.of(*table), Some(&ids[..])),
+            Self::Table { table, ids } => (values.of(table), Some(ids)),
         };
         layer::Input { values: as_f32(values), ids, mask }
     }
@@ -75,7 +85,7 @@ impl<E: Element> Tape<'_, E> {
         let (_, hidden) = self.values.matrix_shape(weights.weight_hh);
         let Window { time, batch } = window;
         let shape = LayerShape { time, batch, inputs, hidden };
-        let (mask, x) = (self.mask_of(x), Rows::from(x.source));
+        let mask = self.next_mask(x.dropout);
         let mut h = self.states_from(window, h_carried); // (T + 1, B, H)
         let mut kept = self.workspace.arena.take(layer::kept_len(cell, shape));
         layer::forward(
@@ -91,14 +101,14 @@ impl<E: Element> Tape<'_, E> {
                 &weights,
             ),
             [weights.bias_ih, weights.bias_hh].map(|bias| as_f32(self.values.of(bias))),
-            x.input(&self.workspace.nodes, self.values, mask),
+            x.source.through(&self.workspace.nodes, self.values, mask),
             as_f32_mut(&mut h),
             c_carried.map(as_f32_mut),
             as_f32_mut(&mut kept),
         );
         carry(&h, h_carried);
         let op = if self.is_training() {
-            Op::Layer(Layer { cell, shape, x, mask, weights, kept })
+            Op::Layer(Layer { cell, shape, x: x.source.into(), mask, weights, kept })
         } else {
             self.workspace.arena.give(kept);
             Op::Constant
@@ -151,7 +161,7 @@ impl<E: Element> Layer<E> {
                 &weights,
             ),
             as_f32_mut(&mut self.kept),
-            x.input(&tape.workspace.nodes, tape.values, mask),
+            x.source().through(&tape.workspace.nodes, tape.values, mask),
             as_f32(&tape.workspace.nodes[out.0].buffer),
             as_f32_mut(&mut d_h),
             d_x,
