@@ -42,7 +42,7 @@ pub(crate) unsafe fn tile(side: Side, source: &Source, to: *mut f32) {
     }
 }
 
-/// [`tile`] where the next tile of k is for others to lay out, or for later: it is not asked for.
+/// [`tile`] where the next tile of k is for others to lay out, or for later: where it lies in other rows it is not asked for.
 ///
 /// # Safety
 /// As [`tile`].

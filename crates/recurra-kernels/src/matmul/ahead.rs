@@ -1,4 +1,4 @@
-//! Asking memory for what will be laid out next while tiles are multiplied.
+//! Asking memory for what will be laid out next while rows are multiplied.
 
 use super::Matrix;
 

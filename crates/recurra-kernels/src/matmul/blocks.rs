@@ -48,6 +48,15 @@ pub(super) enum Right<'a> {
     },
 }
 
+impl Right<'_> {
+    pub(super) fn cols(&self) -> usize {
+        match self {
+            Right::Matrix(b) => b.cols(),
+            Right::Panels { cols, .. } => *cols,
+        }
+    }
+}
+
 /// Lays out all of `b` in panels.
 pub(super) fn pack_all(cpu: &Cpu, kernels: &Kernels, b: Matrix<f32>, panels: &mut [f32]) {
     let size = kernels.col_panel(b.rows());
@@ -72,10 +81,7 @@ pub(super) fn product(
     c: &mut [f32],
 ) {
     let (rows, depth) = (a.rows(), a.cols());
-    let cols = match b {
-        Right::Matrix(b) => b.cols(),
-        Right::Panels { cols, .. } => cols,
-    };
+    let cols = b.cols();
     if rows == 0 || cols == 0 {
         return;
     }

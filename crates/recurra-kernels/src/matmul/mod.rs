@@ -3,7 +3,8 @@
 //! Each value of C is start + Σ_k a_ik · b_kj, summed from the first k to the last in one chain, so its bits depend neither
 //! on the number of threads nor on how many other rows or columns C has: a stream computed alone equals the same stream
 //! computed among others. With AVX2, AVX-512 and NEON every step of the chain is rounded once (fused), so these agree bit
-//! for bit with each other too.
+//! for bit with each other too. Where zeros are left out (`sparse`) a zero may have the other sign, and a zero times what is not finite
+//! adds nothing.
 
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // NEON has only dense products
 mod ahead;

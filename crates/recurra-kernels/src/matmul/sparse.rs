@@ -3,8 +3,8 @@
 //! A block of 64 rows and a few vectors of columns of B lies in the first cache; a row of A goes over it with all its sums in
 //! registers, from one value that is not zero to the next, which a word of 64 bits names. Each step of k costs a read of B
 //! where a dense tile reads B once for all its rows: so this pays from about half zeros on, and more where a register is
-//! shorter than what the first cache delivers. As x + 0·b is x for every finite b, the bits are those of the dense product.
-//! (Zeros times what is not finite are left out too; such weights spoil the rows that do use them.)
+//! shorter than what the first cache delivers. As x + 0·b is x for every finite b, the values are those of the dense product, bit for
+//! bit but for the sign of a zero. (Zeros times what is not finite are left out too; such weights spoil the rows that do use them.)
 //!
 //! Where the zeros are in B (the gradient of a weight), Cᵀ = Bᵀ·Aᵀ is computed, and turned while it is in the second cache.
 
@@ -52,10 +52,6 @@ pub(super) fn product(
     c: &mut [f32],
 ) -> bool {
     let Some(loops) = kernels.sparse else { return false };
-    let cols = match b {
-        Right::Matrix(b) => b.cols(),
-        Right::Panels { cols, .. } => cols,
-    };
     let pays = |left: Matrix<f32>, others: usize| {
         left.rows() >= LEAST_ROWS
             && left.cols() >= LEAST_DEPTH
@@ -64,7 +60,7 @@ pub(super) fn product(
     };
     let c = SharedSlice::new(c);
     let (a, b, is_turned) = match b {
-        _ if a.col_stride() == 1 && c.len() <= MOST_SUMS && pays(a, cols) => (a, b, false),
+        _ if a.col_stride() == 1 && c.len() <= MOST_SUMS && pays(a, b.cols()) => (a, b, false),
         Right::Matrix(b) if b.col_stride() == 1 && pays(b.transposed(), a.rows()) => {
             if matches!(start, Start::Bias(_)) {
                 return false;
@@ -73,7 +69,7 @@ pub(super) fn product(
         }
         _ => return false,
     };
-    let cols = if is_turned { c.len() / a.rows() } else { cols };
+    let cols = b.cols();
     Job { kernels, loops, a, b, start, c: &c, cols, is_turned }.run(cpu);
     true
 }
@@ -162,15 +158,7 @@ impl Job<'_> {
         // SAFETY: each task has rows of its own, which lie inside; `Cpu` has found the instruction set.
         unsafe {
             if self.is_turned {
-                let block = self.a.block(rows.clone(), 0..depth);
-                let strip = Strip {
-                    first: block.values().as_ptr(),
-                    across: block.col_stride(),
-                    along: 1,
-                    n: depth,
-                    depth: rows.len(),
-                    width: depth,
-                };
+                let strip = strip(self.a.block(rows.clone(), 0..depth), depth, 0, 1);
                 (self.kernels.pack_cols)(&strip, laid_out.ptr(rows.start * depth));
             }
             for row in rows {
@@ -192,8 +180,7 @@ impl Job<'_> {
         let b_room = b_room.take(DEPTH * width);
         // Between the first step and the last, sums lie close together in the second cache.
         let room = c_room.take(rows * width).as_mut_ptr();
-        let is_whole = self.is_turned || cols == width;
-        let [c_first, c_last] = match (self.is_turned, is_whole) {
+        let [c_first, c_last] = match (self.is_turned, cols == width) {
             (true, _) => [(room, width); 2],
             (false, true) => [(self.c.ptr(first), self.cols), (room, width)],
             (false, false) => [(self.c.ptr(first), self.cols); 2],

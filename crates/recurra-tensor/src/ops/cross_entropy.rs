@@ -119,9 +119,8 @@ pub(crate) fn row_nats<'t, E: Element>(
     bias: ParameterId,
     targets: &[u32],
 ) -> &'t [f64] {
-    let node = &tape.workspace.nodes[hidden.0];
     let arguments = Arguments {
-        hidden: &node.buffer[node.start..],
+        hidden: tape.workspace.nodes[hidden.0].value(),
         weight: tape.values.of(weight),
         bias: tape.values.of(bias),
         targets,

@@ -50,8 +50,7 @@ impl<E: Element> Tape<'_, E> {
             "x ({all_rows}, {cols}) times a weight of shape ({outputs}, {inputs})"
         );
         let is_used_again = self.gradients.is_none() || rows.len() < all_rows;
-        let node = &self.workspace.nodes[x.0];
-        let a = rows_of(&node.buffer[node.start..], &rows, cols);
+        let a = rows_of(self.workspace.nodes[x.0].value(), &rows, cols);
         if is_used_again {
             let packed = self.workspace.packed.matrix(self.cpu, self.values, weight, true);
             matmul_packed(self.cpu, a, packed, start, out);
@@ -72,8 +71,7 @@ impl<E: Element> Tape<'_, E> {
         let (outputs, inputs) = self.values.matrix_shape(weight);
         let d = Matrix::new(d_out, rows.len(), outputs);
         let gradients = self.gradients.as_mut().expect("a training tape");
-        let node = &self.workspace.nodes[x.0];
-        let x = rows_of(&node.buffer[node.start..], &rows, inputs);
+        let x = rows_of(self.workspace.nodes[x.0].value(), &rows, inputs);
         matmul(self.cpu, d.transposed(), x, Start::Sum, gradients.of(weight));
     }
 
