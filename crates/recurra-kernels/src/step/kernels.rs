@@ -91,9 +91,8 @@ impl Kernels {
 
 /// The loops for what has the same bits with every instruction set: those of the one that was asked for, or of the best.
 pub(super) fn best() -> Kernels {
-    static ISA: OnceLock<Isa> = OnceLock::new();
-    let isa = *ISA.get_or_init(|| Isa::chosen(None).unwrap_or(Isa::Plain));
-    Kernels::of(isa, Storage::F32, 1)
+    static BEST: OnceLock<Kernels> = OnceLock::new();
+    *BEST.get_or_init(|| Kernels::of(Isa::chosen(None).unwrap_or(Isa::Plain), Storage::F32, 1))
 }
 
 /// Rows that are multiplied as they are.

@@ -78,7 +78,7 @@ impl Shared<'_> {
         // a barrier in between.
         unsafe {
             (self.kernels.enter)(self.n_streams);
-            let makes_ahead = !self.ahead.is_empty();
+            let makes_ahead = self.makes_ahead();
             if makes_ahead && !self.is_ahead {
                 (0..self.layers.len()).for_each(|layer| self.ahead(worker, layer, self.current));
             }
@@ -122,13 +122,13 @@ impl Shared<'_> {
         let n_rows = self.n_streams;
         let remembered = self.remembered.filter(|_| layer == 0);
         let is_full = remembered.is_some_and(|places| places.iter().all(|place| place.is_full));
-        let is_ahead = !self.ahead.is_empty();
+        let makes_ahead = self.makes_ahead();
         let [own_x_sums, own_h_sums] = self.sums(worker);
         let Kernels { multiply, sum, finish, .. } = self.kernels;
         // SAFETY: this member's own; sizes by `Stepper::run`.
         unsafe {
             let x = Some(x).filter(|_| !is_full);
-            let before = Some(Outside { values: h_before, depth: hidden }).filter(|_| !is_ahead);
+            let before = Some(Outside { values: h_before, depth: hidden }).filter(|_| !makes_ahead);
             let [x_rows, h_rows] = self.rows_of(worker, layer, [x, before]);
             for block in self.in_order(worker.share(packed.n_blocks)) {
                 let block_len = packed.n_lines * LANES;
@@ -166,7 +166,7 @@ impl Shared<'_> {
                     }
                 };
                 let h = match sum {
-                    _ if is_ahead => values(self.ahead_sums(layer, block)),
+                    _ if makes_ahead => values(self.ahead_sums(layer, block)),
                     Some(sum) => {
                         sum(&of_h);
                         Sums::Whole(of_h)
@@ -286,6 +286,11 @@ impl Shared<'_> {
     fn sums(&self, worker: &Worker<'_>) -> [*mut f32; 2] {
         let len = self.n_streams * MOST_LINES;
         [0, 1].map(|part| self.sums.ptr((2 * worker.index + part) * len).cast())
+    }
+
+    /// Whether products with h are made for the step after.
+    fn makes_ahead(&self) -> bool {
+        !self.ahead.is_empty()
     }
 
     /// Whether all members prepare inputs together, and those of h once for all that read them: the layer above, the same
