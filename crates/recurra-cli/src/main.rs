@@ -12,6 +12,7 @@ mod failure;
 mod interrupt;
 mod machine_flags;
 mod memory;
+mod network_flags;
 mod peaks;
 mod progress;
 mod quantity;

@@ -9,32 +9,8 @@ use recurra::train::{Length, OptimizerSettings, Purpose, RecipeOptions, Schedule
 
 use crate::failure::Failure;
 use crate::memory;
+use crate::network_flags::{self, NetworkFlags};
 use crate::values::{self, Parsed, ValueError};
-
-/// The kinds of network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Model {
-    /// Plain recurrent network with tanh (Elman, 1990).
-    RnnTanh,
-    /// The same with ReLU.
-    RnnRelu,
-    /// Long short-term memory (Hochreiter and Schmidhuber, 1997).
-    Lstm,
-    /// Gated recurrent unit (Cho and others, 2014).
-    Gru,
-}
-
-impl Model {
-    /// The cell of the network.
-    pub fn cell(self) -> CellKind {
-        match self {
-            Model::RnnTanh => CellKind::RnnTanh,
-            Model::RnnRelu => CellKind::RnnRelu,
-            Model::Lstm => CellKind::Lstm,
-            Model::Gru => CellKind::Gru,
-        }
-    }
-}
 
 /// The optimizers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,14 +25,8 @@ pub enum Optimizer {
 /// What a run computes. Whatever is not given is chosen from the text, and told.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub struct RecipeFlags {
-    /// Kind of network
-    #[arg(
-        long,
-        value_enum,
-        hide_possible_values = true,
-        value_name = "rnn-tanh|rnn-relu|lstm|gru"
-    )]
-    pub model: Option<Model>,
+    #[arg(long, help = network_flags::model_help(), value_parser = network_flags::cell, value_name = "KIND")]
+    pub model: Option<CellKind>,
     /// How text becomes tokens: byte, char, word, bpe:N or a tokenizer.json file
     #[arg(long, value_parser = values::tokenizer, value_name = "byte|char|word|bpe:N|FILE")]
     pub tokenizer: Option<TokenizerSpec>,
@@ -75,9 +45,9 @@ pub struct RecipeFlags {
     /// Share of values dropped on links that are not recurrent
     #[arg(long, value_parser = values::below_one, value_name = "F")]
     pub dropout: Option<f64>,
-    /// Initial bias of an LSTM's forget gate
-    #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
-    pub forget_bias: Option<f64>,
+    /// What single families know, and kinds of dropout.
+    #[command(flatten)]
+    pub network: NetworkFlags,
     /// Optimizer
     #[arg(long, value_enum, hide_possible_values = true, value_name = "sgd|adamw")]
     pub optimizer: Option<Optimizer>,
@@ -146,7 +116,7 @@ impl RecipeFlags {
             layers: self.layers.or(below.layers),
             tied: self.tied.or(below.tied),
             dropout: self.dropout.or(below.dropout),
-            forget_bias: self.forget_bias.or(below.forget_bias),
+            network: self.network.over(below.network),
             optimizer: self.optimizer.or(below.optimizer),
             lr: self.lr.or(below.lr),
             schedule: self.schedule.or(below.schedule),
@@ -174,14 +144,15 @@ impl RecipeFlags {
         let optimizer = self.optimizer_settings()?;
         let length = self.epochs.map(Length::Epochs).or(self.steps.map(Length::Steps));
         Ok(RecipeOptions {
-            cell: self.model.map(Model::cell),
+            cell: self.model,
             tokenizer: self.tokenizer,
             embed: self.embed,
             hidden: self.hidden,
             layers: self.layers,
             tied: self.tied,
             dropout: self.dropout.map(|dropout| dropout as f32),
-            forget_bias: self.forget_bias.map(|bias| bias as f32),
+            cell_options: self.network.cell_options(),
+            regularization: self.network.regularization(),
             optimizer,
             learning_rate: self.lr,
             clip: self.clip,
@@ -207,22 +178,7 @@ impl RecipeFlags {
                 format!("leave `--layers` out, or give {layers} widths"),
             ));
         }
-        if let (Some(true), Some(embed), Some(&width)) = (self.tied, self.embed, widths.last())
-            && embed != width
-        {
-            return Err(Failure::of_arguments(
-                format!(
-                    "`--tied` needs an embedding as wide as the last layer: `--embed {embed}`, `--hidden {width}`"
-                ),
-                format!("give `--embed {width}`, or leave `--embed` out"),
-            ));
-        }
-        if self.forget_bias.is_some() && self.model.is_some_and(|model| model != Model::Lstm) {
-            return Err(Failure::of_arguments(
-                "`--forget-bias` is for `--model lstm`: no other cell has a forget gate",
-                "leave `--forget-bias` out",
-            ));
-        }
+        self.network.check(self.model.unwrap_or(CellKind::Lstm))?;
         match self.smallest_network() {
             Some(config) => {
                 // What is left to a recipe may be plain gradient descent.
@@ -241,7 +197,8 @@ impl RecipeFlags {
             _ => widths.to_vec(),
         };
         Some(LanguageModelConfig {
-            cell: self.model.unwrap_or(Model::Lstm).cell(),
+            cell: self.model.unwrap_or(CellKind::Lstm),
+            options: self.network.cell_options(),
             embed_size: self.embed.unwrap_or(1),
             hidden_sizes,
             ..LanguageModelConfig::new(2)

@@ -169,14 +169,9 @@ fn refused_together(line: &str, message: &str, hint: &str) {
 fn flags_are_checked_together() {
     refused_together("train --layers 3 --hidden 8,8", "does not fit the 2 widths", "3 widths");
     refused_together(
-        "train --tied --embed 8 --hidden 16",
-        "as wide as the last layer",
-        "`--embed 16`",
-    );
-    refused_together(
         "train --model gru --forget-bias 1",
-        "no other cell",
-        "leave `--forget-bias` out",
+        "means nothing to `--model gru`",
+        "it is for lstm",
     );
     refused_together("train --momentum 0.9", "`--optimizer sgd`", "add `--optimizer sgd`");
     if Isa::best(Some(Precision::Bf16)).is_none() {

@@ -7,6 +7,8 @@ use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Tape, Var}
 pub struct Embedding {
     /// The table (V, E).
     pub weight: ParameterId,
+    /// V.
+    pub vocab_size: usize,
 }
 
 impl Embedding {
@@ -16,7 +18,8 @@ impl Embedding {
         vocab_size: usize,
         embed_size: usize,
     ) -> Self {
-        Self { weight: parameters.declare("embedding.weight", &[vocab_size, embed_size]) }
+        let weight = parameters.declare("embedding.weight", &[vocab_size, embed_size]);
+        Self { weight, vocab_size }
     }
 
     /// Draws the table from U(−0.1, 0.1), as PyTorch's word_language_model example does.
@@ -30,6 +33,23 @@ impl Embedding {
     /// `ids` (N) → (N, E).
     pub fn input<'a>(&self, ids: &'a [u32]) -> Input<'a> {
         Input::rows(self.weight, ids)
+    }
+
+    /// The vectors of `ids`, whole words of which are dropped with probability `rate` in training (Gal and Ghahramani 2016).
+    ///
+    /// # Shapes
+    /// `ids` (N) → (N, E).
+    pub fn with_word_dropout<'a, E: Element>(
+        &self,
+        tape: &mut Tape<'_, E>,
+        ids: &'a [u32],
+        rate: f32,
+    ) -> Input<'a> {
+        if rate == 0.0 || !tape.is_training() {
+            return self.input(ids);
+        }
+        let x = self.forward(tape, ids);
+        tape.word_dropout(x, ids, self.vocab_size, rate).into()
     }
 
     /// The vectors of `ids`.

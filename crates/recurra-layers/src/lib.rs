@@ -6,13 +6,15 @@
 
 mod embedding;
 mod linear;
+mod options;
 mod recurrent;
 mod softmax_loss;
 
 pub use embedding::Embedding;
 pub use linear::Linear;
+pub use options::{CellOptions, Regularization};
 pub use recurrent::{
-    Cell, CellKind, CellState, Gru, Lstm, Recurrent, RecurrentStack, Rnn, UnknownCell,
-    initialize_uniform,
+    Cell, CellKind, CellSize, CellState, Gru, Lstm, Recurrent, RecurrentStack, Rnn, Top,
+    UnknownCell, initialize_uniform,
 };
 pub use softmax_loss::SoftmaxLoss;

@@ -1,6 +1,6 @@
 //! What a language model is made of.
 
-use recurra_layers::CellKind;
+use recurra_layers::{CellKind, CellOptions, CellSize, Regularization};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -11,6 +11,9 @@ const LARGEST_SIZE: usize = 1 << 24;
 const MOST_LAYERS: usize = 64;
 /// The most parameters: 16 GiB of `f32`.
 const MOST_PARAMETERS: u128 = 1 << 32;
+
+/// What the factor of a penalty may be.
+const FACTOR: &str = "0 or more";
 
 /// The sizes and kinds of a recurrent language model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,16 +27,20 @@ pub struct LanguageModelConfig {
     pub embed_size: usize,
     /// H of each layer, first to last.
     pub hidden_sizes: Vec<usize>,
-    /// Whether the output layer uses the embedding's table (Press and Wolf 2017).
+    /// Whether the output layer uses the embedding's table (Press and Wolf 2017), through a projection where widths differ.
     pub tied: bool,
     /// The rate of dropout on non-recurrent links, in 0..1.
     pub dropout: f32,
-    /// Added to the bias of an LSTM's forget gates at the start.
-    pub forget_bias: f32,
+    /// Settings of the cell's family; in a file they stand beside the others.
+    #[serde(flatten)]
+    pub options: CellOptions,
+    /// What keeps it from learning by heart; likewise.
+    #[serde(flatten)]
+    pub regularization: Regularization,
 }
 
 impl LanguageModelConfig {
-    /// A small LSTM: one layer of 256, embedding 128, no dropout, forget bias 1.
+    /// A small LSTM: one layer of 256, embedding 128, no dropout.
     pub fn new(vocab_size: usize) -> Self {
         Self {
             cell: CellKind::Lstm,
@@ -42,7 +49,8 @@ impl LanguageModelConfig {
             hidden_sizes: vec![256],
             tied: false,
             dropout: 0.0,
-            forget_bias: 1.0,
+            options: CellOptions::default(),
+            regularization: Regularization::default(),
         }
     }
 
@@ -51,28 +59,35 @@ impl LanguageModelConfig {
         self.hidden_sizes.last().copied().unwrap_or(0)
     }
 
-    /// How many numbers the network learns: per layer G·H·(inputs + H + 2), the table, the output layer.
-    pub fn n_parameters(&self) -> u128 {
-        let wide = |n: usize| n as u128;
-        let table = wide(self.vocab_size) * wide(self.embed_size);
-        let gates = wide(self.cell.n_gates());
-        let layers: u128 = self
-            .layer_sizes()
-            .map(|(inputs, hidden)| gates * wide(hidden) * (wide(inputs) + wide(hidden) + 2))
-            .sum();
-        let output =
-            if self.tied { 0 } else { wide(self.vocab_size) * wide(self.last_hidden_size()) };
-        table + layers + output + wide(self.vocab_size)
+    /// Whether a projection stands between the last layer and the embedding's table that it is tied to.
+    pub fn is_projected(&self) -> bool {
+        self.tied && self.embed_size != self.last_hidden_size()
     }
 
-    /// Floating-point operations of training on one token: three times the forward pass's 2·(Σ G·H·(inputs + H) + V·H).
+    /// How many numbers the network learns: the table, the layers, a projection, the output layer.
+    pub fn n_parameters(&self) -> u128 {
+        let [vocab, embed, hidden] =
+            [self.vocab_size, self.embed_size, self.last_hidden_size()].map(|n| n as u128);
+        let layers: u128 = self.layer_costs().map(|size| size.parameters).sum();
+        let projection = if self.is_projected() { embed * hidden } else { 0 };
+        let output = if self.tied { 0 } else { vocab * hidden };
+        vocab * embed + layers + projection + output + vocab
+    }
+
+    /// Floating-point operations of training on one token: three times the forward pass's 2·(Σ layers + output), with V·H for
+    /// the output, or H·E + V·E through a projection.
     pub fn flops_per_token(&self) -> u64 {
-        let gates = self.cell.n_gates() as u64;
-        let layers: u64 = self
-            .layer_sizes()
-            .map(|(inputs, hidden)| gates * (hidden * (inputs + hidden)) as u64)
-            .sum();
-        6 * (layers + (self.vocab_size * self.last_hidden_size()) as u64)
+        let layers: u64 = self.layer_costs().map(|size| size.multiplications).sum();
+        let [vocab, embed, hidden] =
+            [self.vocab_size, self.embed_size, self.last_hidden_size()].map(|n| n as u64);
+        let output =
+            if self.is_projected() { hidden * embed + vocab * embed } else { vocab * hidden };
+        6 * (layers + output)
+    }
+
+    /// What every layer costs.
+    fn layer_costs(&self) -> impl Iterator<Item = CellSize> {
+        self.layer_sizes().map(|(inputs, hidden)| self.cell.size(inputs, hidden, &self.options))
     }
 
     /// (inputs, H) of every layer.
@@ -99,29 +114,63 @@ impl LanguageModelConfig {
         for &hidden in &self.hidden_sizes {
             in_range("hidden", hidden, LARGEST_SIZE)?;
         }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::Number {
-                name: "dropout",
-                found: self.dropout,
-                expected: "0 up to but not including 1",
-            });
-        }
-        if !self.forget_bias.is_finite() {
-            return Err(Error::Number {
-                name: "forget_bias",
-                found: self.forget_bias,
-                expected: "a finite number",
-            });
-        }
-        if self.tied && self.embed_size != self.last_hidden_size() {
-            let (embed_size, hidden_size) = (self.embed_size, self.last_hidden_size());
-            return Err(Error::Tied { embed_size, hidden_size });
-        }
+        self.check_regularization()?;
+        self.check_options()?;
         let n_parameters = self.n_parameters();
         if n_parameters > MOST_PARAMETERS {
             return Err(Error::TooLarge { n_parameters, limit: MOST_PARAMETERS });
         }
         Ok(())
+    }
+}
+
+impl LanguageModelConfig {
+    fn check_options(&self) -> Result<(), Error> {
+        let known = self.cell.options();
+        let unknown = |(name, _): &(&'static str, String)| !known.contains(name);
+        if let Some((option, _)) = self.options.given().into_iter().find(unknown) {
+            return Err(Error::Option { option, cell: self.cell });
+        }
+        let CellOptions { forget_bias, weight_dropout } = self.options;
+        check_number("forget_bias", forget_bias, f32::is_finite, "a finite number")?;
+        check_rate("weight_dropout", weight_dropout)
+    }
+
+    fn check_regularization(&self) -> Result<(), Error> {
+        let Regularization {
+            word_dropout,
+            input_dropout,
+            layer_dropout,
+            output_dropout,
+            locked_dropout: _,
+            activation_penalty,
+            temporal_penalty,
+        } = self.regularization;
+        check_rate("dropout", Some(self.dropout))?;
+        check_rate("word_dropout", word_dropout)?;
+        check_rate("input_dropout", input_dropout)?;
+        check_rate("layer_dropout", layer_dropout)?;
+        check_rate("output_dropout", output_dropout)?;
+        let is_factor = |factor: f32| factor.is_finite() && factor >= 0.0;
+        check_number("activation_penalty", activation_penalty, is_factor, FACTOR)?;
+        check_number("temporal_penalty", temporal_penalty, is_factor, FACTOR)
+    }
+}
+
+fn check_rate(name: &'static str, found: Option<f32>) -> Result<(), Error> {
+    let expected = "0 up to but not including 1";
+    check_number(name, found, |rate| (0.0..1.0).contains(&rate), expected)
+}
+
+fn check_number(
+    name: &'static str,
+    found: Option<f32>,
+    is_good: impl Fn(f32) -> bool,
+    expected: &'static str,
+) -> Result<(), Error> {
+    match found {
+        Some(found) if !is_good(found) => Err(Error::Number { name, found, expected }),
+        _ => Ok(()),
     }
 }
 
@@ -148,9 +197,27 @@ mod tests {
         check(|config| config.hidden_sizes = vec![5, 0], "`hidden` is 0");
         check(|config| config.dropout = 1.0, "`dropout` is 1");
         check(|config| config.dropout = f32::NAN, "`dropout` is NaN");
-        check(|config| config.forget_bias = f32::INFINITY, "`forget_bias` is inf");
-        check(|config| config.tied = true, "they are 128 and 256 wide");
+        check(|config| config.options.forget_bias = Some(f32::INFINITY), "`forget_bias` is inf");
+        check(|config| config.options.weight_dropout = Some(1.0), "`weight_dropout` is 1");
+        let forgets = |config: &mut LanguageModelConfig| {
+            config.cell = CellKind::Gru;
+            config.options.forget_bias = Some(1.0);
+        };
+        check(forgets, "`forget_bias` means nothing to the cell `gru`");
         check(|config| config.hidden_sizes = vec![100_000; 3], "parameters; the limit");
+    }
+
+    #[test]
+    fn options_stand_beside_the_other_settings() {
+        let base = LanguageModelConfig::new(100);
+        let options = CellOptions { forget_bias: Some(0.5), ..base.options };
+        let config = LanguageModelConfig { options, ..base };
+        let json = serde_json::to_string(&config).unwrap();
+        assert!(json.contains(r#""dropout":0.0,"forget_bias":0.5}"#), "{json}");
+        assert_eq!(serde_json::from_str::<LanguageModelConfig>(&json).unwrap(), config);
+        let unknown = json.replace("forget_bias", "forget_gias");
+        let error = serde_json::from_str::<LanguageModelConfig>(&unknown).unwrap_err();
+        assert!(error.to_string().contains("forget_gias"), "{error}");
     }
 
     #[test]

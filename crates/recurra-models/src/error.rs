@@ -1,5 +1,7 @@
 //! Why a network cannot be built.
 
+use recurra_layers::CellKind;
+
 /// A config that describes no network, or one that no machine could hold.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -24,15 +26,13 @@ pub enum Error {
         /// What it should be, in words.
         expected: &'static str,
     },
-    /// Tied weights whose sizes differ.
-    #[error(
-        "tied weights need an embedding as wide as the last layer; they are {embed_size} and {hidden_size} wide"
-    )]
-    Tied {
-        /// E.
-        embed_size: usize,
-        /// H of the last layer.
-        hidden_size: usize,
+    /// An option that the cell does not know.
+    #[error("`{option}` means nothing to the cell `{cell}`")]
+    Option {
+        /// Which option.
+        option: &'static str,
+        /// The cell.
+        cell: CellKind,
     },
     /// Too many parameters.
     #[error("the network would have {n_parameters} parameters; the limit is {limit}")]
@@ -50,9 +50,10 @@ impl Error {
         Some(match self {
             Error::Size { name, .. } => format!("choose a smaller or larger `{name}`"),
             Error::Number { name, expected, .. } => format!("give `{name}` a value of {expected}"),
-            Error::Tied { hidden_size, .. } => {
-                format!("set the embedding size to {hidden_size}, or leave the weights untied")
-            }
+            Error::Option { option, cell } => match cell.options() {
+                [] => format!("leave `{option}` out: `{cell}` has no options"),
+                options => format!("leave `{option}` out; `{cell}` knows {}", options.join(", ")),
+            },
             Error::TooLarge { .. } => "make the layers or the vocabulary smaller".to_string(),
         })
     }

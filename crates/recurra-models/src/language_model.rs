@@ -1,7 +1,7 @@
 //! A recurrent language model: the next token from all tokens before it.
 
-use recurra_layers::{Embedding, Recurrent, RecurrentStack, SoftmaxLoss};
-use recurra_tensor::{Element, Input, Parameters, Random, Tape, Var, Window};
+use recurra_layers::{Embedding, Recurrent, RecurrentStack, Regularization, SoftmaxLoss, Top};
+use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Tape, Var, Window};
 
 use crate::{Error, LanguageModelConfig, State};
 
@@ -11,6 +11,8 @@ pub struct LanguageModel {
     config: LanguageModelConfig,
     embedding: Embedding,
     recurrent: RecurrentStack,
+    /// (E, H), where the output layer is tied to an embedding of another width.
+    projection: Option<ParameterId>,
     output: SoftmaxLoss,
 }
 
@@ -24,30 +26,25 @@ impl LanguageModel {
         parameters: &mut Parameters<E>,
     ) -> Result<Self, Error> {
         config.check()?;
-        let LanguageModelConfig {
-            cell,
-            vocab_size,
-            embed_size,
-            ref hidden_sizes,
-            tied,
-            dropout,
-            forget_bias,
-        } = *config;
-        let n_parameters = 3 + 4 * hidden_sizes.len();
-        parameters.reserve(n_parameters, config.n_parameters() as usize);
+        let LanguageModelConfig { vocab_size, embed_size, ref hidden_sizes, .. } = *config;
+        parameters.reserve(64 * (1 + hidden_sizes.len()), config.n_parameters() as usize);
         let embedding = Embedding::declare(parameters, vocab_size, embed_size);
         let recurrent = RecurrentStack::declare(
             parameters,
-            cell,
+            config.cell,
             embed_size,
             hidden_sizes,
-            forget_bias,
-            dropout,
+            &config.options,
+            config.dropout,
+            &config.regularization,
         );
-        let tied_to = tied.then_some(embedding.weight);
-        let output =
-            SoftmaxLoss::declare(parameters, vocab_size, config.last_hidden_size(), tied_to);
-        Ok(Self { config: config.clone(), embedding, recurrent, output })
+        let tied_to = config.tied.then_some(embedding.weight);
+        let hidden_size = config.last_hidden_size();
+        let projection = config.is_projected().then(|| {
+            parameters.declare("projection.weight", &[embed_size, hidden_size]) // (E, H)
+        });
+        let output = SoftmaxLoss::declare(parameters, vocab_size, hidden_size, tied_to);
+        Ok(Self { config: config.clone(), embedding, recurrent, projection, output })
     }
 
     /// What it is made of.
@@ -65,6 +62,11 @@ impl LanguageModel {
         self.recurrent.layers()
     }
 
+    /// (E, H), between the last layer and an output layer that is tied to an embedding of another width.
+    pub(crate) fn projection(&self) -> Option<ParameterId> {
+        self.projection
+    }
+
     /// The output layer.
     pub(crate) fn output(&self) -> SoftmaxLoss {
         self.output
@@ -75,6 +77,10 @@ impl LanguageModel {
         let mut random = Random::new(seed, 0);
         self.embedding.initialize(parameters, &mut random);
         self.recurrent.initialize(parameters, &mut random);
+        if let Some(projection) = self.projection {
+            let bound = 1.0 / (self.config.last_hidden_size() as f64).sqrt();
+            random.fill_uniform(parameters.value_mut(projection), bound);
+        }
         if !self.config.tied {
             self.output.initialize(parameters, &mut random);
         }
@@ -98,15 +104,30 @@ impl LanguageModel {
     ///
     /// # Shapes
     /// `inputs` (T·B) → (T·B, H).
-    fn hidden<'x, E: Element>(
+    fn top<'x, E: Element>(
         &self,
         tape: &mut Tape<'_, E>,
         inputs: &'x [u32],
         window: Window,
         state: &mut State<E>,
-    ) -> Input<'x> {
-        let x = self.embedding.input(inputs); // (T·B, E)
+    ) -> Top<'x> {
+        let rate = self.config.regularization.word_dropout.unwrap_or(0.0);
+        let x = self.embedding.with_word_dropout(tape, inputs, rate); // (T·B, E)
         self.recurrent.sequence(tape, x, window, &mut state.layers) // (T·B, H)
+    }
+
+    /// What the output layer reads of what the top layer hands up: the same, or in the width of the embedding that it is tied to.
+    ///
+    /// # Shapes
+    /// `hidden` (T·B, H) → (T·B, H or E).
+    fn projected<'x, E: Element>(&self, tape: &mut Tape<'_, E>, hidden: Input<'x>) -> Input<'x> {
+        match self.projection {
+            None => hidden,
+            Some(projection) => {
+                let hidden = tape.read(hidden);
+                tape.linear(hidden, projection, None).into()
+            }
+        }
     }
 
     /// The mean nats a token of predicting `targets` from `inputs`; `state` is carried on, cut off from its history.
@@ -125,8 +146,19 @@ impl LanguageModel {
         window: Window,
         state: &mut State<E>,
     ) -> Var {
-        let hidden = self.hidden(tape, inputs, window, state);
-        self.output.loss(tape, hidden, targets)
+        let Top { hidden, dropped } = self.top(tape, inputs, window, state);
+        let Regularization { activation_penalty, temporal_penalty, .. } =
+            self.config.regularization;
+        let mut dropped = self.projected(tape, dropped);
+        if let Some(alpha) = activation_penalty.filter(|_| tape.is_training()) {
+            let values = tape.read(dropped);
+            tape.activation_penalty(values, alpha);
+            dropped = values.into();
+        }
+        if let Some(beta) = temporal_penalty {
+            tape.temporal_penalty(hidden, beta, window);
+        }
+        self.output.loss(tape, dropped, targets)
     }
 
     /// The sum of the nats of `targets`: the same without learning.
@@ -145,9 +177,19 @@ impl LanguageModel {
         window: Window,
         state: &mut State<E>,
     ) -> f64 {
-        let hidden = self.hidden(tape, inputs, window, state);
+        let top = self.top(tape, inputs, window, state);
+        let hidden = self.projected(tape, top.dropped);
         let hidden = tape.read(hidden);
         self.output.nats(tape, hidden, targets)
+    }
+
+    /// Reads one token in each of B streams.
+    ///
+    /// # Shapes
+    /// `ids` (B).
+    #[track_caller]
+    pub fn read<E: Element>(&self, tape: &mut Tape<'_, E>, ids: &[u32], state: &mut State<E>) {
+        self.top(tape, ids, Window { time: 1, batch: ids.len() }, state);
     }
 
     /// Reads one token in each of B streams and gives the logits of the next.
@@ -161,7 +203,8 @@ impl LanguageModel {
         ids: &[u32],
         state: &mut State<E>,
     ) -> Var {
-        let hidden = self.hidden(tape, ids, Window { time: 1, batch: ids.len() }, state);
+        let top = self.top(tape, ids, Window { time: 1, batch: ids.len() }, state);
+        let hidden = self.projected(tape, top.dropped);
         let hidden = tape.read(hidden);
         self.output.logits(tape, hidden)
     }

@@ -29,10 +29,11 @@ mod error;
 mod language_model;
 mod prepared;
 mod state;
+mod tape_stepper;
 
 pub use config::LanguageModelConfig;
 pub use error::Error;
 pub use language_model::LanguageModel;
 pub use prepared::{Prepared, Stepper};
-pub use recurra_layers::{CellKind, CellState};
+pub use recurra_layers::{CellKind, CellOptions, CellState, Regularization, UnknownCell};
 pub use state::State;

@@ -1,82 +1,109 @@
 //! A network laid out for writing: one token at a time, in a few streams.
 
-use recurra_layers::{CellKind, CellState};
+use recurra_layers::{CellState, Recurrent};
 use recurra_tensor::step::{self, Inputs, LayerWeights, Likeliest, Noise, OutputWeights, Storage};
-use recurra_tensor::{Activation, Cpu, ParameterId, Parameters};
+use recurra_tensor::{Cpu, ParameterId, Parameters, Precision};
 
+use crate::tape_stepper::TapeStepper;
 use crate::{LanguageModel, State};
 
-/// The weights of a network, laid out once for any number of [`Stepper`]s. The embedding stays in the parameters.
+/// A network made ready once for any number of [`Stepper`]s. The embedding stays in the parameters.
 #[derive(Debug)]
 pub struct Prepared {
-    weights: step::Weights,
-    table: ParameterId,
+    network: Network,
+}
+
+/// Who makes the steps.
+#[derive(Debug)]
+enum Network {
+    /// Kernels of their own, with weights laid out for them.
+    Kernels { weights: step::Weights, table: ParameterId },
+    /// The tape, with windows of one token: cells that have no such kernels.
+    Tape { model: Box<LanguageModel>, storage: Storage },
 }
 
 /// Some streams that read and write with a [`Prepared`] network: their states, and the memory that a step works in.
 #[derive(Debug)]
 pub struct Stepper {
-    stepper: step::Stepper,
-    /// (B, E)
-    x: Vec<f32>,
+    steps: Steps,
+}
+
+#[derive(Debug)]
+enum Steps {
+    Kernels {
+        stepper: step::Stepper,
+        /// (B, E)
+        x: Vec<f32>,
+    },
+    Tape(TapeStepper),
 }
 
 impl LanguageModel {
-    /// Lays the network out for writing.
+    /// Makes the network ready for writing, with weights stored so; those that the tape steps with stay as training has them.
     pub fn prepare(&self, cpu: &Cpu, parameters: &Parameters<f32>, storage: Storage) -> Prepared {
-        let cell = match self.config().cell {
-            CellKind::RnnTanh => step::CellKind::Rnn(Activation::Tanh),
-            CellKind::RnnRelu => step::CellKind::Rnn(Activation::Relu),
-            CellKind::Lstm => step::CellKind::Lstm,
-            CellKind::Gru => step::CellKind::Gru,
+        let cells: Option<Vec<_>> = self.layers().iter().map(Recurrent::step_weights).collect();
+        let Some(cells) = cells else {
+            let storage = match cpu.isa().precision() {
+                Precision::F32 => Storage::F32,
+                Precision::Bf16 => Storage::Bf16,
+            };
+            return Prepared { network: Network::Tape { model: Box::new(self.clone()), storage } };
         };
-        let layers: Vec<LayerWeights<'_>> = self
-            .layers()
+        let layers: Vec<LayerWeights<'_>> = cells
             .iter()
-            .map(|layer| {
-                let weights = layer.weights();
-                LayerWeights {
-                    weight_ih: parameters.value(weights.weight_ih),
-                    weight_hh: parameters.value(weights.weight_hh),
-                    bias_ih: parameters.value(weights.bias_ih),
-                    bias_hh: parameters.value(weights.bias_hh),
-                }
+            .map(|(_, weights)| LayerWeights {
+                weight_ih: parameters.value(weights.weight_ih),
+                weight_hh: parameters.value(weights.weight_hh),
+                bias_ih: parameters.value(weights.bias_ih),
+                bias_hh: parameters.value(weights.bias_hh),
             })
             .collect();
         let output = self.output();
-        let output = OutputWeights {
-            weight: parameters.value(output.weight),
-            bias: parameters.value(output.bias),
-        };
-        Prepared {
-            weights: step::Weights::pack(cpu, storage, cell, &layers, Some(output)),
-            table: self.embedding().weight,
-        }
+        let (weight, bias) = (parameters.value(output.weight), parameters.value(output.bias));
+        // Output layer and projection are one matrix to the last layer.
+        let projected = (self.projection())
+            .map(|projection| parameters.product(cpu, output.weight, projection)); // (V, H)
+        let output = OutputWeights { weight: projected.as_deref().unwrap_or(weight), bias };
+        let weights = step::Weights::pack(cpu, storage, cells[0].0, &layers, Some(output));
+        Prepared { network: Network::Kernels { weights, table: self.embedding().weight } }
     }
 }
 
 impl Prepared {
     /// How the weights are stored.
     pub fn storage(&self) -> Storage {
-        self.weights.storage()
+        match &self.network {
+            Network::Kernels { weights, .. } => weights.storage(),
+            Network::Tape { storage, .. } => *storage,
+        }
     }
 }
 
 impl Stepper {
     /// `n_streams` streams before their first token.
     pub fn new(cpu: &Cpu, prepared: &Prepared, n_streams: usize) -> Self {
-        let stepper = step::Stepper::new(cpu, &prepared.weights, n_streams);
-        let x = vec![0.0; stepper.n_streams() * prepared.weights.inputs()];
-        Self { stepper, x }
+        let steps = match &prepared.network {
+            Network::Kernels { weights, .. } => {
+                let stepper = step::Stepper::new(cpu, weights, n_streams);
+                let x = vec![0.0; stepper.n_streams() * weights.inputs()];
+                Steps::Kernels { stepper, x }
+            }
+            Network::Tape { model, .. } => Steps::Tape(TapeStepper::new(model, n_streams)),
+        };
+        Self { steps }
     }
 
     /// What the streams remember.
     pub fn state(&self) -> State<f32> {
-        let part = |layer, part| self.stepper.state(layer, part).to_vec();
-        let layer = |layer| CellState {
-            parts: (0..self.stepper.n_parts()).map(|idx| part(layer, idx)).collect(),
+        let stepper = match &self.steps {
+            Steps::Kernels { stepper, .. } => stepper,
+            Steps::Tape(stepper) => return stepper.state().clone(),
         };
-        State { layers: (0..self.stepper.n_layers()).map(layer).collect() }
+        let part = |layer, part| stepper.state(layer, part).to_vec();
+        let layer = |layer| CellState {
+            parts: (0..stepper.n_parts()).map(|idx| part(layer, idx)).collect(),
+        };
+        State { layers: (0..stepper.n_layers()).map(layer).collect() }
     }
 
     /// Lets the streams go on from `state`.
@@ -85,9 +112,14 @@ impl Stepper {
     /// When it has other sizes.
     #[track_caller]
     pub fn set_state(&mut self, state: &State<f32>) {
-        for (layer, state) in state.layers.iter().enumerate() {
-            for (part, values) in state.parts.iter().enumerate() {
-                self.stepper.state_mut(layer, part).copy_from_slice(values);
+        match &mut self.steps {
+            Steps::Tape(stepper) => stepper.set_state(state),
+            Steps::Kernels { stepper, .. } => {
+                for (layer, state) in state.layers.iter().enumerate() {
+                    for (part, values) in state.parts.iter().enumerate() {
+                        stepper.state_mut(layer, part).copy_from_slice(values);
+                    }
+                }
             }
         }
     }
@@ -107,8 +139,10 @@ impl Stepper {
         parameters: &Parameters<f32>,
         ids: &[u32],
     ) {
-        self.embed(prepared, parameters, ids);
-        self.stepper.read(cpu, &prepared.weights, inputs(&self.x, ids));
+        match self.embedded(prepared, parameters, ids) {
+            Ready::Kernels(stepper, weights, inputs) => stepper.read(cpu, weights, inputs),
+            Ready::Tape(stepper, model) => stepper.read(cpu, model, parameters, ids),
+        }
     }
 
     /// Reads one token in each stream, and gives the logits of the next, stream by stream.
@@ -126,10 +160,16 @@ impl Stepper {
         parameters: &Parameters<f32>,
         ids: &[u32],
     ) -> impl Iterator<Item = &[f32]> {
-        self.embed(prepared, parameters, ids);
-        let (stride, vocab_size) =
-            (step::Stepper::logit_stride(&prepared.weights), prepared.weights.outputs());
-        let logits = self.stepper.logits(cpu, &prepared.weights, inputs(&self.x, ids));
+        let (logits, stride, vocab_size) = match self.embedded(prepared, parameters, ids) {
+            Ready::Kernels(stepper, weights, inputs) => {
+                let stride = step::Stepper::logit_stride(weights);
+                (stepper.logits(cpu, weights, inputs), stride, weights.outputs())
+            }
+            Ready::Tape(stepper, model) => {
+                let vocab_size = model.config().vocab_size;
+                (stepper.logits(cpu, model, parameters, ids), vocab_size, vocab_size)
+            }
+        };
         logits.chunks_exact(stride).map(move |row| &row[..vocab_size])
     }
 
@@ -148,8 +188,10 @@ impl Stepper {
         parameters: &Parameters<f32>,
         ids: &[u32],
     ) -> &[Likeliest] {
-        self.embed(prepared, parameters, ids);
-        self.stepper.likeliest(cpu, &prepared.weights, inputs(&self.x, ids))
+        match self.embedded(prepared, parameters, ids) {
+            Ready::Kernels(stepper, weights, inputs) => stepper.likeliest(cpu, weights, inputs),
+            Ready::Tape(stepper, model) => stepper.likeliest(cpu, model, parameters, ids),
+        }
     }
 
     /// Reads one token in each stream, and draws the next one of each: the likeliest after noise.
@@ -168,27 +210,45 @@ impl Stepper {
         ids: &[u32],
         noises: &[Noise],
     ) -> &[Likeliest] {
-        self.embed(prepared, parameters, ids);
-        self.stepper.drawn(cpu, &prepared.weights, inputs(&self.x, ids), noises)
+        match self.embedded(prepared, parameters, ids) {
+            Ready::Kernels(stepper, weights, inputs) => stepper.drawn(cpu, weights, inputs, noises),
+            Ready::Tape(stepper, model) => stepper.drawn(cpu, model, parameters, ids, noises),
+        }
     }
 
+    /// Who makes the next step, with the vectors of the tokens where those are wanted.
     #[track_caller]
-    fn embed(&mut self, prepared: &Prepared, parameters: &Parameters<f32>, ids: &[u32]) {
-        let size = prepared.weights.inputs();
-        assert_eq!(ids.len(), self.stepper.n_streams(), "as many tokens as streams");
-        if self.stepper.knows(ids) {
-            return;
-        }
-        let table = parameters.value(prepared.table);
-        for (x, &id) in self.x.chunks_exact_mut(size).zip(ids) {
-            x.copy_from_slice(&table[id as usize * size..][..size]);
+    fn embedded<'s, 'a>(
+        &'s mut self,
+        prepared: &'a Prepared,
+        parameters: &Parameters<f32>,
+        ids: &'a [u32],
+    ) -> Ready<'s, 'a>
+    where
+        's: 'a,
+    {
+        match (&mut self.steps, &prepared.network) {
+            (Steps::Kernels { stepper, x }, Network::Kernels { weights, table }) => {
+                assert_eq!(ids.len(), stepper.n_streams(), "as many tokens as streams");
+                if !stepper.knows(ids) {
+                    let (table, size) = (parameters.value(*table), weights.inputs());
+                    for (x, &id) in x.chunks_exact_mut(size).zip(ids) {
+                        x.copy_from_slice(&table[id as usize * size..][..size]);
+                    }
+                }
+                // An input is known by its token.
+                Ready::Kernels(stepper, weights, Inputs { x, names: Some(ids) })
+            }
+            (Steps::Tape(stepper), Network::Tape { model, .. }) => Ready::Tape(stepper, model),
+            _ => panic!("streams of another network"),
         }
     }
 }
 
-/// An input is known by its token.
-fn inputs<'a>(x: &'a [f32], ids: &'a [u32]) -> Inputs<'a> {
-    Inputs { x, names: Some(ids) }
+/// What makes the next step.
+enum Ready<'s, 'a> {
+    Kernels(&'s mut step::Stepper, &'a step::Weights, Inputs<'a>),
+    Tape(&'s mut TapeStepper, &'a LanguageModel),
 }
 
 #[cfg(test)]
@@ -196,7 +256,7 @@ mod tests {
     use recurra_tensor::{Isa, Tape, Workspace};
 
     use super::*;
-    use crate::LanguageModelConfig;
+    use crate::{CellKind, LanguageModelConfig};
 
     #[test]
     fn in_f32_steps_have_the_bits_of_training() {

@@ -120,6 +120,11 @@ impl<E: Element> Gradients<E> {
         }
     }
 
+    /// Whether something was written to the gradient of a parameter.
+    pub(crate) fn is_written(&self, id: ParameterId) -> bool {
+        self.written[id.index()] != Written::Nothing
+    }
+
     /// Σ g² of a parameter.
     pub(crate) fn squared_norm(&self, cpu: &Cpu, id: ParameterId) -> f64 {
         let squares = &self.squares[id.index()];

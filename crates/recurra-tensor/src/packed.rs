@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use recurra_kernels::dropout::{self, Mask};
 use recurra_kernels::layer::{CellKind, Direction, PackedLayer};
 use recurra_kernels::matmul::{Matrix, PackedMatrix};
 use recurra_kernels::recurrent::RecurrentWeight;
@@ -15,7 +16,9 @@ use crate::parameters::{ParameterId, Values};
 pub(crate) struct PackedWeights<E> {
     /// Each weight transposed (for x·Wᵀ) or as it is (for d·W).
     matrices: HashMap<(ParameterId, bool), (u64, PackedMatrix<E>)>,
-    recurrent: HashMap<ParameterId, (u64, RecurrentWeight<E>)>,
+    recurrent: HashMap<ParameterId, (Version, RecurrentWeight<E>)>,
+    /// A recurrent weight with some of it dropped, while it is packed.
+    dropped: Vec<E>,
     /// Those of a tape for inference, where the copies beside the parameters are stale or none.
     pub(crate) layers: PackedLayers,
 }
@@ -23,7 +26,7 @@ pub(crate) struct PackedWeights<E> {
 impl<E: Element> PackedWeights<E> {
     pub(crate) fn new() -> Self {
         let layers = PackedLayers::default();
-        Self { matrices: HashMap::new(), recurrent: HashMap::new(), layers }
+        Self { matrices: HashMap::new(), recurrent: HashMap::new(), dropped: Vec::new(), layers }
     }
 
     /// `weight` (out, in) packed as the right side of a product: transposed for x·Wᵀ, or as it is for d·W.
@@ -49,25 +52,55 @@ impl<E: Element> PackedWeights<E> {
         packed
     }
 
-    /// `weight_hh` (G·H, H) packed by units for a recurrent sweep.
+    /// `weight_hh` (G·H, H), without what `mask` drops, packed by units for a recurrent sweep.
     pub(crate) fn recurrent(
         &mut self,
         cpu: &Cpu,
         values: &Values<E>,
         weight_hh: ParameterId,
+        mask: Option<Mask>,
     ) -> &RecurrentWeight<E> {
         let (rows, hidden) = values.matrix_shape(weight_hh);
-        let n_gates = rows / hidden;
-        let version = values.version();
-        let (packed_from, packed) = self.recurrent.entry(weight_hh).or_insert_with(|| {
-            (version, RecurrentWeight::pack(cpu, values.of(weight_hh), hidden, n_gates))
-        });
-        if *packed_from != version {
-            packed.repack(cpu, values.of(weight_hh));
-            *packed_from = version;
+        let version = Version::of(values, mask);
+        let packed = self.recurrent.get(&weight_hh);
+        if packed.is_none_or(|(packed_from, _)| *packed_from != version) {
+            let weight = without_dropped(cpu, values.of(weight_hh), mask, &mut self.dropped);
+            let pack = || (version, RecurrentWeight::pack(cpu, weight, hidden, rows / hidden));
+            let (packed_from, packed) = self.recurrent.entry(weight_hh).or_insert_with(pack);
+            if *packed_from != version {
+                packed.repack(cpu, weight);
+                *packed_from = version;
+            }
         }
-        packed
+        &self.recurrent[&weight_hh].1
     }
+}
+
+/// What a packed copy was made from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Version {
+    weights: u64,
+    /// What was dropped from the recurrent weight.
+    mask: Option<Mask>,
+}
+
+impl Version {
+    fn of<E: Element>(values: &Values<E>, mask: Option<Mask>) -> Self {
+        Self { weights: values.version(), mask }
+    }
+}
+
+/// The weight as it is, or a copy in `room` without what the mask drops.
+fn without_dropped<'a, E: Element>(
+    cpu: &Cpu,
+    weight: &'a [E],
+    mask: Option<Mask>,
+    room: &'a mut Vec<E>,
+) -> &'a [E] {
+    let Some(mask) = mask else { return weight };
+    room.resize(weight.len(), E::ZERO);
+    dropout::apply_to(cpu, mask, 0, weight, room);
+    room
 }
 
 /// The weights of recurrent layers as tiles, which are `f32` wherever there are tiles.
@@ -78,18 +111,20 @@ impl<E: Element> PackedWeights<E> {
 pub(crate) struct PackedLayers {
     /// By W_ih and W_hh.
     layers: BTreeMap<[ParameterId; 2], Copies>,
+    /// A recurrent weight with some of it dropped, while it is laid out.
+    dropped: Vec<f32>,
 }
 
 /// One layer, for each direction that was asked for.
 #[derive(Debug)]
 struct Copies {
-    /// The version of the weights they were made from.
-    version: u64,
+    /// The weights they were made from.
+    version: Version,
     directions: [Option<PackedLayer>; 2],
 }
 
 impl PackedLayers {
-    /// The layer as it is now, laid out if need be.
+    /// The layer as it is now, without what `mask` drops of W_hh, laid out if need be.
     pub(crate) fn laid_out<E: Element>(
         &mut self,
         cpu: &Cpu,
@@ -97,21 +132,27 @@ impl PackedLayers {
         cell: CellKind,
         direction: Direction,
         weights: &RecurrentWeights,
+        mask: Option<Mask>,
     ) -> &PackedLayer {
         let (_, hidden) = values.matrix_shape(weights.weight_hh);
         let ids = [weights.weight_ih, weights.weight_hh];
         let [weight_ih, weight_hh] = ids.map(|weight| E::as_f32(values.of(weight)).expect("`f32`"));
-        let version = values.version();
+        let version = Version::of(values, mask);
         let copies =
             self.layers.entry(ids).or_insert_with(|| Copies { version, directions: [None, None] });
-        if copies.version != version {
-            // Whoever went back before will do so again: both directions while the weights are being read.
-            PackedLayer::repack_all(&mut copies.present(), cpu, weight_ih, weight_hh);
-            copies.version = version;
+        let is_stale = copies.version != version;
+        if is_stale || copies.directions[direction as usize].is_none() {
+            let weight_hh = without_dropped(cpu, weight_hh, mask, &mut self.dropped);
+            if is_stale {
+                // Whoever went back before will do so again: both directions while the weights are being read.
+                PackedLayer::repack_all(&mut copies.present(), cpu, weight_ih, weight_hh);
+                copies.version = version;
+            }
+            copies.directions[direction as usize].get_or_insert_with(|| {
+                PackedLayer::pack(cpu, cell, direction, weight_ih, weight_hh, hidden)
+            });
         }
-        copies.directions[direction as usize].get_or_insert_with(|| {
-            PackedLayer::pack(cpu, cell, direction, weight_ih, weight_hh, hidden)
-        })
+        copies.directions[direction as usize].as_ref().expect("laid out above")
     }
 
     /// The layer, if it is laid out as it is now.
@@ -122,19 +163,21 @@ impl PackedLayers {
         weights: &RecurrentWeights,
     ) -> Option<&PackedLayer> {
         let copies = self.layers.get(&[weights.weight_ih, weights.weight_hh])?;
+        let version = Version { weights: version, mask: None };
         copies.directions[direction as usize].as_ref().filter(|_| copies.version == version)
     }
 
     /// Has the copies of each layer written, where `write` does so: given W_ih, W_hh and the copies, it says whether it has made
-    /// them of this version.
+    /// them of this version. Where weights are dropped, each window has copies of its own, which nobody makes ahead.
     pub(crate) fn write(
         &mut self,
         version: u64,
         mut write: impl FnMut([ParameterId; 2], &mut [&mut PackedLayer]) -> bool,
     ) {
-        for (&ids, copies) in &mut self.layers {
+        let of_all_weights = self.layers.iter_mut().filter(|(_, it)| it.version.mask.is_none());
+        for (&ids, copies) in of_all_weights {
             if write(ids, &mut copies.present()) {
-                copies.version = version;
+                copies.version.weights = version;
             }
         }
     }
@@ -163,7 +206,7 @@ pub(crate) enum Layers<'a> {
 }
 
 impl Layers<'_> {
-    /// The layer as it is now.
+    /// The layer as it is now, in training without what `mask` drops of W_hh.
     pub(crate) fn laid_out<'s, E: Element>(
         &'s mut self,
         workspace: &'s mut PackedLayers,
@@ -172,12 +215,15 @@ impl Layers<'_> {
         cell: CellKind,
         direction: Direction,
         weights: &RecurrentWeights,
+        mask: Option<Mask>,
     ) -> &'s PackedLayer {
         match self {
-            Layers::Training(layers) => layers.laid_out(cpu, values, cell, direction, weights),
+            Layers::Training(layers) => {
+                layers.laid_out(cpu, values, cell, direction, weights, mask)
+            }
             Layers::Inference(layers) => layers
                 .fresh(values.version(), direction, weights)
-                .unwrap_or_else(|| workspace.laid_out(cpu, values, cell, direction, weights)),
+                .unwrap_or_else(|| workspace.laid_out(cpu, values, cell, direction, weights, None)),
         }
     }
 }
@@ -213,7 +259,7 @@ mod tests {
             let [bias_ih, bias_hh] = ["b_ih", "b_hh"].map(|name| declare(name, &[4 * HIDDEN]));
             let layers = [("first", INPUTS), ("second", HIDDEN)].map(|(name, inputs)| {
                 let weight_ih = declare(name, &[4 * HIDDEN, inputs]);
-                RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh }
+                RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh, dropout: 0.0 }
             });
             Self { parameters, workspace: Workspace::new(), layers }
         }

@@ -92,12 +92,12 @@ pub fn choose(
         Length::Budget(seconds) => TokensSeen::Affordable { flop: affordable(seconds, precision) },
     };
 
-    let hidden = choices.hidden(options, cell, &text, tokens_seen);
+    let hidden = choices.hidden(options, &text, tokens_seen);
     // Tied weights need one width for both, and save most of the parameters where the vocabulary is large.
     let can_tie = options.embed.is_none() || options.embed == hidden.last().copied();
     let tied = options.tied.unwrap_or(text.is_large_vocabulary && can_tie);
     let embed = options.embed.unwrap_or_else(|| choices.embed(&hidden, tied));
-    let flops = flops_per_token(cell, embed, &hidden, text.vocabulary);
+    let flops = flops_per_token(options, embed, &hidden, text.vocabulary);
     let epochs = tokens_seen.count(flops) / text.tokens;
     let dropout = options.dropout.unwrap_or_else(|| choices.dropout(epochs, &hidden));
     let optimizer = options.optimizer.unwrap_or_else(OptimizerSettings::adamw);
@@ -116,7 +116,8 @@ pub fn choose(
         hidden,
         tied,
         dropout,
-        forget_bias: options.forget_bias.unwrap_or(1.0),
+        cell_options: options.cell_options,
+        regularization: options.regularization,
         optimizer,
         learning_rate,
         clip,
@@ -199,15 +200,20 @@ fn expected_tokens(length: Length, text: &TokenEstimate, precision: Precision) -
 }
 
 /// 6 (Σ P + V E): forward and backward of the layers and of the output.
-fn flops_per_token(cell: CellKind, embed: usize, hidden: &[usize], vocabulary: f64) -> f64 {
-    let n_gates = cell.n_gates() as f64;
-    let mut input = embed as f64;
-    let mut parameters = 0.0;
-    for &size in hidden {
-        parameters += n_gates * size as f64 * (input + size as f64);
-        input = size as f64;
-    }
-    6.0 * (parameters + vocabulary * input)
+fn flops_per_token(
+    options: &RecipeOptions,
+    embed: usize,
+    hidden: &[usize],
+    vocabulary: f64,
+) -> f64 {
+    let cell = options.cell.unwrap_or(CellKind::Lstm);
+    let inputs = std::iter::once(embed).chain(hidden.iter().copied());
+    let layers: f64 = inputs
+        .zip(hidden)
+        .map(|(inputs, &size)| cell.size(inputs, size, &options.cell_options))
+        .map(|size| size.multiplications as f64)
+        .sum();
+    6.0 * (layers + vocabulary * hidden.last().copied().unwrap_or(embed) as f64)
 }
 
 /// The decisions so far; each method takes one.
@@ -292,7 +298,6 @@ impl Choices {
     fn hidden(
         &mut self,
         options: &RecipeOptions,
-        cell: CellKind,
         text: &TokenEstimate,
         seen: TokensSeen,
     ) -> Vec<usize> {
@@ -314,7 +319,8 @@ impl Choices {
         };
         let pays = |size: usize| {
             let embed = options.embed.unwrap_or(embed_for(size, text.is_large_vocabulary));
-            let flops = flops_per_token(cell, embed, &vec![size; layers_of(size)], text.vocabulary);
+            let flops =
+                flops_per_token(options, embed, &vec![size; layers_of(size)], text.vocabulary);
             seen.count(flops) >= TOKENS_PER_PARAMETER * flops / 6.0
         };
         let least = if text.is_storybook { STORYBOOK_HIDDEN } else { HIDDEN[0] };

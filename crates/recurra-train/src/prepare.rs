@@ -221,6 +221,7 @@ fn model_config(recipe: &Recipe, vocab_size: usize) -> LanguageModelConfig {
         hidden_sizes: recipe.hidden.clone(),
         tied: recipe.tied,
         dropout: recipe.dropout,
-        forget_bias: recipe.forget_bias,
+        options: recipe.cell_options,
+        regularization: recipe.regularization,
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use recurra_data::TokenizerSpec;
-use recurra_models::CellKind;
+use recurra_models::{CellKind, CellOptions, Regularization};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -58,8 +58,12 @@ pub struct RecipeOptions {
     pub tied: Option<bool>,
     /// Dropout on every link that is not recurrent.
     pub dropout: Option<f32>,
-    /// Initial bias of an LSTM's forget gate.
-    pub forget_bias: Option<f32>,
+    /// Settings of the cell's family.
+    #[serde(flatten)]
+    pub cell_options: CellOptions,
+    /// What keeps the network from learning by heart, beside `dropout`.
+    #[serde(flatten)]
+    pub regularization: Regularization,
     /// The optimizer and its numbers.
     pub optimizer: Option<OptimizerSettings>,
     /// The highest learning rate.
@@ -100,8 +104,12 @@ pub struct Recipe {
     pub tied: bool,
     /// Dropout on every link that is not recurrent.
     pub dropout: f32,
-    /// Initial bias of an LSTM's forget gate.
-    pub forget_bias: f32,
+    /// Settings of the cell's family.
+    #[serde(flatten)]
+    pub cell_options: CellOptions,
+    /// What keeps the network from learning by heart, beside `dropout`.
+    #[serde(flatten)]
+    pub regularization: Regularization,
     /// The optimizer and its numbers.
     pub optimizer: OptimizerSettings,
     /// The highest learning rate.
@@ -138,7 +146,8 @@ impl Recipe {
             ("hidden", hidden),
             ("tied", self.tied.to_string()),
             ("dropout", self.dropout.to_string()),
-            ("forget bias", self.forget_bias.to_string()),
+            ("cell options", listed(self.cell_options.given())),
+            ("regularization", listed(self.regularization.given())),
             ("optimizer", self.optimizer.to_string()),
             ("learning rate", self.learning_rate.to_string()),
             ("clip", clip),
@@ -213,7 +222,6 @@ impl RecipeOptions {
             _ => {}
         }
         within("dropout", self.dropout, 0.0, 0.99)?;
-        within("forget bias", self.forget_bias, -100.0, 100.0)?;
         within("learning rate", self.learning_rate, 0.0, 1e6)?;
         within("clip", self.clip, 0.0, 1e9)?;
         within("validate every", self.validate_every, 1, u64::MAX)?;
@@ -245,7 +253,8 @@ impl RecipeOptions {
         }
         put(lay.tied, &mut recipe.tied);
         put(lay.dropout, &mut recipe.dropout);
-        put(lay.forget_bias, &mut recipe.forget_bias);
+        recipe.cell_options = lay.cell_options.or(recipe.cell_options);
+        recipe.regularization = lay.regularization.or(recipe.regularization);
         put(lay.optimizer, &mut recipe.optimizer);
         put(lay.learning_rate, &mut recipe.learning_rate);
         put(lay.clip, &mut recipe.clip);
@@ -258,6 +267,13 @@ impl RecipeOptions {
         put(lay.patience, &mut recipe.patience);
         put(lay.seed, &mut recipe.seed);
     }
+}
+
+/// `name value, name value`, with the names as people write them.
+fn listed(given: Vec<(&'static str, String)>) -> String {
+    let each = given.iter().map(|(name, value)| format!("{} {value}", name.replace('_', " ")));
+    let list = each.collect::<Vec<_>>().join(", ");
+    if list.is_empty() { "as the family has them".to_owned() } else { list }
 }
 
 fn put<T>(asked: Option<T>, setting: &mut T) {

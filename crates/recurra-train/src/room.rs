@@ -70,7 +70,7 @@ mod tests {
             hidden_sizes: vec![20],
             tied: false,
             dropout: 0.0,
-            forget_bias: 1.0,
+            ..LanguageModelConfig::new(100)
         };
         let training = [0, 1, 2].map(|moments| (Purpose::Training { moments }, 2 + moments as u64));
         for (purpose, numbers) in training.into_iter().chain([(Purpose::Use, 1)]) {

@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use recurra::layers::{Cell as _, Linear, Lstm};
+use recurra::layers::{Cell as _, CellOptions, Linear, Lstm};
 use recurra::tensor::{Cpu, Optimizer, Parameters, Random, Tape, Window, Workspace};
 
 const X: [f32; 3] = [0.5, -0.2, 0.4];
@@ -14,7 +14,7 @@ const Y: [f32; 3] = [0.5, 0.3, 0.7];
 pub fn main() -> Result<(), Box<dyn Error>> {
     // All numbers live in one flat store; layers know only their names and shapes.
     let mut parameters = Parameters::<f32>::new();
-    let lstm = Lstm::declare(&mut parameters, 0, 1, 8, 0.0); // 1 input, 8 hidden units
+    let lstm = Lstm::declare(&mut parameters, 0, 1, 8, &CellOptions::default()); // 1 input, 8 hidden units
     let output = Linear::declare(&mut parameters, "output", 8, 1); // 8 hidden units, 1 output
     let mut random = Random::new(1, 0);
     lstm.initialize(&mut parameters, &mut random);

@@ -28,7 +28,7 @@ pub fn config() -> LanguageModelConfig {
         hidden_sizes: vec![3, 2],
         tied: false,
         dropout: 0.2,
-        forget_bias: 1.0,
+        ..LanguageModelConfig::new(5)
     }
 }
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::machine_flags::{MachineFlags, UseFlags};
-use crate::recipe_flags::Model;
+use crate::network_flags::{self, NetworkFlags};
 use crate::values::{self, Parsed, ValueError, nearest};
 use crate::{memory, output, quantity};
 
@@ -61,14 +61,10 @@ struct Settings {
     /// A shape by name: char-512, gru-512, ptb-650, word-650, word-200, awd-1150
     #[arg(long, value_parser = shape, value_name = "NAME")]
     shape: Option<&'static Shape>,
-    /// Kind of network [default: lstm]
-    #[arg(
-        long,
-        value_enum,
-        hide_possible_values = true,
-        value_name = "rnn-tanh|rnn-relu|lstm|gru"
-    )]
-    model: Option<Model>,
+    #[arg(long, help = network_flags::model_help(), value_parser = network_flags::cell, value_name = "KIND")]
+    model: Option<CellKind>,
+    #[command(flatten)]
+    network: NetworkFlags,
     /// Size of the vocabulary [default: 96]
     #[arg(long, value_parser = values::size::<2, 10_000_000>, value_name = "N")]
     vocab: Option<usize>,
@@ -215,17 +211,14 @@ impl Settings {
             _ => widths,
         };
         let config = LanguageModelConfig {
-            cell: self
-                .model
-                .map(Model::cell)
-                .or(named.map(|shape| shape.cell))
-                .unwrap_or(CellKind::Lstm),
+            cell: self.model.or(named.map(|shape| shape.cell)).unwrap_or(CellKind::Lstm),
             vocab_size: self.vocab.or(named.map(|shape| shape.vocab)).unwrap_or(96),
             embed_size: self.embed.or(named.map(|shape| shape.embed)).unwrap_or(hidden_sizes[0]),
             hidden_sizes,
             tied: self.tied.or(named.map(|shape| shape.tied)).unwrap_or(false),
             dropout: 0.5,
-            forget_bias: 0.0,
+            options: self.network.cell_options(),
+            regularization: self.network.regularization(),
         };
         config.check().map_err(|error| {
             let hint = error.hint().unwrap_or_default();
@@ -253,7 +246,8 @@ impl Settings {
 
     /// Whether nothing that was given makes another shape of the named one.
     fn is_untouched(&self, shape: &Shape) -> bool {
-        self.model.is_none_or(|model| model.cell() == shape.cell)
+        self.network == NetworkFlags::default()
+            && self.model.is_none_or(|model| model == shape.cell)
             && self.vocab.is_none_or(|vocab| vocab == shape.vocab)
             && self.embed.is_none_or(|embed| embed == shape.embed)
             && self.hidden.as_deref().is_none_or(|hidden| hidden == shape.hidden)

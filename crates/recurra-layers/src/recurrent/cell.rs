@@ -2,37 +2,62 @@
 
 use recurra_tensor::{Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window};
 
-/// The memory of one layer for B streams: each part is a matrix (B, H). An LSTM has two parts, h and c; others have h.
+use crate::CellOptions;
+
+/// The memory of one layer for B streams: each part is a matrix (B, width). An LSTM has two parts, h and c, both H wide.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellState<E> {
     /// The parts, h first.
     pub parts: Vec<Vec<E>>,
 }
 
+/// What a layer costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellSize {
+    /// Numbers that it learns.
+    pub parameters: u128,
+    /// Multiplications with weights, and with what it remembers, for one token forward.
+    pub multiplications: u64,
+}
+
+impl CellSize {
+    /// That of G gates with weights for the input and for the state, and two biases: G·H·(E + H + 2) numbers.
+    pub(crate) fn of_gates(n_gates: usize, inputs: usize, hidden: usize) -> Self {
+        let (rows, inputs, hidden) =
+            (n_gates as u128 * hidden as u128, inputs as u128, hidden as u128);
+        let weights = rows * (inputs + hidden);
+        Self { parameters: weights + 2 * rows, multiplications: weights as u64 }
+    }
+}
+
 /// A recurrent layer: x_1 … x_T and a state in, h_1 … h_T and the state after them out.
 ///
-/// One generic test runs over all cells: a sequence equals repeated steps, a zero state is the default, shapes are as
-/// stated, and gradients equal finite differences.
+/// One generic test runs over all cells: a sequence equals repeated steps, a zero state is the default, shapes and sizes are
+/// as stated, and gradients equal finite differences.
 pub trait Cell: Sized {
-    /// G: how many gates, that is how many times H rows a weight matrix has.
-    const N_GATES: usize;
-    /// The names of the parts of the state.
+    /// The names of the parts of the state, which together are all that the layer knows of the past.
     const PARTS: &'static [&'static str];
+    /// The options that it knows, by their names in [`CellOptions`].
+    const OPTIONS: &'static [&'static str] = &[];
 
-    /// The names of the cell's parameters.
-    fn weights(&self) -> &RecurrentWeights;
+    /// What a layer with E = `inputs` and H = `hidden` costs, before there is one.
+    fn size(inputs: usize, hidden: usize, options: &CellOptions) -> CellSize;
 
-    /// H.
+    /// H: the width of what the layer hands up.
     fn hidden_size(&self) -> usize;
 
-    /// Draws the parameters, by default from U(−1/√H, 1/√H) as PyTorch does.
-    fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
-        initialize_uniform(parameters, self.weights(), self.hidden_size(), random);
+    /// The values that a stream has in each part of the state.
+    fn part_widths(&self) -> Vec<usize> {
+        vec![self.hidden_size(); Self::PARTS.len()]
     }
+
+    /// Draws the parameters.
+    fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random);
 
     /// The state before the first token: zeros.
     fn zero_state<E: Element>(&self, batch: usize) -> CellState<E> {
-        CellState { parts: vec![vec![E::ZERO; batch * self.hidden_size()]; Self::PARTS.len()] }
+        let part = |width| vec![E::ZERO; batch * width];
+        CellState { parts: self.part_widths().into_iter().map(part).collect() }
     }
 
     /// Runs over a window; `state` is what came before and becomes what comes after, without its history (truncated
@@ -88,9 +113,11 @@ pub(crate) fn declare<E: Element>(
     n_gates: usize,
     inputs: usize,
     hidden: usize,
+    options: &CellOptions,
 ) -> RecurrentWeights {
     let rows = n_gates * hidden;
     RecurrentWeights {
+        dropout: options.weight_dropout.unwrap_or(0.0),
         weight_ih: parameters.declare(&format!("rnn.weight_ih_l{layer}"), &[rows, inputs]),
         weight_hh: parameters.declare(&format!("rnn.weight_hh_l{layer}"), &[rows, hidden]),
         bias_ih: parameters.declare(&format!("rnn.bias_ih_l{layer}"), &[rows]),

@@ -1,8 +1,11 @@
 //! Gated recurrent unit.
 
-use recurra_tensor::{Element, Input, Parameters, RecurrentWeights, Tape, Var, Window};
+use recurra_tensor::{Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window};
 
-use super::cell::{Cell, CellState, declare};
+use super::cell::{Cell, CellSize, CellState, declare, initialize_uniform};
+use crate::CellOptions;
+
+const N_GATES: usize = 3;
 
 /// A GRU layer (Cho et al. 2014), with the reset gate applied after the recurrent product as in cuDNN and PyTorch, so that
 /// weights can be exchanged.
@@ -39,24 +42,34 @@ impl Gru {
         layer: usize,
         inputs: usize,
         hidden_size: usize,
+        options: &CellOptions,
     ) -> Self {
         Self {
-            weights: declare(parameters, layer, Self::N_GATES, inputs, hidden_size),
+            weights: declare(parameters, layer, N_GATES, inputs, hidden_size, options),
             hidden_size,
         }
+    }
+
+    /// The names of the layer's parameters.
+    pub fn weights(&self) -> &RecurrentWeights {
+        &self.weights
     }
 }
 
 impl Cell for Gru {
-    const N_GATES: usize = 3;
     const PARTS: &'static [&'static str] = &["h"];
+    const OPTIONS: &'static [&'static str] = &["weight_dropout"];
 
-    fn weights(&self) -> &RecurrentWeights {
-        &self.weights
+    fn size(inputs: usize, hidden: usize, _: &CellOptions) -> CellSize {
+        CellSize::of_gates(N_GATES, inputs, hidden)
     }
 
     fn hidden_size(&self) -> usize {
         self.hidden_size
+    }
+
+    fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
+        initialize_uniform(parameters, &self.weights, self.hidden_size, random);
     }
 
     fn sequence<'x, E: Element>(

@@ -4,11 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use recurra_tensor::{
-    Activation, Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window,
+    Activation, Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window, step,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Cell, CellState, Gru, Lstm, Rnn};
+use super::{Cell as _, CellSize, CellState, Gru, Lstm, Rnn};
+use crate::CellOptions;
 
 /// Which cell a recurrent layer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +23,26 @@ pub enum CellKind {
     Lstm,
     /// Gated recurrent unit.
     Gru,
+}
+
+/// Does the same with the type of whichever cell it is.
+macro_rules! of_kind {
+    ($kind:expr, $cell:ident => $do:expr) => {
+        match $kind {
+            CellKind::RnnTanh | CellKind::RnnRelu => {
+                type $cell = Rnn;
+                $do
+            }
+            CellKind::Lstm => {
+                type $cell = Lstm;
+                $do
+            }
+            CellKind::Gru => {
+                type $cell = Gru;
+                $do
+            }
+        }
+    };
 }
 
 /// A word that names no cell.
@@ -43,22 +64,19 @@ impl CellKind {
         }
     }
 
-    /// How many gates it has.
-    pub fn n_gates(self) -> usize {
-        match self {
-            CellKind::RnnTanh | CellKind::RnnRelu => Rnn::N_GATES,
-            CellKind::Lstm => Lstm::N_GATES,
-            CellKind::Gru => Gru::N_GATES,
-        }
+    /// What a layer with E = `inputs` and H = `hidden` costs.
+    pub fn size(self, inputs: usize, hidden: usize, options: &CellOptions) -> CellSize {
+        of_kind!(self, Cell => Cell::size(inputs, hidden, options))
     }
 
     /// The names of the parts of its state.
     pub fn parts(self) -> &'static [&'static str] {
-        match self {
-            CellKind::RnnTanh | CellKind::RnnRelu => Rnn::PARTS,
-            CellKind::Lstm => Lstm::PARTS,
-            CellKind::Gru => Gru::PARTS,
-        }
+        of_kind!(self, Cell => Cell::PARTS)
+    }
+
+    /// The names of the options that it knows.
+    pub fn options(self) -> &'static [&'static str] {
+        of_kind!(self, Cell => Cell::OPTIONS)
     }
 }
 
@@ -115,32 +133,37 @@ macro_rules! each {
 }
 
 impl Recurrent {
-    /// Declares layer number `layer` of the given kind; `forget_bias` is for cells with a forget gate.
+    /// Declares layer number `layer` of the given kind.
     pub fn declare<E: Element>(
         parameters: &mut Parameters<E>,
         kind: CellKind,
         layer: usize,
         inputs: usize,
         hidden: usize,
-        forget_bias: f32,
+        options: &CellOptions,
     ) -> Self {
+        let rnn = |parameters: &mut _, activation| {
+            Recurrent::Rnn(Rnn::declare(parameters, layer, inputs, hidden, activation, options))
+        };
         match kind {
-            CellKind::RnnTanh => {
-                Recurrent::Rnn(Rnn::declare(parameters, layer, inputs, hidden, Activation::Tanh))
-            }
-            CellKind::RnnRelu => {
-                Recurrent::Rnn(Rnn::declare(parameters, layer, inputs, hidden, Activation::Relu))
-            }
+            CellKind::RnnTanh => rnn(parameters, Activation::Tanh),
+            CellKind::RnnRelu => rnn(parameters, Activation::Relu),
             CellKind::Lstm => {
-                Recurrent::Lstm(Lstm::declare(parameters, layer, inputs, hidden, forget_bias))
+                Recurrent::Lstm(Lstm::declare(parameters, layer, inputs, hidden, options))
             }
-            CellKind::Gru => Recurrent::Gru(Gru::declare(parameters, layer, inputs, hidden)),
+            CellKind::Gru => {
+                Recurrent::Gru(Gru::declare(parameters, layer, inputs, hidden, options))
+            }
         }
     }
 
-    /// The names of the cell's parameters.
-    pub fn weights(&self) -> &RecurrentWeights {
-        each!(self, cell => cell.weights())
+    /// The cell and the weights for steps one token at a time by kernels of their own, where the family has them.
+    pub fn step_weights(&self) -> Option<(step::CellKind, RecurrentWeights)> {
+        match self {
+            Recurrent::Rnn(rnn) => Some((step::CellKind::Rnn(rnn.activation()), *rnn.weights())),
+            Recurrent::Lstm(lstm) => Some((step::CellKind::Lstm, *lstm.weights())),
+            Recurrent::Gru(gru) => Some((step::CellKind::Gru, *gru.weights())),
+        }
     }
 
     /// H.
@@ -148,17 +171,22 @@ impl Recurrent {
         each!(self, cell => cell.hidden_size())
     }
 
-    /// As [`Cell::initialize`].
+    /// As [`Cell::part_widths`](super::Cell::part_widths).
+    pub fn part_widths(&self) -> Vec<usize> {
+        each!(self, cell => cell.part_widths())
+    }
+
+    /// As [`Cell::initialize`](super::Cell::initialize).
     pub fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
         each!(self, cell => cell.initialize(parameters, random));
     }
 
-    /// As [`Cell::zero_state`].
+    /// As [`Cell::zero_state`](super::Cell::zero_state).
     pub fn zero_state<E: Element>(&self, batch: usize) -> CellState<E> {
         each!(self, cell => cell.zero_state(batch))
     }
 
-    /// As [`Cell::sequence`].
+    /// As [`Cell::sequence`](super::Cell::sequence).
     pub fn sequence<'x, E: Element>(
         &self,
         tape: &mut Tape<'_, E>,

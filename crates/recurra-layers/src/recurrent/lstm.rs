@@ -2,7 +2,10 @@
 
 use recurra_tensor::{Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window};
 
-use super::cell::{Cell, CellState, declare, initialize_uniform};
+use super::cell::{Cell, CellSize, CellState, declare, initialize_uniform};
+use crate::CellOptions;
+
+const N_GATES: usize = 4;
 
 /// An LSTM layer (Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins 2000).
 ///
@@ -29,7 +32,7 @@ use super::cell::{Cell, CellState, declare, initialize_uniform};
 pub struct Lstm {
     weights: RecurrentWeights,
     hidden_size: usize,
-    /// Added to the bias of the forget gate at the start; 1 helps to remember (Jozefowicz et al. 2015).
+    /// Added to the bias of the forget gate at the start, by default 1, which helps to remember (Jozefowicz et al. 2015).
     forget_bias: f32,
 }
 
@@ -40,19 +43,24 @@ impl Lstm {
         layer: usize,
         inputs: usize,
         hidden_size: usize,
-        forget_bias: f32,
+        options: &CellOptions,
     ) -> Self {
-        let weights = declare(parameters, layer, Self::N_GATES, inputs, hidden_size);
-        Self { weights, hidden_size, forget_bias }
+        let weights = declare(parameters, layer, N_GATES, inputs, hidden_size, options);
+        Self { weights, hidden_size, forget_bias: options.forget_bias.unwrap_or(1.0) }
+    }
+
+    /// The names of the layer's parameters.
+    pub fn weights(&self) -> &RecurrentWeights {
+        &self.weights
     }
 }
 
 impl Cell for Lstm {
-    const N_GATES: usize = 4;
     const PARTS: &'static [&'static str] = &["h", "c"];
+    const OPTIONS: &'static [&'static str] = &["forget_bias", "weight_dropout"];
 
-    fn weights(&self) -> &RecurrentWeights {
-        &self.weights
+    fn size(inputs: usize, hidden: usize, _: &CellOptions) -> CellSize {
+        CellSize::of_gates(N_GATES, inputs, hidden)
     }
 
     fn hidden_size(&self) -> usize {

@@ -7,12 +7,12 @@ mod lstm;
 mod rnn;
 mod stack;
 
-pub use cell::{Cell, CellState, initialize_uniform};
+pub use cell::{Cell, CellSize, CellState, initialize_uniform};
 pub use gru::Gru;
 pub use kind::{CellKind, Recurrent, UnknownCell};
 pub use lstm::Lstm;
 pub use rnn::Rnn;
-pub use stack::RecurrentStack;
+pub use stack::{RecurrentStack, Top};
 
 #[cfg(test)]
 mod tests;

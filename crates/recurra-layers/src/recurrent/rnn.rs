@@ -1,8 +1,13 @@
 //! Plain recurrent network.
 
-use recurra_tensor::{Activation, Element, Input, Parameters, RecurrentWeights, Tape, Var, Window};
+use recurra_tensor::{
+    Activation, Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window,
+};
 
-use super::cell::{Cell, CellState, declare};
+use super::cell::{Cell, CellSize, CellState, declare, initialize_uniform};
+use crate::CellOptions;
+
+const N_GATES: usize = 1;
 
 /// A plain recurrent layer (Elman 1990).
 ///
@@ -27,25 +32,40 @@ impl Rnn {
         inputs: usize,
         hidden_size: usize,
         activation: Activation,
+        options: &CellOptions,
     ) -> Self {
         Self {
-            weights: declare(parameters, layer, Self::N_GATES, inputs, hidden_size),
+            weights: declare(parameters, layer, N_GATES, inputs, hidden_size, options),
             hidden_size,
             activation,
         }
     }
+
+    /// φ.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// The names of the layer's parameters.
+    pub fn weights(&self) -> &RecurrentWeights {
+        &self.weights
+    }
 }
 
 impl Cell for Rnn {
-    const N_GATES: usize = 1;
     const PARTS: &'static [&'static str] = &["h"];
+    const OPTIONS: &'static [&'static str] = &["weight_dropout"];
 
-    fn weights(&self) -> &RecurrentWeights {
-        &self.weights
+    fn size(inputs: usize, hidden: usize, _: &CellOptions) -> CellSize {
+        CellSize::of_gates(N_GATES, inputs, hidden)
     }
 
     fn hidden_size(&self) -> usize {
         self.hidden_size
+    }
+
+    fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
+        initialize_uniform(parameters, &self.weights, self.hidden_size, random);
     }
 
     fn sequence<'x, E: Element>(

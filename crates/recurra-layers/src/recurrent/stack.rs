@@ -1,34 +1,55 @@
 //! Recurrent layers on top of each other.
 
-use recurra_tensor::{Element, Input, Parameters, Random, Tape, Window};
+use recurra_tensor::{Element, Input, Parameters, Random, Tape, Var, Window};
 
 use super::{CellKind, CellState, Recurrent};
+use crate::{CellOptions, Regularization};
 
 /// L recurrent layers, each reading the one below, with dropout on the links between time-parallel parts only: before the
 /// first layer, between layers and after the last, never on the recurrent link (Zaremba et al. 2014).
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecurrentStack {
     layers: Vec<Recurrent>,
-    dropout: f32,
+    input_dropout: f32,
+    layer_dropout: f32,
+    output_dropout: f32,
+    /// Whether masks are kept for a whole window.
+    is_locked: bool,
+}
+
+/// What the last layer of a stack hands up.
+#[derive(Clone, Copy, Debug)]
+pub struct Top<'a> {
+    /// (T·B, H), as it is.
+    pub hidden: Var,
+    /// The same through the dropout that follows it.
+    pub dropped: Input<'a>,
 }
 
 impl RecurrentStack {
-    /// Declares one layer for each of `hidden_sizes`.
+    /// Declares one layer for each of `hidden_sizes`; `dropout` is the rate of all links for which `regularization` has none.
     pub fn declare<E: Element>(
         parameters: &mut Parameters<E>,
         kind: CellKind,
         inputs: usize,
         hidden_sizes: &[usize],
-        forget_bias: f32,
+        options: &CellOptions,
         dropout: f32,
+        regularization: &Regularization,
     ) -> Self {
         let mut inputs = inputs;
         let mut layers = Vec::with_capacity(hidden_sizes.len());
         for (layer, &hidden) in hidden_sizes.iter().enumerate() {
-            layers.push(Recurrent::declare(parameters, kind, layer, inputs, hidden, forget_bias));
+            layers.push(Recurrent::declare(parameters, kind, layer, inputs, hidden, options));
             inputs = hidden;
         }
-        Self { layers, dropout }
+        Self {
+            layers,
+            input_dropout: regularization.input_dropout.unwrap_or(dropout),
+            layer_dropout: regularization.layer_dropout.unwrap_or(dropout),
+            output_dropout: regularization.output_dropout.unwrap_or(dropout),
+            is_locked: regularization.locked_dropout.unwrap_or(false),
+        }
     }
 
     /// The layers, first to last.
@@ -51,26 +72,44 @@ impl RecurrentStack {
     /// Runs all layers over a window.
     ///
     /// # Shapes
-    /// `x` (T·B, E), one state a layer → (T·B, H of the last layer), with the dropout that follows it.
+    /// `x` (T·B, E), one state a layer → (T·B, H of the last layer).
+    ///
+    /// # Panics
+    /// When there are not as many states as layers, or no layer.
     pub fn sequence<'x, E: Element>(
         &self,
         tape: &mut Tape<'_, E>,
         x: impl Into<Input<'x>>,
         window: Window,
         states: &mut [CellState<E>],
-    ) -> Input<'x> {
-        assert_eq!(
-            states.len(),
-            self.layers.len(),
-            "{} states for {} layers",
-            states.len(),
-            self.layers.len()
-        );
-        let mut x = x.into().with_dropout(self.dropout);
-        for (layer, state) in self.layers.iter().zip(states) {
-            let h = layer.sequence(tape, x, window, state);
-            x = Input::from(h).with_dropout(self.dropout);
+    ) -> Top<'x> {
+        let (n_states, n_layers) = (states.len(), self.layers.len());
+        assert_eq!(n_states, n_layers, "{n_states} states for {n_layers} layers");
+        let mut x = self.drop(tape, x.into(), self.input_dropout, window);
+        let mut top = None;
+        for (idx, (layer, state)) in self.layers.iter().zip(states).enumerate() {
+            let is_last = idx + 1 == n_layers;
+            let hidden = layer.sequence(tape, x, window, state);
+            let rate = if is_last { self.output_dropout } else { self.layer_dropout };
+            x = self.drop(tape, hidden.into(), rate, window);
+            top = Some(Top { hidden, dropped: x });
         }
-        x
+        top.expect("a stack of at least one layer")
+    }
+
+    /// The input through dropout, read where it lies unless its mask is to be kept over time.
+    fn drop<'x, E: Element>(
+        &self,
+        tape: &mut Tape<'_, E>,
+        x: Input<'x>,
+        rate: f32,
+        window: Window,
+    ) -> Input<'x> {
+        if self.is_locked && rate > 0.0 && tape.is_training() {
+            let x = tape.read(x);
+            tape.locked_dropout(x, rate, window).into()
+        } else {
+            x.with_dropout(rate)
+        }
     }
 }

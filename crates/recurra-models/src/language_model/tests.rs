@@ -1,6 +1,6 @@
 //! A whole model: gradients, overfitting, carried state.
 
-use recurra_layers::CellKind;
+use recurra_layers::{CellKind, CellOptions};
 use recurra_tensor::{Cpu, Optimizer, Workspace, finite_differences};
 
 use super::*;
@@ -50,11 +50,36 @@ fn gradients_of_every_model_equal_finite_differences() {
 /// With dropout the masks stay the same for the same key, so finite differences still apply.
 #[test]
 fn gradients_with_dropout_equal_finite_differences() {
+    let plain = LanguageModelConfig { dropout: 0.4, ..config(CellKind::Lstm, false) };
+    gradients_with_masks_equal_finite_differences(&plain);
+}
+
+/// What AWD-LSTM does (Merity et al. 2018), in each cell that has recurrent weights.
+#[test]
+fn gradients_with_all_kinds_of_dropout_equal_finite_differences() {
+    let knows = |cell: &CellKind| cell.options().contains(&"weight_dropout");
+    for cell in CellKind::ALL.into_iter().filter(knows) {
+        let options = CellOptions { weight_dropout: Some(0.5), ..CellOptions::default() };
+        let regularization = Regularization {
+            word_dropout: Some(0.3),
+            input_dropout: Some(0.4),
+            layer_dropout: Some(0.2),
+            output_dropout: Some(0.5),
+            locked_dropout: Some(true),
+            ..Regularization::default()
+        };
+        let base = LanguageModelConfig { tied: true, ..config(cell, false) };
+        let config = LanguageModelConfig { options, regularization, ..base };
+        gradients_with_masks_equal_finite_differences(&config);
+    }
+}
+
+#[track_caller]
+fn gradients_with_masks_equal_finite_differences(config: &LanguageModelConfig) {
     let cpu = Cpu::new(1).unwrap();
     let window = Window { time: 3, batch: 4 };
     let mut parameters = Parameters::<f64>::new();
-    let config = LanguageModelConfig { dropout: 0.4, ..config(CellKind::Lstm, false) };
-    let model = LanguageModel::new(&config, &mut parameters).unwrap();
+    let model = LanguageModel::new(config, &mut parameters).unwrap();
     model.initialize(&mut parameters, 1);
     let ids = tokens(window.len() * 2);
     let mut workspace = Workspace::new();

@@ -1,6 +1,7 @@
 //! A GRU layer over a whole sequence.
 
 use recurra_kernels::Element;
+use recurra_kernels::dropout::Mask;
 use recurra_kernels::gru;
 use recurra_kernels::layer::CellKind;
 use recurra_kernels::matmul::Matrix;
@@ -17,6 +18,8 @@ const N_GATES: usize = 3;
 pub(crate) struct Gru<E> {
     x: Var,
     weights: RecurrentWeights,
+    /// What was dropped of W_hh.
+    weight_mask: Option<Mask>,
     window: Window,
     gates: Vec<E>, // (T, B, 3H), r z n, activated
     hn: Vec<E>,    // (T, B, H), U_n·h_{t−1} + b_hn
@@ -50,6 +53,7 @@ impl<E: Element> Tape<'_, E> {
             return out;
         }
         let x = self.read(x);
+        let weight_mask = self.next_mask(weights.dropout);
         let bias = self.joint_bias(&weights, 2 * hidden);
         let mut gates = self.workspace.arena.take(window.len() * N_GATES * hidden); // (T, B, 3H)
         let mut hn = self.workspace.arena.take(window.len() * hidden); // (T, B, H)
@@ -58,8 +62,12 @@ impl<E: Element> Tape<'_, E> {
         for piece in Piece::forward(window) {
             let gates = &mut gates[piece.values(N_GATES * hidden)];
             self.input_products(x, &piece, &weights, &bias, gates);
-            let weight_hh =
-                self.workspace.packed.recurrent(self.cpu, self.values, weights.weight_hh);
+            let weight_hh = self.workspace.packed.recurrent(
+                self.cpu,
+                self.values,
+                weights.weight_hh,
+                weight_mask,
+            );
             let (hn, h) = (&mut hn[piece.values(hidden)], &mut h[piece.states(hidden)]);
             gru::forward(self.cpu, piece.shape(hidden), weight_hh, bias_hn, gates, hn, h);
         }
@@ -67,7 +75,7 @@ impl<E: Element> Tape<'_, E> {
         let [h_carried] = state;
         carry(&h, h_carried);
         let op = if self.is_training() {
-            Op::Gru(Gru { x, weights, window, gates, hn })
+            Op::Gru(Gru { x, weights, weight_mask, window, gates, hn })
         } else {
             self.give_all([gates, hn]);
             Op::Constant
@@ -81,12 +89,15 @@ impl<E: Element> Gru<E> {
         let (_, hidden) = tape.shape(out);
         let d_h = tape.take_gradient(out);
         let mut d_h_last = tape.workspace.arena.take_zeros(self.window.batch * hidden);
-        let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh } = self.weights;
+        let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh, .. } = self.weights;
+        let weight_mask = self.weight_mask;
+        let aside = tape.set_gradient_aside(weight_hh, weight_mask);
         let mut d_x = tape.input_gradient_of(self.x);
         for piece in Piece::backward(self.window) {
             let gates = &mut self.gates[piece.values(N_GATES * hidden)];
             let hn = &mut self.hn[piece.values(hidden)];
-            let packed = tape.workspace.packed.recurrent(tape.cpu, tape.values, weight_hh);
+            let packed =
+                tape.workspace.packed.recurrent(tape.cpu, tape.values, weight_hh, weight_mask);
             let h = &tape.workspace.nodes[out.0].buffer[piece.states(hidden)];
             let d_h = &d_h[piece.values(hidden)];
             let shape = piece.shape(hidden);
@@ -102,6 +113,7 @@ impl<E: Element> Gru<E> {
             tape.bias_backward(&[(bias_hh, 0)], d_reset_update);
             tape.bias_backward(&[(bias_hh, 2 * hidden)], d_hn);
         }
+        tape.forget_dropped(weight_hh, weight_mask, aside);
         if let Some(d_x) = d_x {
             tape.put_gradient(self.x, d_x.values);
         }

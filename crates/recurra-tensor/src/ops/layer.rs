@@ -21,6 +21,8 @@ pub(crate) struct Layer<E> {
     x: Rows,
     mask: Option<Mask>,
     weights: RecurrentWeights,
+    /// What was dropped of W_hh.
+    weight_mask: Option<Mask>,
     /// What the kernel keeps of the sequence.
     kept: Vec<E>,
 }
@@ -86,6 +88,7 @@ impl<E: Element> Tape<'_, E> {
         let Window { time, batch } = window;
         let shape = LayerShape { time, batch, inputs, hidden };
         let mask = self.next_mask(x.dropout);
+        let weight_mask = self.next_mask(weights.dropout);
         let mut h = self.states_from(window, h_carried); // (T + 1, B, H)
         let mut kept = self.workspace.arena.take(layer::kept_len(cell, shape));
         layer::forward(
@@ -99,6 +102,7 @@ impl<E: Element> Tape<'_, E> {
                 cell,
                 Direction::Forward,
                 &weights,
+                weight_mask,
             ),
             [weights.bias_ih, weights.bias_hh].map(|bias| as_f32(self.values.of(bias))),
             x.source.through(&self.workspace.nodes, self.values, mask),
@@ -108,7 +112,7 @@ impl<E: Element> Tape<'_, E> {
         );
         carry(&h, h_carried);
         let op = if self.is_training() {
-            Op::Layer(Layer { cell, shape, x: x.source.into(), mask, weights, kept })
+            Op::Layer(Layer { cell, shape, x: x.source.into(), mask, weights, weight_mask, kept })
         } else {
             self.workspace.arena.give(kept);
             Op::Constant
@@ -119,7 +123,7 @@ impl<E: Element> Tape<'_, E> {
 
 impl<E: Element> Layer<E> {
     pub(crate) fn backward(mut self, tape: &mut Tape<'_, E>, out: Var) {
-        let Self { cell, shape, x, mask, weights, .. } = self;
+        let Self { cell, shape, x, mask, weights, weight_mask, .. } = self;
         let mut d_h = tape.take_gradient(out);
         let (wants, mut sum) = match x {
             Rows::Variable(x) => {
@@ -138,8 +142,9 @@ impl<E: Element> Layer<E> {
             (None, None) => InputGradient::InPlace,
         };
         let bias_len = tape.values.of(weights.bias_ih).len();
+        let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh, .. } = weights;
+        let aside = tape.set_gradient_aside(weight_hh, weight_mask);
         let gradients = tape.gradients.as_mut().expect("a training tape");
-        let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh } = weights;
         let Writing { gradients, adds, squares: [of_ih, of_hh, ..] } = gradients.written_by([
             (weight_ih, bias_len),
             (weight_hh, bias_len),
@@ -159,6 +164,7 @@ impl<E: Element> Layer<E> {
                 cell,
                 Direction::Backward,
                 &weights,
+                weight_mask,
             ),
             as_f32_mut(&mut self.kept),
             x.source().through(&tape.workspace.nodes, tape.values, mask),
@@ -167,6 +173,7 @@ impl<E: Element> Layer<E> {
             d_x,
             LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, adds, squares },
         );
+        tape.forget_dropped(weights.weight_hh, weight_mask, aside);
         if wants {
             let d_x = sum.or(new).unwrap_or_else(|| std::mem::take(&mut d_h));
             match x {

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use recurra_kernels::Element;
 use recurra_kernels::column_sum::column_sums;
 use recurra_kernels::matmul::{Matrix, Start, matmul, matmul_packed};
+use recurra_kernels::{Cpu, Element};
 
 use super::Op;
-use crate::parameters::ParameterId;
+use crate::parameters::{ParameterId, Parameters};
 use crate::tape::{Tape, Var};
 
 #[derive(Debug)]
@@ -104,6 +104,26 @@ impl<E: Element> Tape<'_, E> {
             let (values, adds) = self.gradient_to_add(x);
             InputGradient { values, adds }
         })
+    }
+}
+
+impl<E: Element> Parameters<E> {
+    /// A·B of two weights.
+    ///
+    /// # Shapes
+    /// `a` (M, K), `b` (K, N) → (M, N).
+    ///
+    /// # Panics
+    /// When they do not fit each other.
+    #[track_caller]
+    pub fn product(&self, cpu: &Cpu, a: ParameterId, b: ParameterId) -> Vec<E> {
+        let [a, b] = [a, b].map(|id| {
+            let (rows, cols) = self.values.matrix_shape(id);
+            Matrix::new(self.values.of(id), rows, cols)
+        });
+        let mut product = vec![E::ZERO; a.rows() * b.cols()];
+        matmul(cpu, a, b, Start::Zero, &mut product);
+        product
     }
 }
 

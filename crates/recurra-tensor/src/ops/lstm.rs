@@ -1,6 +1,7 @@
 //! An LSTM layer over a whole sequence.
 
 use recurra_kernels::Element;
+use recurra_kernels::dropout::Mask;
 use recurra_kernels::layer::CellKind;
 use recurra_kernels::lstm;
 use recurra_kernels::matmul::Matrix;
@@ -17,6 +18,8 @@ const N_GATES: usize = 4;
 pub(crate) struct Lstm<E> {
     x: Var,
     weights: RecurrentWeights,
+    /// What was dropped of W_hh.
+    weight_mask: Option<Mask>,
     window: Window,
     gates: Vec<E>, // (T, B, 4H), i f g o, activated
     c: Vec<E>,     // (T + 1, B, H)
@@ -49,6 +52,7 @@ impl<E: Element> Tape<'_, E> {
             return out;
         }
         let x = self.read(x);
+        let weight_mask = self.next_mask(weights.dropout);
         let bias = self.joint_bias(&weights, N_GATES * hidden);
         let mut gates = self.workspace.arena.take(window.len() * N_GATES * hidden); // (T, B, 4H)
         let mut h = self.states_from(window, state[0]); // (T + 1, B, H)
@@ -56,8 +60,12 @@ impl<E: Element> Tape<'_, E> {
         for piece in Piece::forward(window) {
             let gates = &mut gates[piece.values(N_GATES * hidden)];
             self.input_products(x, &piece, &weights, &bias, gates);
-            let weight_hh =
-                self.workspace.packed.recurrent(self.cpu, self.values, weights.weight_hh);
+            let weight_hh = self.workspace.packed.recurrent(
+                self.cpu,
+                self.values,
+                weights.weight_hh,
+                weight_mask,
+            );
             let (h, c) = (&mut h[piece.states(hidden)], &mut c[piece.states(hidden)]);
             lstm::forward(self.cpu, piece.shape(hidden), weight_hh, gates, h, c);
         }
@@ -66,7 +74,7 @@ impl<E: Element> Tape<'_, E> {
         carry(&h, h_carried);
         carry(&c, c_carried);
         let op = if self.is_training() {
-            Op::Lstm(Lstm { x, weights, window, gates, c })
+            Op::Lstm(Lstm { x, weights, weight_mask, window, gates, c })
         } else {
             self.give_all([gates, c]);
             Op::Constant
@@ -79,14 +87,17 @@ impl<E: Element> Lstm<E> {
     pub(crate) fn backward(mut self, tape: &mut Tape<'_, E>, out: Var) {
         let (_, hidden) = tape.shape(out);
         let batch = self.window.batch;
-        let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh } = self.weights;
+        let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh, .. } = self.weights;
+        let weight_mask = self.weight_mask;
+        let aside = tape.set_gradient_aside(weight_hh, weight_mask);
         let d_h = tape.take_gradient(out);
         let mut d_h_last = tape.workspace.arena.take_zeros(batch * hidden);
         let mut d_c_last = tape.workspace.arena.take_zeros(batch * hidden);
         let mut d_x = tape.input_gradient_of(self.x);
         for piece in Piece::backward(self.window) {
             let gates = &mut self.gates[piece.values(N_GATES * hidden)];
-            let packed = tape.workspace.packed.recurrent(tape.cpu, tape.values, weight_hh);
+            let packed =
+                tape.workspace.packed.recurrent(tape.cpu, tape.values, weight_hh, weight_mask);
             lstm::backward(
                 tape.cpu,
                 piece.shape(hidden),
@@ -102,6 +113,7 @@ impl<E: Element> Lstm<E> {
             tape.recurrent_weight_backward(out, &piece, weight_hh, 0, d_gates);
             tape.bias_backward(&[(bias_ih, 0), (bias_hh, 0)], d_gates);
         }
+        tape.forget_dropped(weight_hh, weight_mask, aside);
         if let Some(d_x) = d_x {
             tape.put_gradient(self.x, d_x.values);
         }

@@ -8,9 +8,11 @@ pub(crate) mod input;
 mod layer;
 mod linear;
 pub(crate) mod lstm;
+mod penalty;
 pub(crate) mod rnn;
 mod squared_error;
 pub(crate) mod sweep;
+mod word_dropout;
 
 use recurra_kernels::Element;
 
@@ -23,11 +25,13 @@ pub(crate) enum Op<E> {
     Constant,
     Embedding(embedding::Embedding),
     Dropout(dropout::Dropout),
+    WordDropout(word_dropout::WordDropout<E>),
     Linear(linear::Linear),
     Rnn(rnn::Rnn),
     Lstm(lstm::Lstm<E>),
     Gru(gru::Gru<E>),
     Layer(layer::Layer<E>),
+    Penalty(penalty::Penalty),
     CrossEntropy(cross_entropy::CrossEntropy<E>),
     SquaredError(squared_error::SquaredError<E>),
 }
@@ -40,11 +44,13 @@ impl<E: Element> Op<E> {
             Op::Constant => {}
             Op::Embedding(op) => op.backward(tape, out),
             Op::Dropout(op) => op.backward(tape, out),
+            Op::WordDropout(op) => op.backward(tape, out),
             Op::Linear(op) => op.backward(tape, out),
             Op::Rnn(op) => op.backward(tape, out),
             Op::Lstm(op) => op.backward(tape, out),
             Op::Gru(op) => op.backward(tape, out),
             Op::Layer(op) => op.backward(tape, out),
+            Op::Penalty(op) => op.backward(tape),
             Op::CrossEntropy(op) => return Op::CrossEntropy(op.backward(tape)),
             Op::SquaredError(op) => return Op::SquaredError(op.backward(tape)),
         }
@@ -63,6 +69,7 @@ impl<E: Element> Op<E> {
     /// Gives every buffer back.
     pub(crate) fn recycle(self, arena: &mut Arena<E>) {
         match self {
+            Op::WordDropout(op) => op.recycle(arena),
             Op::Lstm(op) => op.recycle(arena),
             Op::Gru(op) => op.recycle(arena),
             Op::Layer(op) => op.recycle(arena),

@@ -1,6 +1,7 @@
 //! A plain recurrent layer over a whole sequence.
 
 use recurra_kernels::Element;
+use recurra_kernels::dropout::Mask;
 use recurra_kernels::layer::CellKind;
 use recurra_kernels::matmul::Matrix;
 use recurra_kernels::rnn;
@@ -17,6 +18,8 @@ const N_GATES: usize = 1;
 pub(crate) struct Rnn {
     x: Var,
     weights: RecurrentWeights,
+    /// What was dropped of W_hh.
+    weight_mask: Option<Mask>,
     window: Window,
     activation: Activation,
 }
@@ -44,20 +47,25 @@ impl<E: Element> Tape<'_, E> {
             return out;
         }
         let x = self.read(x);
+        let weight_mask = self.next_mask(weights.dropout);
         let bias = self.joint_bias(&weights, hidden);
         let mut h = self.states_from(window, state[0]); // (T + 1, B, H)
         for piece in Piece::forward(window) {
             let h = &mut h[piece.states(hidden)];
             self.input_products(x, &piece, &weights, &bias, &mut h[window.batch * hidden..]);
-            let weight_hh =
-                self.workspace.packed.recurrent(self.cpu, self.values, weights.weight_hh);
+            let weight_hh = self.workspace.packed.recurrent(
+                self.cpu,
+                self.values,
+                weights.weight_hh,
+                weight_mask,
+            );
             rnn::forward(self.cpu, piece.shape(hidden), activation, weight_hh, h);
         }
         self.workspace.arena.give(bias);
         let [h_carried] = state;
         carry(&h, h_carried);
         self.push(
-            Op::Rnn(Rnn { x, weights, window, activation }),
+            Op::Rnn(Rnn { x, weights, weight_mask, window, activation }),
             hidden,
             h,
             window.batch * hidden,
@@ -71,10 +79,13 @@ impl Rnn {
         let (_, hidden) = tape.shape(out);
         let mut d_h = tape.take_gradient(out);
         let mut d_h_last = tape.workspace.arena.take_zeros(self.window.batch * hidden);
-        let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh } = self.weights;
+        let RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh, .. } = self.weights;
+        let weight_mask = self.weight_mask;
+        let aside = tape.set_gradient_aside(weight_hh, weight_mask);
         let mut d_x = tape.input_gradient_of(self.x);
         for piece in Piece::backward(self.window) {
-            let packed = tape.workspace.packed.recurrent(tape.cpu, tape.values, weight_hh);
+            let packed =
+                tape.workspace.packed.recurrent(tape.cpu, tape.values, weight_hh, weight_mask);
             let h = &tape.workspace.nodes[out.0].buffer[piece.states(hidden)];
             let d_h = &mut d_h[piece.values(hidden)];
             let shape = piece.shape(hidden);
@@ -84,6 +95,7 @@ impl Rnn {
             tape.recurrent_weight_backward(out, &piece, weight_hh, 0, d_gates);
             tape.bias_backward(&[(bias_ih, 0), (bias_hh, 0)], d_gates);
         }
+        tape.forget_dropped(weight_hh, weight_mask, aside);
         if let Some(d_x) = d_x {
             tape.put_gradient(self.x, d_x.values);
         }

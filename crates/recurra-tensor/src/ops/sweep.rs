@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use recurra_kernels::Element;
 use recurra_kernels::column_sum::column_sums;
+use recurra_kernels::dropout::{self, Mask};
 use recurra_kernels::matmul::{Matrix, Start, matmul};
 use recurra_kernels::recurrent::Shape;
 
@@ -14,7 +15,7 @@ use crate::parameters::ParameterId;
 use crate::tape::{Tape, Var, Window};
 
 /// The parameters of one recurrent layer, named as PyTorch names them. G is the number of gates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RecurrentWeights {
     /// Input weights (G·H, E).
     pub weight_ih: ParameterId,
@@ -24,6 +25,9 @@ pub struct RecurrentWeights {
     pub bias_ih: ParameterId,
     /// Recurrent bias (G·H).
     pub bias_hh: ParameterId,
+    /// The rate at which a training tape drops recurrent weights, the same ones for a whole window (weight-drop, Merity et
+    /// al. 2018).
+    pub dropout: f32,
 }
 
 impl<E: Element> Tape<'_, E> {
@@ -116,6 +120,39 @@ impl<E: Element> Tape<'_, E> {
         let first = first_gate * hidden * hidden;
         let rows = &mut gradients.of(weight_hh)[first..first + d_gates.cols() * hidden];
         matmul(self.cpu, d_gates.transposed(), h_before, Start::Sum, rows);
+    }
+
+    /// Where weights of W_hh were dropped: takes what its gradient holds already out of it, so that it holds nothing else than what
+    /// the way back adds, until [`forget_dropped`](Tape::forget_dropped).
+    pub(crate) fn set_gradient_aside(
+        &mut self,
+        weight_hh: ParameterId,
+        mask: Option<Mask>,
+    ) -> Option<Vec<E>> {
+        let gradients = self.gradients.as_mut().expect("a training tape");
+        mask.filter(|_| gradients.is_written(weight_hh)).map(|_| {
+            let gradient = gradients.of(weight_hh);
+            let aside = self.workspace.arena.take_copy(gradient);
+            gradient.fill(E::ZERO);
+            aside
+        })
+    }
+
+    /// A dropped weight has no part in the loss: the gradient that has come back goes through the mask, and what was set aside
+    /// is added again.
+    pub(crate) fn forget_dropped(
+        &mut self,
+        weight_hh: ParameterId,
+        mask: Option<Mask>,
+        aside: Option<Vec<E>>,
+    ) {
+        let Some(mask) = mask else { return };
+        let gradient = self.gradients.as_mut().expect("a training tape").of(weight_hh);
+        dropout::apply(self.cpu, mask, 0, gradient);
+        if let Some(aside) = aside {
+            gradient.iter_mut().zip(&aside).for_each(|(sum, &part)| *sum += part);
+            self.workspace.arena.give(aside);
+        }
     }
 
     /// Adds the column sums of `d_gates` to a part of each bias: (bias, where the part starts).

@@ -64,8 +64,9 @@ fn no_reason_is_given_that_does_not_hold() {
 
 #[test]
 fn longer_runs_and_larger_texts_get_larger_models() {
-    let size =
-        |options, facts| flops_per_token(CellKind::Lstm, 1, &chosen(options, facts).hidden, 0.0);
+    let size = |options: RecipeOptions, facts| {
+        flops_per_token(&options, 1, &chosen(options.clone(), facts).hidden, 0.0)
+    };
     let budgets = [20.0, 180.0, 1800.0, 18_000.0].map(|seconds| size(budget(seconds), SHAKESPEARE));
     assert!(budgets.is_sorted() && budgets[0] < budgets[3], "{budgets:?}");
     let texts = [10_000, 100_000, 1_000_000, 10_000_000]

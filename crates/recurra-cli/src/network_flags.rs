@@ -1,0 +1,108 @@
+//! The flags of what a network can be told beyond its widths.
+
+use clap::Args;
+use recurra::models::{CellKind, CellOptions, Regularization};
+
+use crate::failure::Failure;
+use crate::values::{self, Parsed, ValueError, nearest};
+
+/// What single families know, and kinds of dropout. Whatever is not given is as the family has it.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq)]
+pub struct NetworkFlags {
+    /// Initial bias of an LSTM's forget gate [default: 1]
+    #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
+    pub forget_bias: Option<f64>,
+    /// Share of recurrent weights dropped, the same for a whole window (weight-drop)
+    #[arg(long, value_parser = values::below_one, value_name = "F")]
+    pub weight_dropout: Option<f64>,
+    /// Share of words dropped in a window
+    #[arg(long, value_parser = values::below_one, value_name = "F")]
+    pub word_dropout: Option<f64>,
+    /// Dropout on the input of the first layer [default: --dropout]
+    #[arg(long, value_parser = values::below_one, value_name = "F")]
+    pub input_dropout: Option<f64>,
+    /// Dropout between layers [default: --dropout]
+    #[arg(long, value_parser = values::below_one, value_name = "F")]
+    pub layer_dropout: Option<f64>,
+    /// Dropout on the output of the last layer [default: --dropout]
+    #[arg(long, value_parser = values::below_one, value_name = "F")]
+    pub output_dropout: Option<f64>,
+    /// Let a stream keep its dropout masks for a whole window
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub locked_dropout: Option<bool>,
+    /// Factor of the mean square of what the last layer hands up, after dropout
+    #[arg(long, value_parser = values::decay, value_name = "F")]
+    pub activation_penalty: Option<f64>,
+    /// Factor of the mean square of how much that changes from token to token
+    #[arg(long, value_parser = values::decay, value_name = "F")]
+    pub temporal_penalty: Option<f64>,
+}
+
+impl NetworkFlags {
+    /// These flags, and where one is not given, that of `below`.
+    pub fn over(self, below: NetworkFlags) -> NetworkFlags {
+        NetworkFlags {
+            forget_bias: self.forget_bias.or(below.forget_bias),
+            weight_dropout: self.weight_dropout.or(below.weight_dropout),
+            word_dropout: self.word_dropout.or(below.word_dropout),
+            input_dropout: self.input_dropout.or(below.input_dropout),
+            layer_dropout: self.layer_dropout.or(below.layer_dropout),
+            output_dropout: self.output_dropout.or(below.output_dropout),
+            locked_dropout: self.locked_dropout.or(below.locked_dropout),
+            activation_penalty: self.activation_penalty.or(below.activation_penalty),
+            temporal_penalty: self.temporal_penalty.or(below.temporal_penalty),
+        }
+    }
+
+    /// The options of the cell.
+    pub fn cell_options(&self) -> CellOptions {
+        let number = |value: Option<f64>| value.map(|value| value as f32);
+        CellOptions {
+            forget_bias: number(self.forget_bias),
+            weight_dropout: number(self.weight_dropout),
+        }
+    }
+
+    /// What keeps the network from learning by heart.
+    pub fn regularization(&self) -> Regularization {
+        let number = |value: Option<f64>| value.map(|value| value as f32);
+        Regularization {
+            word_dropout: number(self.word_dropout),
+            input_dropout: number(self.input_dropout),
+            layer_dropout: number(self.layer_dropout),
+            output_dropout: number(self.output_dropout),
+            locked_dropout: self.locked_dropout,
+            activation_penalty: number(self.activation_penalty),
+            temporal_penalty: number(self.temporal_penalty),
+        }
+    }
+
+    /// Refuses what the cell does not know.
+    pub fn check(&self, cell: CellKind) -> Result<(), Failure> {
+        let flag = |name: &str| format!("`--{}`", name.replace('_', "-"));
+        let unknown = |(name, _): &(&'static str, String)| !cell.options().contains(name);
+        let Some((name, _)) = self.cell_options().given().into_iter().find(unknown) else {
+            return Ok(());
+        };
+        let knows = |kind: &CellKind| kind.options().contains(&name);
+        let kinds = CellKind::ALL.into_iter().filter(knows).map(CellKind::name);
+        Err(Failure::of_arguments(
+            format!("{} means nothing to `--model {cell}`", flag(name)),
+            format!("leave it out; it is for {}", kinds.collect::<Vec<_>>().join(", ")),
+        ))
+    }
+}
+
+/// What `--model` says of itself.
+pub fn model_help() -> String {
+    format!("Kind of network: {} [default: lstm]", CellKind::ALL.map(CellKind::name).join(", "))
+}
+
+/// The value of `--model`.
+pub fn cell(text: &str) -> Parsed<CellKind> {
+    let names = || CellKind::ALL.map(CellKind::name);
+    text.parse().map_err(|_| ValueError {
+        expected: names().join(", "),
+        hint: nearest(text, names()).map(|near| format!("did you mean `{near}`?")),
+    })
+}

@@ -1,0 +1,65 @@
+//! What a network can be told beyond its widths, each of it optional.
+
+use serde::{Deserialize, Serialize};
+
+/// Declares a struct of settings that may be left open, how they are laid over each other, and how they are named.
+macro_rules! options {
+    ($(#[$doc:meta])* $struct:ident { $($(#[$field_doc:meta])* $name:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct $struct {
+            $(
+                $(#[$field_doc])*
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $name: Option<$type>,
+            )*
+        }
+
+        impl $struct {
+            /// These, and where one is not given, that of `below`.
+            #[must_use]
+            pub fn or(self, below: Self) -> Self {
+                Self { $($name: self.$name.or(below.$name),)* }
+            }
+
+            /// Name and value of those that are given.
+            pub fn given(&self) -> Vec<(&'static str, String)> {
+                let all = [$((stringify!($name), self.$name.map(|value| value.to_string())),)*];
+                all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+            }
+        }
+    };
+}
+
+options! {
+    /// Settings of single families; what is `None` is the family's own default.
+    CellOptions {
+        /// Added to the bias of the forget gate at the start; by default 1.
+        forget_bias: f32,
+        /// The rate at which recurrent weights are dropped, the same ones for a whole window (weight-drop, Merity et al.
+        /// 2018); by default 0.
+        weight_dropout: f32,
+    }
+}
+
+options! {
+    /// What keeps a network from learning its text by heart, beside the one rate of dropout for all links; whatever is `None`
+    /// has that rate, or is not done.
+    Regularization {
+        /// The rate at which words are dropped: their rows of the embedding, for a whole window (Gal and Ghahramani 2016).
+        word_dropout: f32,
+        /// The rate on the input of the first layer.
+        input_dropout: f32,
+        /// The rate between layers.
+        layer_dropout: f32,
+        /// The rate on the output of the last layer.
+        output_dropout: f32,
+        /// Whether a stream keeps its masks for a whole window (variational dropout, Gal and Ghahramani 2016).
+        locked_dropout: bool,
+        /// α of the activation penalty α·mean(h²) on the last layer's dropped output (Merity et al. 2017).
+        activation_penalty: f32,
+        /// β of the temporal penalty β·mean((h_t − h_{t−1})²) on the last layer's output before dropout (likewise).
+        temporal_penalty: f32,
+    }
+}
