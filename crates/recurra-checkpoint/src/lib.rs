@@ -40,7 +40,7 @@ mod tensor_file;
 pub use error::Error;
 pub use hash::weights_sha256;
 pub use model_folder::ModelFolder;
-pub use saved_model::{ModelNotes, SavedModel};
+pub use saved_model::{ModelDescription, ModelNotes, SavedModel};
 pub use saved_training::{SavedTraining, TrainingState, Warning};
 pub use state_file::StateFile;
 

@@ -42,6 +42,17 @@ pub struct SavedModel {
     pub notes: Option<ModelNotes>,
 }
 
+/// A model without its weights.
+#[derive(Debug)]
+pub struct ModelDescription {
+    /// Its kind and sizes.
+    pub config: LanguageModelConfig,
+    /// The tokenizer it was trained with.
+    pub tokenizer: Tokenizer,
+    /// What was noted when it was saved; `None` in files made by others.
+    pub notes: Option<ModelNotes>,
+}
+
 /// What is known about a model besides its weights: how it came to be, and how good it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -112,15 +123,9 @@ impl ModelFolder {
         &self,
         early: impl FnOnce(&LanguageModel, &Parameters<f32>) -> T,
     ) -> Result<(SavedModel, T)> {
-        let path = self.path().join(MODEL);
-        if !path.exists() {
-            return Err(Error::NotAModel { path: self.path().into(), file: MODEL });
-        }
-        let reader = TensorReader::open(&path)?.expect_kind(KIND)?;
-        let Described { reader, config, tokenizer_json } = self.check_description(reader)?;
+        let Described { reader, config, tokenizer_json } = self.open_model()?;
         let named = reader.metadata(WEIGHTS_KEY).filter(|_| reader.is_ours()).map(str::to_owned);
-        // Notes of a later version may not be readable; the model is, all the same.
-        let notes = reader.metadata(NOTES_KEY).and_then(|notes| serde_json::from_str(notes).ok());
+        let notes = notes(&reader);
         // Tokenizer and weights at once: each takes about as long as the digest, which a third thread computes.
         let (tokenizer, weights) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| self.tokenizer(&tokenizer_json, &config));
@@ -132,6 +137,26 @@ impl ModelFolder {
         let weights_sha256 = named.unwrap_or_else(|| weights_sha256(&parameters));
         let saved = SavedModel { config, model, parameters, tokenizer, weights_sha256, notes };
         Ok((saved, made))
+    }
+
+    /// Reads everything about the model but its weights, whose bytes are only checked.
+    ///
+    /// # Errors
+    /// When there is none; when a file was cut off, altered or exchanged.
+    pub fn describe_model(&self) -> Result<ModelDescription> {
+        let Described { reader, config, tokenizer_json } = self.open_model()?;
+        let notes = notes(&reader);
+        reader.skip_to_the_end()?;
+        let tokenizer = self.tokenizer(&tokenizer_json, &config)?;
+        Ok(ModelDescription { config, tokenizer, notes })
+    }
+
+    fn open_model(&self) -> Result<Described> {
+        let path = self.path().join(MODEL);
+        if !path.exists() {
+            return Err(Error::NotAModel { path: self.path().into(), file: MODEL });
+        }
+        self.check_description(TensorReader::open(&path)?.expect_kind(KIND)?)
     }
 
     fn tokenizer(&self, json: &str, config: &LanguageModelConfig) -> Result<Tokenizer> {
@@ -205,6 +230,11 @@ impl ModelFolder {
         let model = LanguageModel::new(config, &mut parameters).map_err(no_model)?;
         Ok((model, parameters))
     }
+}
+
+/// Notes of a later version may not be readable; the model is, all the same.
+fn notes(reader: &TensorReader) -> Option<ModelNotes> {
+    reader.metadata(NOTES_KEY).and_then(|notes| serde_json::from_str(notes).ok())
 }
 
 /// A checkpoint with the configuration and the tokenizer that belong to it.

@@ -105,18 +105,39 @@ impl ModelFolder {
     /// When there is none ([`Error::NoTrainingState`]), when both are damaged, or when they belong to another
     /// configuration or tokenizer.
     pub fn load_training(&self) -> Result<(SavedTraining, Option<Warning>)> {
+        self.newest(|path| self.load_training_from(path))
+    }
+
+    /// Reads the position of the run alone, in the trainer's own words; the numbers beside it are only checked.
+    ///
+    /// # Errors
+    /// As [`load_training`](Self::load_training), but for what belongs to another configuration.
+    pub fn load_progress(&self) -> Result<serde_json::Value> {
+        let load = |path: &Path| {
+            let reader = TensorReader::open(path)?.expect_kind(KIND)?;
+            match progress(&reader) {
+                Some(progress) => reader.skip_to_the_end().map(|()| progress),
+                None => Err(no_training_state(reader)),
+            }
+        };
+        self.newest(load).map(|(progress, _)| progress)
+    }
+
+    /// What `load` makes of the last checkpoint; if that is absent or damaged, of the one before it.
+    fn newest<T>(
+        &self,
+        load: impl Fn(&Path) -> Result<T>,
+    ) -> Result<(T, Option<Warning>)> {
         let (last, previous) =
             (self.training_path().join(LAST), self.training_path().join(PREVIOUS));
         if !last.exists() && !previous.exists() {
             return Err(Error::NoTrainingState { path: self.path().into() });
         }
-        let loaded = self.load_training_from(&last);
+        let loaded = load(&last);
         self.set_last_is_whole(loaded.is_ok());
         match loaded {
             Ok(saved) => Ok((saved, None)),
-            Err(reason) if reason.is_damage() && previous.exists() => match self
-                .load_training_from(&previous)
-            {
+            Err(reason) if reason.is_damage() && previous.exists() => match load(&previous) {
                 Ok(saved) => Ok((saved, Some(Warning::UsedPrevious { path: previous, reason }))),
                 Err(error) if error.is_damage() => Err(reason),
                 Err(error) => Err(error),
@@ -129,8 +150,7 @@ impl ModelFolder {
         let reader = TensorReader::open(path)?.expect_kind(KIND)?;
         let Described { reader, config, tokenizer_json } = self.check_description(reader)?;
         let Some(Position { n_moments, streams, progress }) = position(&reader, &config) else {
-            let reason = "its metadata are not those of a training state".into();
-            return Err(reader.blame(Error::NotSafetensors { path: path.into(), reason }));
+            return Err(no_training_state(reader));
         };
         let (model, mut parameters) = self.build(&config, &reader)?;
         parameters.set_n_moments(n_moments);
@@ -165,8 +185,18 @@ struct Position {
 fn position(reader: &TensorReader, config: &LanguageModelConfig) -> Option<Position> {
     let n_moments = reader.metadata(MOMENTS_KEY)?.parse().ok().filter(|&n| n <= MAX_MOMENTS)?;
     let streams: usize = reader.metadata(STREAMS_KEY)?.parse().ok()?;
-    let progress = serde_json::from_str(reader.metadata(PROGRESS_KEY)?).ok()?;
+    let progress = progress(reader)?;
     fits(streams, config, reader).then_some(Position { n_moments, streams, progress })
+}
+
+fn progress(reader: &TensorReader) -> Option<serde_json::Value> {
+    serde_json::from_str(reader.metadata(PROGRESS_KEY)?).ok()
+}
+
+fn no_training_state(reader: TensorReader) -> Error {
+    let reason = "its metadata are not those of a training state".into();
+    let path = reader.path().to_owned();
+    reader.blame(Error::NotSafetensors { path, reason })
 }
 
 /// Whether the file has numbers enough for the state of so many streams.

@@ -173,8 +173,11 @@ impl TensorReader {
         }
     }
 
-    /// The error to report where the header does not fit: that the file was altered, if it was, or else `error`.
-    pub(crate) fn blame(mut self, error: Error) -> Error {
+    /// Checks that no byte was altered, without a look at the tensors that have not been read.
+    ///
+    /// # Errors
+    /// When one was, or the file cannot be read.
+    pub(crate) fn skip_to_the_end(mut self) -> Result<(), Error> {
         loop {
             let mut bytes = vec![0; 1 << 16];
             match self.file.read(&mut bytes) {
@@ -184,11 +187,16 @@ impl TensorReader {
                     self.hashed.update(bytes);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Error::io("read", &self.path)(error),
+                Err(error) => return Err(Error::io("read", &self.path)(error)),
             }
         }
         self.n_read = self.header.tensors.len();
-        self.finish().err().unwrap_or(error)
+        self.finish()
+    }
+
+    /// The error to report where the header does not fit: that the file was altered, if it was, or else `error`.
+    pub(crate) fn blame(self, error: Error) -> Error {
+        self.skip_to_the_end().err().unwrap_or(error)
     }
 }
 

@@ -23,8 +23,10 @@ fn a_checkpoint_cut_off_anywhere_gives_way_to_the_one_before_it() {
             "{len}: {reason}"
         );
         assert_eq!(saved.progress, Run::new(1).progress);
+        assert_eq!(held.load_progress().unwrap(), Run::new(1).progress);
     });
     Run::new(2).check(&held.load_training().unwrap().0);
+    assert_eq!(held.load_progress().unwrap(), Run::new(2).progress);
 }
 
 #[test]
@@ -104,6 +106,7 @@ fn a_model_cut_off_or_altered_anywhere_is_refused() {
     });
     for_each_altered_byte(&path, 5, |idx, mask| {
         assert!(held.load_model().is_err(), "byte {idx} ^ {mask}");
+        assert!(held.describe_model().is_err(), "byte {idx} ^ {mask}");
     });
     held.load_model().unwrap();
 }

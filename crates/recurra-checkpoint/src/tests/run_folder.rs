@@ -37,7 +37,10 @@ fn a_model_comes_back_to_the_bit() {
     assert_eq!(saved.config, config());
     assert_eq!(saved.model.config(), &config());
     assert_eq!(saved.tokenizer.vocab_size(), 5);
-    assert_eq!(saved.notes, Some(notes));
+    assert_eq!(saved.notes.as_ref(), Some(&notes));
+    let described = opened.describe_model().unwrap();
+    assert_eq!((described.config, described.notes), (config(), Some(notes)));
+    assert_eq!(described.tokenizer.hash(), saved.tokenizer.hash());
     assert_eq!(saved.weights_sha256, weights_sha256(&run.parameters));
     assert_eq!(fs::read_to_string(opened.path().join("README.md")).unwrap(), "# A model\n");
 }
