@@ -124,10 +124,7 @@ impl ModelFolder {
     }
 
     /// What `load` makes of the last checkpoint; if that is absent or damaged, of the one before it.
-    fn newest<T>(
-        &self,
-        load: impl Fn(&Path) -> Result<T>,
-    ) -> Result<(T, Option<Warning>)> {
+    fn newest<T>(&self, load: impl Fn(&Path) -> Result<T>) -> Result<(T, Option<Warning>)> {
         let (last, previous) =
             (self.training_path().join(LAST), self.training_path().join(PREVIOUS));
         if !last.exists() && !previous.exists() {

@@ -15,7 +15,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use recurra_data::{Text, TokenFile};
+use recurra_data::{Text, TokenFile, Tokenizer};
 use recurra_metrics::{Context, LanguageScore, Signature, StateCarry};
 use recurra_tensor::Workspace;
 
@@ -81,7 +81,7 @@ pub fn score(
         bytes: tokens.n_bytes().saturating_sub(bytes).max(1),
         words: tokens.n_words().saturating_sub(words).max(1),
         total_nats,
-        signature: signature(model, tokens),
+        signature: signature_of(model.tokenizer, tokens.text_sha256(), model.storage()),
     })
 }
 
@@ -95,16 +95,20 @@ fn first_token(model: ModelRef<'_>, id: u32) -> (u64, u64) {
     ((text.len() + white_space).max(1) as u64, u64::from(is_word || ends_line))
 }
 
-fn signature(model: ModelRef<'_>, tokens: &TokenFile) -> Signature {
-    let (kind, hash) = (model.tokenizer.kind(), model.tokenizer.hash());
-    let data = tokens.text_sha256();
+/// The signature of a score by this field's convention: of a text, cut into tokens by this tokenizer, in this precision.
+pub fn signature_of(
+    tokenizer: &Tokenizer,
+    text_sha256: &str,
+    precision: impl ToString,
+) -> Signature {
+    let (kind, hash) = (tokenizer.kind(), tokenizer.hash());
     Signature {
         unit: kind.to_owned(),
         tokenizer: format!("{kind}-{hash}"),
         context: Context::Unbounded,
         state: StateCarry::Carried,
-        data: data[..data.len().min(16)].to_owned(),
-        precision: model.storage().to_string(),
+        data: text_sha256[..text_sha256.len().min(16)].to_owned(),
+        precision: precision.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

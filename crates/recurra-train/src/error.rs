@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use recurra_data::nearest;
+use recurra_metrics::{Field, Incomparable};
 
 /// Why a run did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +106,48 @@ pub enum Error {
         /// What the file system said.
         source: io::Error,
     },
+    /// A model without the record of a run.
+    #[error("`{}` holds no record of training: it has no file `training/metrics.jsonl`", path.display())]
+    NoRecord {
+        /// The model folder.
+        path: PathBuf,
+    },
+    /// A run without a validation.
+    #[error("`{}` was not validated in {steps} steps{}", path.display(), damaged_line.map_or(String::new(), |line| format!(", as far as its record is whole: line {line} is damaged")))]
+    NotValidated {
+        /// The run's folder.
+        path: PathBuf,
+        /// The last step that is recorded.
+        steps: u64,
+        /// The line that ends what can be read of its record.
+        damaged_line: Option<usize>,
+    },
+    /// A run of which it is not known what it was validated on.
+    #[error("`{}` does not tell which text it was validated on: {reason}", path.display())]
+    UnknownText {
+        /// The run's folder.
+        path: PathBuf,
+        /// Why its checkpoint does not tell.
+        reason: String,
+    },
+    /// A run that is to be compared with itself.
+    #[error("`{}` and `{}` are the same run", first.display(), again.display())]
+    GivenTwice {
+        /// As it was given first.
+        first: PathBuf,
+        /// As it was given again.
+        again: PathBuf,
+    },
+    /// Runs that did not measure the same.
+    #[error("`{first}` and `{other}` cannot be compared in {}: {}", unlike.quantity, crate::compare::all_told(unlike, first, other))]
+    Unlike {
+        /// The first run.
+        first: String,
+        /// The run that does not fit.
+        other: String,
+        /// What differs between their signatures.
+        unlike: Box<Incomparable>,
+    },
     /// Text, tokenizer or token file.
     #[error(transparent)]
     Data(#[from] recurra_data::Error),
@@ -145,6 +188,15 @@ impl Error {
             Error::Changed { .. } => Some("resume with the run's own settings (only threads, length, patience, learning rate and clip may change), or train into another folder".to_owned()),
             Error::Position { .. } => Some("train into another folder, or resume with the version that wrote it".to_owned()),
             Error::Diverged { learning_rate, .. } => Some(format!("lower the learning rate (say to {:.1e}) or the clip norm, and resume or train anew", learning_rate / 4.0)),
+            Error::NoRecord { .. } => Some("name the folder of a run with its `training` folder, as `recurra train --out` made it".to_owned()),
+            Error::NotValidated { path, .. } => Some(format!("wait for its first validation, or go on with it: `recurra train … --out {} --resume`", path.display())),
+            Error::UnknownText { .. } => Some("copy `training/last.safetensors` of the run too, or resume it to its end".to_owned()),
+            Error::GivenTwice { .. } => Some("name each run once".to_owned()),
+            Error::Unlike { unlike, .. } => Some(match unlike.differences.iter().any(|difference| difference.field == Field::Data) {
+                true => "train both with the same validation text (`--valid`), or score both on one text with `recurra eval … --against`".to_owned(),
+                false => unlike.hint(),
+            }),
+            Error::Record { action: "read", .. } => Some("check that the file can be read".to_owned()),
             Error::Record { .. } => Some("check that the disk is not full and the folder can be written".to_owned()),
         }
     }

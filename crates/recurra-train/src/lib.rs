@@ -38,6 +38,7 @@
 mod run;
 
 mod choose;
+mod compare;
 mod corpus;
 mod error;
 mod finish;
@@ -54,9 +55,13 @@ mod sample;
 mod schedule;
 mod settings;
 mod start;
+mod svg;
 mod validation;
 
 pub use choose::{Choice, CorpusFacts, assumed_flops, choose};
+pub use compare::{
+    Axis, ComparedRun, Comparison, CurvePoint, EqualPoint, EqualValue, ScoreColumn, compare,
+};
 pub use error::Error;
 pub use observer::{Event, Observer, Progress, StopReason};
 pub use optimizer::OptimizerSettings;

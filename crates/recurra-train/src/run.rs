@@ -237,9 +237,11 @@ impl Run<'_> {
         self.recorder.add(&Measurement::Valid {
             step,
             epoch: self.position.epochs(self.streams.windows_per_epoch()),
+            tokens: Some(self.position.tokens_seen),
             seconds: self.pace.elapsed_seconds(),
             loss_nats,
             bits_per_byte,
+            text_part: Some(self.validation.part(n_windows)),
             is_best,
         })?;
         self.recorder.draw_curve(&self.name())?;

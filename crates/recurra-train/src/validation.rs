@@ -36,6 +36,11 @@ impl Validation {
         self.streams.windows_per_epoch()
     }
 
+    /// The part of the text that its first `n_windows` windows are.
+    pub fn part(&self, n_windows: usize) -> f64 {
+        n_windows.min(self.n_windows()) as f64 / self.n_windows() as f64
+    }
+
     /// Mean loss a token over the first `n_windows` windows, from a zero state that is carried on.
     pub fn loss_nats(
         &mut self,

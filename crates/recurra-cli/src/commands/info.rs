@@ -197,9 +197,9 @@ impl Contents {
 impl Validation {
     fn of(measurement: &Measurement) -> Option<Validation> {
         match *measurement {
-            Measurement::Valid { step, epoch, seconds, loss_nats, bits_per_byte, is_best } => {
-                Some(Validation { step, epoch, seconds, loss_nats, bits_per_byte, is_best })
-            }
+            Measurement::Valid {
+                step, epoch, seconds, loss_nats, bits_per_byte, is_best, ..
+            } => Some(Validation { step, epoch, seconds, loss_nats, bits_per_byte, is_best }),
             _ => None,
         }
     }

@@ -3,10 +3,9 @@
 //! Both axes are linear. The first few per cent of the run fall so steeply that they would flatten all the rest, so the
 //! upper end is the loss after them, and the line enters the picture from above.
 
-use std::fmt::Write as _;
-
 use super::metrics_file::Measurement;
 use super::thousands;
+use crate::svg::{Anchor, Style, Svg, shortened, tick_label, ticks};
 
 const WIDTH: f64 = 880.0;
 const HEIGHT: f64 = 480.0;
@@ -17,13 +16,13 @@ const TOP: f64 = 62.0;
 const BOTTOM: f64 = HEIGHT - 58.0;
 /// More points than pixels help nobody.
 const MOST_POINTS: usize = 600;
+/// The name of the plot within the picture.
+const PLOT: &str = "plot";
 
-/// Light colours by default, dark ones where the reader's system asks for them.
-const STYLE: &str = "\
-.page{fill:#ffffff}.text{fill:#24292f}.quiet{fill:#57606a}.grid{stroke:#d8dee4}.axis{stroke:#57606a}\
-.train{stroke:#7aa6d8}.valid{stroke:#c2410c}.dot{fill:#c2410c}\
-@media (prefers-color-scheme:dark){.page{fill:#0d1117}.text{fill:#e6edf3}.quiet{fill:#9da7b3}.grid{stroke:#2a313a}\
-.axis{stroke:#9da7b3}.train{stroke:#4f7fb5}.valid{stroke:#fb923c}.dot{fill:#fb923c}}";
+const STYLE: Style<'_> = Style {
+    light: ".train{stroke:#7aa6d8;stroke-width:1.6px}.valid{stroke:#c2410c;stroke-width:2.4px}.dot{fill:#c2410c}",
+    dark: ".train{stroke:#4f7fb5}.valid{stroke:#fb923c}.dot{fill:#fb923c}",
+};
 
 /// Draws the measurements of a run; `None` while there are fewer than two.
 pub fn draw(title: &str, measurements: &[Measurement]) -> Option<String> {
@@ -97,74 +96,47 @@ impl Plot {
     }
 
     fn svg(&self, title: &str, train: &[(f64, f64)], valid: &[(f64, f64)]) -> String {
-        let mut svg = format!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{title}: loss over the steps" font-family="system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif" font-size="14">
-<style>{STYLE}</style>
-<clipPath id="plot"><rect x="{LEFT}" y="{TOP}" width="{}" height="{}"/></clipPath>
-<rect class="page" width="{WIDTH}" height="{HEIGHT}"/>
-"#,
-            RIGHT - LEFT + 4.0,
-            BOTTOM - TOP,
-            title = escape(title)
-        );
-        text(
-            &mut svg,
-            LEFT,
-            26.0,
-            "start",
-            "text\" font-size=\"16\" font-weight=\"600",
-            &shortened(title, 52),
-        );
-        text(&mut svg, LEFT - 8.0, TOP - 12.0, "end", "quiet", "nats");
-        text(&mut svg, RIGHT + 10.0, TOP - 12.0, "start", "quiet", "bits/byte");
-        text(&mut svg, (LEFT + RIGHT) / 2.0, BOTTOM + 42.0, "middle", "quiet", "step");
+        let mut svg = Svg::new(&format!("{title}: loss over the steps"), WIDTH, HEIGHT, STYLE);
+        svg.clip(PLOT, (LEFT, TOP), (RIGHT + 4.0, BOTTOM));
+        svg.words((LEFT, 26.0), Anchor::Start, "title", &shortened(title, 52));
+        svg.words((LEFT - 8.0, TOP - 12.0), Anchor::End, "quiet", "nats");
+        svg.words((RIGHT + 10.0, TOP - 12.0), Anchor::Start, "quiet", "bits/byte");
+        svg.words(((LEFT + RIGHT) / 2.0, BOTTOM + 42.0), Anchor::Middle, "quiet", "step");
         self.grid(&mut svg);
         self.legend(&mut svg, valid);
-        polyline(
-            &mut svg,
-            "train\" stroke-width=\"1.6",
-            train.iter().map(|&(step, nats)| (self.x(step), self.y(nats))),
-        );
-        polyline(
-            &mut svg,
-            "valid\" stroke-width=\"2.4",
-            valid.iter().map(|&(step, nats)| (self.x(step), self.y(nats))),
-        );
-        if let Some(&(step, nats)) = valid.iter().min_by(|a, b| a.1.total_cmp(&b.1)) {
-            let (x, y) = (self.x(step), self.y(nats));
-            let _ = writeln!(svg, r#"<circle class="dot" cx="{x:.1}" cy="{y:.1}" r="4.5"/>"#);
+        let place = |&(step, nats): &(f64, f64)| (self.x(step), self.y(nats));
+        svg.polyline("train", PLOT, train.iter().map(place));
+        svg.polyline("valid", PLOT, valid.iter().map(place));
+        if let Some(best) = valid.iter().min_by(|a, b| a.1.total_cmp(&b.1)) {
+            svg.dot("dot", place(best), 4.5);
         }
-        svg.push_str("</svg>\n");
-        svg
+        svg.finish()
     }
 
     /// Lines and numbers: nats on the left, bits a byte at round places of their own on the right, steps below.
-    fn grid(&self, svg: &mut String) {
+    fn grid(&self, svg: &mut Svg) {
         let (places, spacing) = ticks(self.low, self.high, 7);
         for nats in places {
             let y = self.y(nats);
-            let _ = writeln!(svg, r#"<path class="grid" d="M{LEFT} {y:.1}H{RIGHT}"/>"#);
-            text(svg, LEFT - 8.0, y + 5.0, "end", "text", &label(nats, spacing));
+            svg.path("grid", format_args!("M{LEFT} {y:.1}H{RIGHT}"));
+            svg.words((LEFT - 8.0, y + 5.0), Anchor::End, "text", &tick_label(nats, spacing));
         }
         let (places, spacing) =
             ticks(self.low * self.bits_per_nat, self.high * self.bits_per_nat, 7);
         for bits in places {
             let y = self.y(bits / self.bits_per_nat);
-            let _ = writeln!(svg, r#"<path class="axis" d="M{RIGHT} {y:.1}h5"/>"#);
-            text(svg, RIGHT + 10.0, y + 5.0, "start", "text", &label(bits, spacing));
+            svg.path("axis", format_args!("M{RIGHT} {y:.1}h5"));
+            svg.words((RIGHT + 10.0, y + 5.0), Anchor::Start, "text", &tick_label(bits, spacing));
         }
         for step in ticks(0.0, self.last_step, 8).0.into_iter().filter(|step| step.fract() == 0.0) {
             let x = self.x(step);
-            let _ = writeln!(svg, r#"<path class="axis" d="M{x:.1} {BOTTOM}v5"/>"#);
-            text(svg, x, BOTTOM + 21.0, "middle", "text", &thousands(step as u64));
+            svg.path("axis", format_args!("M{x:.1} {BOTTOM}v5"));
+            svg.words((x, BOTTOM + 21.0), Anchor::Middle, "text", &thousands(step as u64));
         }
-        let _ = writeln!(
-            svg,
-            r#"<path class="axis" fill="none" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}V{TOP}"/>"#
-        );
+        svg.path("axis", format_args!("M{LEFT} {TOP}V{BOTTOM}H{RIGHT}V{TOP}"));
     }
 
-    fn legend(&self, svg: &mut String, valid: &[(f64, f64)]) {
+    fn legend(&self, svg: &mut Svg, valid: &[(f64, f64)]) {
         let best = valid.iter().min_by(|a, b| a.1.total_cmp(&b.1));
         let valid_text = best.map(|&(step, nats)| {
             let bits = nats * self.bits_per_nat;
@@ -173,74 +145,14 @@ impl Plot {
                 thousands(step as u64)
             )
         });
-        let mut y = TOP + 22.0;
-        for (class, width, words) in
-            [("train", 1.6, Some("train".to_owned())), ("valid", 2.4, valid_text)]
-        {
+        let (x, mut y) = (RIGHT - 16.0, TOP + 22.0);
+        for (class, words) in [("train", Some("train".to_owned())), ("valid", valid_text)] {
             let Some(words) = words else { continue };
-            let x = RIGHT - 16.0;
-            let _ = writeln!(
-                svg,
-                r#"<path class="{class}" stroke-width="{width}" d="M{} {}h24"/>"#,
-                x - 24.0,
-                y - 5.0
-            );
-            text(svg, x - 32.0, y, "end", "text", &words);
+            svg.path(class, format_args!("M{} {}h24", x - 24.0, y - 5.0));
+            svg.words((x - 32.0, y), Anchor::End, "text", &words);
             y += 22.0;
         }
     }
-}
-
-fn text(svg: &mut String, x: f64, y: f64, anchor: &str, class: &str, words: &str) {
-    let _ = writeln!(
-        svg,
-        r#"<text class="{class}" x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{}</text>"#,
-        escape(words)
-    );
-}
-
-fn polyline(svg: &mut String, class: &str, points: impl Iterator<Item = (f64, f64)>) {
-    let _ = write!(
-        svg,
-        r#"<polyline class="{class}" fill="none" stroke-linejoin="round" clip-path="url(#plot)" points=""#
-    );
-    for (x, y) in points {
-        // A loss far above the picture would make numbers that some viewers cannot read.
-        let _ = write!(svg, "{x:.1},{:.1} ", y.max(-10_000.0));
-    }
-    svg.push_str("\"/>\n");
-}
-
-/// Round numbers between `low` and `high`, about `n` of them, and their distance: 1, 2 or 5 times a power of ten.
-fn ticks(low: f64, high: f64, n: usize) -> (Vec<f64>, f64) {
-    let rough = (high - low) / n as f64;
-    let power = 10f64.powf(rough.log10().floor());
-    let spacing = [1.0, 2.0, 5.0, 10.0]
-        .map(|m| m * power)
-        .into_iter()
-        .find(|s| *s >= rough)
-        .unwrap_or(10.0 * power);
-    let first = (low / spacing).ceil() as i64;
-    let places = (first..first + 4 * n as i64).map(|idx| idx as f64 * spacing);
-    (places.take_while(|tick| *tick <= high + 1e-9 * spacing).collect(), spacing)
-}
-
-/// A tick's number with as many decimals as tell it from the next, one at least.
-fn label(tick: f64, spacing: f64) -> String {
-    let decimals = (-(spacing + 1e-12).log10().floor()).clamp(1.0, 6.0) as usize;
-    format!("{tick:.decimals$}")
-}
-
-fn shortened(words: &str, most: usize) -> String {
-    match words.chars().count() > most {
-        true => words.chars().take(most - 1).chain(['…']).collect(),
-        false => words.to_owned(),
-    }
-}
-
-fn escape(words: &str) -> String {
-    let visible = words.chars().filter(|letter| !letter.is_control()).collect::<String>();
-    visible.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -265,9 +177,11 @@ mod tests {
         Measurement::Valid {
             step,
             epoch: 0.0,
+            tokens: None,
             seconds: 0.0,
             loss_nats,
             bits_per_byte: loss_nats * 1.4,
+            text_part: None,
             is_best: false,
         }
     }
@@ -304,13 +218,5 @@ mod tests {
             let svg = draw("x", &measurements).unwrap();
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
-    }
-
-    #[test]
-    fn ticks_are_round_and_inside() {
-        assert_eq!(ticks(0.0, 1000.0, 8).0, [0.0, 200.0, 400.0, 600.0, 800.0, 1000.0]);
-        assert_eq!(thousands(1_234_567), "1,234,567");
-        assert_eq!(thousands(12), "12");
-        assert_eq!(label(1.25, 0.05), "1.25");
     }
 }

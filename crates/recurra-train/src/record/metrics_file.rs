@@ -37,12 +37,18 @@ pub enum Measurement {
         step: u64,
         /// Passes over the text, with a fraction.
         epoch: f64,
+        /// Tokens trained on so far; `None` in a record from before this was written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tokens: Option<u64>,
         /// Wall clock since the start.
         seconds: f64,
         /// Loss a token.
         loss_nats: f64,
         /// The same in bits a byte of text.
         bits_per_byte: f64,
+        /// The part of the validation text that was read; `None` in a record from before this was written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text_part: Option<f64>,
         /// Whether it is the best so far.
         is_best: bool,
     },
@@ -108,25 +114,53 @@ impl MetricsFile {
 /// # Errors
 /// Whatever the file system says.
 pub fn read_measurements(path: &Path) -> io::Result<Vec<Measurement>> {
+    read_record(path).map(|record| record.measurements)
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Record {
+    /// All measurements up to the first damaged line.
+    pub measurements: Vec<Measurement>,
+    /// The first whole line that is no measurement, counted from 1. A last line that was cut off is none: a run may be
+    /// writing it.
+    pub damaged_line: Option<usize>,
+}
+
+/// All measurements of a file, up to the first damaged line, and where that is.
+///
+/// # Errors
+/// Whatever the file system says.
+pub(crate) fn read_record(path: &Path) -> io::Result<Record> {
     let mut measurements = Vec::new();
-    for_each_line(&File::open(path)?, |_, measurement| {
+    let ended_by = for_each_line(&File::open(path)?, |_, measurement| {
         measurements.push(measurement);
         true
     })?;
-    Ok(measurements)
+    let damaged_line = ended_by.is_whole.then_some(measurements.len() + 1);
+    Ok(Record { measurements, damaged_line })
+}
+
+/// The line that ended the reading.
+struct LastLine {
+    /// Whether it has its end.
+    is_whole: bool,
 }
 
 /// Calls `f` with every whole line and what it says, until `f` or a damaged line ends it.
-fn for_each_line(file: &File, mut f: impl FnMut(&[u8], Measurement) -> bool) -> io::Result<()> {
+fn for_each_line(
+    file: &File,
+    mut f: impl FnMut(&[u8], Measurement) -> bool,
+) -> io::Result<LastLine> {
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
     loop {
         line.clear();
         reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
-        let measurement = serde_json::from_slice(&line);
-        match measurement {
+        let is_whole = line.ends_with(b"\n") || line.len() as u64 == LONGEST_LINE;
+        match serde_json::from_slice(&line) {
             Ok(measurement) if line.ends_with(b"\n") && f(&line, measurement) => {}
-            _ => return Ok(()),
+            _ => return Ok(LastLine { is_whole }),
         }
     }
 }
@@ -139,9 +173,11 @@ mod tests {
         Measurement::Valid {
             step,
             epoch: 0.1,
+            tokens: Some(10 * step),
             seconds: 1.0 / 3.0,
             loss_nats: 2.5,
             bits_per_byte: 3.6,
+            text_part: Some(0.5),
             is_best: step == 1,
         }
     }
@@ -151,8 +187,38 @@ mod tests {
         let json = serde_json::to_string(&valid(3)).unwrap();
         assert_eq!(
             json,
-            r#"{"event":"valid","step":3,"epoch":0.1,"seconds":0.3333333333333333,"loss_nats":2.5,"bits_per_byte":3.6,"is_best":false}"#
+            r#"{"event":"valid","step":3,"epoch":0.1,"tokens":30,"seconds":0.3333333333333333,"loss_nats":2.5,"bits_per_byte":3.6,"text_part":0.5,"is_best":false}"#
         );
+    }
+
+    #[test]
+    fn a_line_from_before_tokens_and_part_were_written_still_reads() {
+        let line = r#"{"event":"valid","step":3,"epoch":0.1,"seconds":1,"loss_nats":2.5,"bits_per_byte":3.6,"is_best":true}"#;
+        let Ok(Measurement::Valid { step: 3, tokens: None, text_part: None, .. }) =
+            serde_json::from_str(line)
+        else {
+            panic!("it was not read as it is")
+        };
+    }
+
+    #[test]
+    fn a_damaged_line_is_told_from_one_that_is_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let good = serde_json::to_string(&valid(1)).unwrap();
+        for (text, expected) in [
+            (String::new(), (0, None)),
+            (format!("{good}\n"), (1, None)),
+            (format!("{good}\n{good}"), (1, None)),
+            (format!("{good}\n{}", &good[..20]), (1, None)),
+            (format!("{good}\n{}\n{good}\n", &good[..20]), (1, Some(2))),
+            (format!("{good}\n\n{good}\n"), (1, Some(2))),
+            ("x".repeat(100_000), (0, Some(1))),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let record = read_record(&path).unwrap();
+            assert_eq!((record.measurements.len(), record.damaged_line), expected);
+        }
     }
 
     #[test]

@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use metrics_file::{Measurement, read_measurements};
+pub(crate) use metrics_file::{Record, read_record};
 pub use model_card::{CardText, ModelCard};
 
 use crate::error::Error;
 use metrics_file::MetricsFile;
 use tensorboard::EventFile;
 
-const METRICS: &str = "metrics.jsonl";
+/// The file of measurements.
+pub(crate) const METRICS: &str = "metrics.jsonl";
 /// TensorBoard looks for `tfevents` in the name.
 const EVENTS: &str = "events.out.tfevents.recurra";
 const CURVE: &str = "loss.svg";
@@ -124,4 +126,14 @@ fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group));
     groups.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn thousands_are_grouped() {
+        for (number, text) in [(12, "12"), (123, "123"), (1_234_567, "1,234,567")] {
+            assert_eq!(super::thousands(number), text);
+        }
+    }
 }
