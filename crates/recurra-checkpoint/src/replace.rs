@@ -45,6 +45,16 @@ pub(crate) fn replace(
     disk.sync_folder(folder).map_err(Error::io("sync", folder))
 }
 
+/// Finds out whether `path` could be replaced, and changes nothing.
+///
+/// # Errors
+/// When no file can be made beside it.
+pub(crate) fn expect_place(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
+    let temporary = temporary_name(path);
+    drop(disk.create(&temporary).map_err(Error::io("create", path))?);
+    disk.remove(&temporary).map_err(Error::io("create", path))
+}
+
 /// Replaces a small file by these bytes, unless it holds them already.
 pub(crate) fn replace_by_text(disk: &dyn Disk, path: &Path, text: &str) -> Result<(), Error> {
     let same_length =

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use recurra_models::{LanguageModel, State};
 use recurra_tensor::Parameters;
 
 use crate::disk::{Disk, LocalDisk};
 use crate::layout::Layout;
-use crate::replace::replace;
+use crate::replace::{expect_place, replace};
 use crate::saved_model::WEIGHTS_KEY;
 use crate::saved_training::{fits, streams};
 use crate::tensor_file::{TensorReader, write_tensors};
@@ -40,6 +40,14 @@ impl StateFile {
         self.save_to(&LocalDisk, path, model, weights_sha256)
     }
 
+    /// Finds out, before there is a state, whether one could be saved to `path`.
+    ///
+    /// # Errors
+    /// When the path is no regular file, or no file can be made there.
+    pub fn expect_place(path: &Path) -> Result<()> {
+        expect_place(&LocalDisk, &target(path)?)
+    }
+
     pub(crate) fn save_to(
         &self,
         disk: &dyn Disk,
@@ -47,12 +55,7 @@ impl StateFile {
         model: &LanguageModel,
         weights_sha256: &str,
     ) -> Result<()> {
-        // Renaming would put a file in the place of a device, or of a link instead of what it points to.
-        let path = &match fs::canonicalize(path) {
-            Ok(target) if !target.is_file() => return Err(Error::NotAFile { path: path.into() }),
-            Ok(target) => target,
-            Err(_) => path.to_owned(),
-        };
+        let path = &target(path)?;
         let streams = streams(&self.state, model.config());
         let metadata = BTreeMap::from([
             (WEIGHTS_KEY, weights_sha256.to_owned()),
@@ -100,5 +103,15 @@ impl StateFile {
         let layout = Layout::default().with_state(&state, streams);
         layout.read(reader, &mut Parameters::new(), &mut state)?.finish()?;
         Ok(StateFile { state, position })
+    }
+}
+
+/// The file that a path leads to: renaming would put a file in the place of a device, or of a link instead of what it
+/// points to.
+fn target(path: &Path) -> Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Ok(target) if !target.is_file() => Err(Error::NotAFile { path: path.into() }),
+        Ok(target) => Ok(target),
+        Err(_) => Ok(path.to_owned()),
     }
 }

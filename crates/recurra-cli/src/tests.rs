@@ -57,7 +57,7 @@ fn every_flag_of_the_contract_is_read() {
     accepted("doctor --json --threads 1");
     accepted("bench train --shape ptb-650 --threads 2 --precision auto --steps 3 --json");
     accepted(
-        "bench generate --model gru --vocab 96 --embed 32 --hidden 32 --layers 2 --batch 4 --bptt 8 --streams 4",
+        "bench train --model gru --vocab 96 --embed 32 --hidden 32 --layers 2 --batch 4 --bptt 8",
     );
 }
 

@@ -257,7 +257,9 @@ impl Error {
             Self::UnknownTokenizer { nearest: None, .. } => {
                 "write for example `--tokenizer char` or `--tokenizer bpe:8000`".into()
             }
-            Self::BpeSize { .. } => "write for example `--tokenizer bpe:8000`".into(),
+            Self::BpeSize { min, max, .. } => {
+                format!("give at least {min}, one token for each byte, and at most {max}: for example `--tokenizer bpe:8000`")
+            }
             Self::TokenizerJson { .. } => "give a tokenizer.json in the format of Hugging Face tokenizers".into(),
             Self::TooManyWords { .. } | Self::WordTooLong { .. } => {
                 "use `--tokenizer bpe:32000` or `--tokenizer char` for this text".into()

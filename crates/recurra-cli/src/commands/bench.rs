@@ -83,12 +83,12 @@ struct Settings {
     /// Streams read side by side in training [default: 32]
     #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
     batch: Option<usize>,
-    /// Tokens of each stream that gradients reach back [default: 64]
+    /// Tokens of each stream that gradients reach back in training [default: 64]
     #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
     bptt: Option<usize>,
-    /// Streams written side by side
-    #[arg(long, value_parser = values::size::<1, 65536>, default_value = "1", value_name = "N")]
-    streams: usize,
+    /// Streams written side by side [default: 1]
+    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+    streams: Option<usize>,
     /// Steps to time [default: 7 in training; in writing, where 20 are timed together, 300, of a small model more]
     #[arg(long, value_parser = values::size::<1, 1_000_000>, value_name = "N")]
     steps: Option<usize>,
@@ -194,6 +194,7 @@ impl Bench {
 impl Settings {
     /// The named shape, with whatever was given beside it put over it.
     fn task(&self, is_training: bool) -> Result<Task, Failure> {
+        self.refuse_the_other_mode(is_training)?;
         let named = self.shape;
         let widths = self
             .hidden
@@ -235,13 +236,29 @@ impl Settings {
                 time: self.bptt.or(named.map(|shape| shape.bptt)).unwrap_or(64),
                 batch: self.batch.or(named.map(|shape| shape.batch)).unwrap_or(32),
             },
-            false => Window { time: 1, batch: self.streams },
+            false => Window { time: 1, batch: self.streams.unwrap_or(1) },
         };
         let steps = self.steps.unwrap_or(match is_training {
             true => 7,
-            false => writing::enough_steps(&config, self.streams),
+            false => writing::enough_steps(&config, window.batch),
         });
         Ok(Task { name, config, window, steps })
+    }
+
+    /// What would have no effect is told.
+    fn refuse_the_other_mode(&self, is_training: bool) -> Result<(), Failure> {
+        let refused = |flag: &str, mode: &str, hint: &str| {
+            Err(Failure::of_arguments(format!("`{flag}` has no part in `bench {mode}`"), hint))
+        };
+        if is_training && self.streams.is_some() {
+            return refused("--streams", "train", "give `--batch` for the streams of training");
+        }
+        let one_stream = "give `--streams` for streams written side by side, one token at a time";
+        match (is_training, self.batch, self.bptt) {
+            (false, Some(_), _) => refused("--batch", "generate", one_stream),
+            (false, _, Some(_)) => refused("--bptt", "generate", one_stream),
+            _ => Ok(()),
+        }
     }
 
     /// Whether nothing that was given makes another shape of the named one.

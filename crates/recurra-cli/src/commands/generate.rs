@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use recurra::Model;
+use recurra::checkpoint::StateFile;
 use recurra::inference::{Ended, GenerateOptions, Memory, Sampling};
 use serde::Serialize;
 
@@ -77,6 +78,8 @@ struct Report {
 impl Generate {
     /// Reads the prompt, writes, saves the state.
     pub fn run(self) -> Result<(), Failure> {
+        // A text that nothing can go on from is better not written.
+        self.state_out.as_deref().map_or(Ok(()), StateFile::expect_place)?;
         let model = self.machine.open(&self.model)?;
         let memory = self.memory(&model)?;
         let seed = memory.seed();

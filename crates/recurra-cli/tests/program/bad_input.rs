@@ -205,11 +205,16 @@ fn a_folder_that_cannot_be_written() {
         "can be written",
     );
     place.train("run", 4);
-    place.run("generate run --tokens 3 --state-out file/state").fails(
+    let refused = place.run("generate run --tokens 3 --state-out file/state").fails(
         1,
         "cannot create `file/",
         "can be written",
     );
+    assert_eq!(refused.stdout(), "", "nothing is written that could not be gone on from");
+    place.run("generate run --tokens 3 --state-out run").fails(1, "`run`", "a regular file");
+    place.run("generate run --tokens 3 --state-out new").succeeds();
+    let left = |name: &str| place.path(name).exists();
+    assert!(left("new") && !left(".new.tmp") && !left(".run.tmp"));
 }
 
 /// The program where no file may grow past `blocks` of 512 bytes: to a program, as good as a full disk.

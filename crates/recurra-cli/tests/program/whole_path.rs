@@ -149,10 +149,9 @@ fn doctor_and_bench_measure() {
     let place = Workplace::new();
     let found = place.run("doctor --threads 1 --json").succeeds().tells("matrix product").json();
     has_keys(&found, "cores instruction_sets isa peaks matmul_gflops readings");
-    for mode in ["train", "generate"] {
-        let line = format!(
-            "bench {mode} --vocab 20 --embed 8 --hidden 8 --batch 2 --bptt 4 --steps 2 --threads 1 --json"
-        );
+    for mode in ["train --batch 2 --bptt 4", "generate --streams 2"] {
+        let line =
+            format!("bench {mode} --vocab 20 --embed 8 --hidden 8 --steps 2 --threads 1 --json");
         let timing = place.run(&line).succeeds().json();
         has_keys(
             &timing,

@@ -119,6 +119,8 @@ mod tests {
         {
             let error = given.parse::<TokenizerSpec>().unwrap_err();
             assert!(matches!(error, Error::BpeSize { .. }), "{given}: {error}");
+            let hint = error.hint().unwrap();
+            assert!(hint.contains("at least 256") && hint.contains("at most 1048576"), "{hint}");
         }
     }
 }
