@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use commands::{bench, doctor, eval, generate, info, train};
+use commands::{bench, compare, doctor, eval, generate, info, train};
 use failure::Failure;
 
 /// Language models that remember: train, evaluate and run them on the CPU you have.
@@ -40,6 +40,7 @@ struct Program {
 enum Command {
     Train(Box<train::Train>),
     Eval(eval::Eval),
+    Compare(compare::Compare),
     Generate(generate::Generate),
     Info(info::Info),
     Doctor(doctor::Doctor),
@@ -74,6 +75,7 @@ impl Program {
         match self.command {
             Command::Train(train) => train.run(),
             Command::Eval(eval) => eval.run(),
+            Command::Compare(compare) => compare.run(),
             Command::Generate(generate) => generate.run(),
             Command::Info(info) => info.run(),
             Command::Doctor(doctor) => doctor.run(),

@@ -59,6 +59,8 @@ fn every_flag_of_the_contract_is_read() {
     accepted(
         "bench train --model gru --vocab 96 --embed 32 --hidden 32 --layers 2 --batch 4 --bptt 8",
     );
+    accepted("bench generate --model gru --vocab 96 --embed 32 --hidden 32 --streams 4");
+    accepted("compare a b c --at tokens --out picture.svg --json");
 }
 
 #[test]
@@ -81,6 +83,8 @@ fn unknown_names_are_answered_with_the_nearest() {
         "did you mean `ptb-650`?",
     );
     refused("bench tain", "unknown command `tain`", "did you mean `train`?");
+    refused("compare a b --at step", "`--at` cannot be `step`: expected time, tokens, flops", "");
+    refused("train --tokenizer bpe:3", "`--tokenizer` cannot be `bpe:3`", "at least 256");
     refused(
         "train --model transformer",
         "`--model` cannot be `transformer`",
@@ -151,6 +155,7 @@ fn what_is_missing_is_named() {
     refused("eval", "missing", "recurra eval");
     refused("eval d", "missing", "recurra eval");
     refused("generate", "missing", "recurra generate");
+    refused("compare", "missing RUN", "recurra compare");
     refused("train --out", "`--out` needs a value", "recurra train --help");
 }
 

@@ -1,6 +1,7 @@
 //! The commands, one a file: arguments → settings → run → exit status.
 
 pub mod bench;
+pub mod compare;
 pub mod doctor;
 pub mod eval;
 pub mod generate;

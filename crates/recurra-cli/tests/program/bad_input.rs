@@ -310,6 +310,51 @@ fn scores_of_unlike_texts_are_refused_with_the_reason() {
 }
 
 #[test]
+fn runs_that_cannot_be_compared_are_named_with_what_differs() {
+    let place = Workplace::with_text(8000);
+    place.train("run", 4);
+    place.train("same/run", 6);
+    place.write("other.txt", "another text with other words in it\n".repeat(60));
+    place.run(&format!("train other.txt --out other {TINY} --steps 4")).succeeds();
+    place.run("compare run other").fails(1, "`run` and `other` cannot be compared", "`--valid`");
+    place.run("compare run ./run").fails(1, "are the same run", "once");
+    place.run("compare run nothing").fails(1, "no folder `nothing`", "recurra train --out");
+    place.run("compare run cache").fails(1, "`cache` holds no model", "recurra train --out");
+
+    place.write("mine.svg", "<svg>a picture of mine</svg>");
+    place.run("compare run --out mine.svg").fails(1, "`mine.svg`", "--out FILE");
+    place.run("compare run --out same").fails(1, "it is a folder", "--out FILE");
+    place.run("compare run --out none/a.svg").fails(1, "`none/a.svg`", "--out FILE");
+    assert!(!place.path("compare.svg").exists(), "nothing was compared");
+    place.run("compare run").succeeds();
+    place.run("compare run same/run").succeeds().tells("same/run  "); // over the picture before
+
+    // What is left of a record is used, and told.
+    let whole = String::from_utf8(place.read("run/training/metrics.jsonl")).unwrap();
+    let n_lines = whole.lines().count();
+    place.write("run/training/metrics.jsonl", format!("{whole}no line\n{whole}"));
+    let damaged = format!("damaged in line {}", n_lines + 1);
+    place.run("compare run same/run").succeeds().tells(&damaged);
+    place.write("run/training/metrics.jsonl", whole.lines().next().unwrap());
+    let resume = "--out run --resume";
+    place.run("compare same/run run").fails(1, "`run` was not validated in 0 steps", resume);
+    std::fs::remove_file(place.path("run/training/metrics.jsonl")).unwrap();
+    place.run("compare run").fails(1, "no record of training", "`training` folder");
+}
+
+#[test]
+fn a_run_without_its_checkpoints_is_known_by_the_score_of_its_end() {
+    let place = Workplace::with_text(8000);
+    place.train("one", 4);
+    place.train("two", 6);
+    for file in ["last", "previous"] {
+        let _ = std::fs::remove_file(place.path(&format!("one/training/{file}.safetensors")));
+    }
+    let found = place.run("compare one two --json").succeeds().json();
+    assert_eq!(found["runs"][0]["signature"], found["runs"][1]["signature"]);
+}
+
+#[test]
 fn resuming_with_other_settings_is_refused_and_changes_nothing() {
     let place = Workplace::with_text(8000);
     place.train("run", 4);

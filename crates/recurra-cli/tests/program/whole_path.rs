@@ -53,6 +53,54 @@ fn from_a_text_to_a_model_that_writes() {
 }
 
 #[test]
+fn runs_are_compared_at_equal_cost() {
+    let place = Workplace::with_text(20_000);
+    let short = place.train("short", 30);
+    place.train("long", 60);
+    let line = "train text.txt --out bytes --tokenizer byte --model gru --embed 8 --hidden 12 --batch 4 --bptt 16 \
+                --lr 0.01 --steps 40 --threads 1";
+    place.run(line).succeeds();
+
+    let alike = place.run("compare short long --json").succeeds();
+    let alike = alike.tells("lstm 8 → 12").tells("perplexity").tells("picture: `compare.svg`");
+    let found = alike.json();
+    has_keys(&found, "runs equal has_perplexity score_columns notes svg");
+    has_keys(
+        &found["runs"][0],
+        "name path model parameters flops_per_token steps tokens seconds flops tokens_per_second has_ended best scores \
+         signature text_part curve",
+    );
+    assert_eq!(
+        (found["has_perplexity"].as_bool(), found["svg"].as_str()),
+        (Some(true), Some("compare.svg"))
+    );
+    assert_eq!(
+        (&found["runs"][0]["tokens"], &found["runs"][0]["has_ended"]),
+        (&short["tokens"], &true.into())
+    );
+    let tokens = &found["equal"][1];
+    assert_eq!(
+        (tokens["axis"].as_str(), tokens["at"].as_f64()),
+        (Some("tokens"), short["tokens"].as_f64())
+    );
+    let last = found["runs"][0]["curve"].as_array().unwrap().last().unwrap();
+    assert_eq!(tokens["values"][0]["bits_per_byte"], last["bits_per_byte"]);
+    let part = tokens["values"][1]["part_of_run"].as_f64().unwrap();
+    assert!((part - 0.5).abs() < 1e-9, "{part}");
+    assert!(String::from_utf8(place.read("compare.svg")).unwrap().ends_with("</svg>\n"));
+
+    let other = place.run("compare short bytes --at flops --out other.svg --json").succeeds();
+    let other = other.tells("perplexity by token is left out").json();
+    assert_eq!(
+        (other["has_perplexity"].as_bool(), other["equal"].as_array().unwrap().len()),
+        (Some(false), 1)
+    );
+    assert!(String::from_utf8(place.read("other.svg")).unwrap().contains("over FLOPs"));
+    let alone = place.run("compare long").succeeds();
+    assert!(!alone.stderr().contains('*') && alone.stdout().is_empty());
+}
+
+#[test]
 fn a_text_goes_on_from_a_saved_state_bit_for_bit() {
     let place = Workplace::with_text(20_000);
     place.train("run", 30);
