@@ -11,7 +11,7 @@ use recurra_kernels::layer::{
 use recurra_kernels::matmul::{Matrix, Start, matmul};
 use recurra_kernels::recurrent::{RecurrentWeight, Shape};
 use recurra_kernels::rnn::Activation;
-use recurra_kernels::update::{self, AdamW, Rule, Sgd, Slabs};
+use recurra_kernels::update::{self, Adam, Pass, Rule, Sgd, Slabs};
 use recurra_kernels::{Cpu, Element, Precision, embedding, gru, lstm, rnn};
 
 fn main() {
@@ -345,43 +345,52 @@ fn embedding_and_dropout_of_ptb_650(bencher: Bencher<'_, '_>) {
     bench(bencher, &Embedding, 33, 700);
 }
 
-/// One step of a rule.
-struct Update(Rule);
+/// One step of a rule, and of the average behind it.
+struct Update(Pass);
 
 impl Kernel for Update {
-    type Numbers<E: Element> = [Vec<E>; 4];
+    type Numbers<E: Element> = [Vec<E>; 5];
 
-    fn numbers<E: Element>(&self, rows: usize) -> [Vec<E>; 4] {
-        let moments = [1, 2].map(|n| if self.0.n_moments() >= n { rows } else { 0 });
-        let [first, second] = moments.map(|n| vec![E::from_f64(0.25); n]);
-        [values(1, rows, 0.1), values(2, rows, 1.0), first, second]
+    fn numbers<E: Element>(&self, rows: usize) -> [Vec<E>; 5] {
+        let Pass { rule, average } = self.0;
+        let kept = [rule.n_moments() > 0, rule.n_moments() > 1, average.is_some()];
+        let [first, second, average] =
+            kept.map(|is_kept| vec![E::from_f64(0.25); if is_kept { rows } else { 0 }]);
+        [values(1, rows, 0.1), values(2, rows, 1.0), first, second, average]
     }
 
-    fn run<E: Element>(&self, cpu: &Cpu, [value, gradient, m, v]: &mut [Vec<E>; 4]) {
-        update::step(cpu, self.0, Slabs { value, gradient, moments: [m, v] });
+    fn run<E: Element>(&self, cpu: &Cpu, [value, gradient, m, v, average]: &mut [Vec<E>; 5]) {
+        update::step(cpu, self.0, Slabs { value, gradient, moments: [m, v], average });
     }
 
-    fn results<'a, E: Element>(&self, [value, ..]: &'a [Vec<E>; 4]) -> Vec<&'a [E]> {
-        vec![value]
+    fn results<'a, E: Element>(&self, [value, .., average]: &'a [Vec<E>; 5]) -> Vec<&'a [E]> {
+        vec![value, average]
     }
 }
 
 #[divan::bench]
 fn sgd_of_13_million(bencher: Bencher<'_, '_>) {
     let rule = Sgd { lr: 20.0, momentum: 0.0, weight_decay: 0.0, scale: 0.25 };
-    bench(bencher, &Update(Rule::Sgd(rule)), 10_007, 13_280_000);
+    bench(bencher, &Update(Rule::Sgd(rule).into()), 10_007, 13_280_000);
+}
+
+#[divan::bench]
+fn averaged_sgd_of_13_million(bencher: Bencher<'_, '_>) {
+    let rule = Rule::Sgd(Sgd { lr: 20.0, momentum: 0.0, weight_decay: 0.0, scale: 0.25 });
+    bench(bencher, &Update(Pass { rule, average: Some(0.125) }), 10_007, 13_280_000);
 }
 
 #[divan::bench]
 fn adamw_of_13_million(bencher: Bencher<'_, '_>) {
-    let rule = AdamW {
+    let rule = Adam {
         lr: 1e-3,
         beta1: 0.9,
         beta2: 0.999,
         epsilon: 1e-8,
         weight_decay: 0.01,
+        is_decoupled: true,
         step: 3,
         scale: 0.25,
     };
-    bench(bencher, &Update(Rule::AdamW(rule)), 10_007, 13_280_000);
+    bench(bencher, &Update(Rule::Adam(rule).into()), 10_007, 13_280_000);
 }

@@ -23,6 +23,7 @@ mod large_pages;
 pub mod layer;
 pub mod lstm;
 pub mod matmul;
+pub mod muon;
 pub mod peak;
 pub mod penalty;
 mod pool;

@@ -1,6 +1,6 @@
 //! A vector for each token.
 
-use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Tape, Var};
+use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Role, Tape, Var};
 
 /// A learned table of V vectors of size E.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +19,7 @@ impl Embedding {
         embed_size: usize,
     ) -> Self {
         let weight = parameters.declare("embedding.weight", &[vocab_size, embed_size]);
+        parameters.set_role(weight, Role::Table);
         Self { weight, vocab_size }
     }
 

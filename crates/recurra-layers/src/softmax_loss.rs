@@ -1,6 +1,6 @@
 //! The output layer of a language model and its loss.
 
-use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Tape, Var};
+use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Role, Tape, Var};
 
 /// Output weights, softmax and cross-entropy as one layer: the loss of predicting the next token.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +21,7 @@ impl SoftmaxLoss {
     ) -> Self {
         let weight = tied_to
             .unwrap_or_else(|| parameters.declare("output.weight", &[vocab_size, hidden_size]));
+        parameters.set_role(weight, Role::Table);
         Self { weight, bias: parameters.declare("output.bias", &[vocab_size]) }
     }
 

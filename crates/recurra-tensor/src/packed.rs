@@ -231,7 +231,7 @@ impl Layers<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Optimizer, Parameters, Tape, Window, Workspace};
+    use crate::{Method, Optimizer, Parameters, Step, Tape, Window, Workspace};
     use recurra_kernels::Isa;
 
     const WINDOW: Window = Window { time: 3, batch: 2 };
@@ -290,17 +290,24 @@ mod tests {
             })
         }
 
+        /// Of the values, and of their average where there is one.
         fn bits(&self) -> Vec<u32> {
-            let values = self.parameters.ids().flat_map(|id| self.parameters.value(id));
-            values.map(|x| x.to_bits()).collect()
+            let parameters = &self.parameters;
+            let values = parameters.ids().flat_map(|id| parameters.value(id));
+            let averaged = parameters.ids().filter(|_| parameters.has_average());
+            let averages = averaged.flat_map(|id| parameters.average(id));
+            values.chain(averages).map(|x| x.to_bits()).collect()
         }
     }
 
     #[test]
     fn copies_that_the_optimizer_writes_are_those_that_would_be_laid_out() {
-        let momentum = Optimizer::Sgd { momentum: 0.9, weight_decay: 0.01 };
+        let momentum =
+            Optimizer { weight_decay: 0.01, ..Optimizer::new(Method::Sgd { momentum: 0.9 }) };
         for isa in Isa::available() {
-            for optimizer in [Optimizer::SGD, momentum, Optimizer::ADAMW] {
+            for (optimizer, average) in
+                [(Optimizer::SGD, None), (momentum, Some(0.5)), (Optimizer::ADAMW, None)]
+            {
                 let cpu = Cpu::with_isa(isa, 2);
                 let (mut written, mut forgetful) = (Network::new(), Network::new());
                 for step in 1..=6 {
@@ -309,7 +316,10 @@ mod tests {
                     forgetful.parameters = forgetful.parameters.clone();
                     assert_eq!(written.backward(&cpu), forgetful.backward(&cpu), "{what}");
                     for network in [&mut written, &mut forgetful] {
-                        optimizer.step(&cpu, &mut network.parameters, step, 0.1, Some(0.05));
+                        let step = Step { number: step, lr: 0.1, clip: Some(0.05), average };
+                        optimizer.make(&cpu, &mut network.parameters, &step);
+                    }
+                    for network in [&mut written, &mut forgetful] {
                         if step == 3 {
                             let id = network.layers[1].weight_ih;
                             network.parameters.value_mut(id)[5] += 0.5;

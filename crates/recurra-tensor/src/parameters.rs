@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use recurra_kernels::muon;
 use recurra_kernels::update::Slabs;
 use recurra_kernels::{Element, prefer_large_pages};
 
@@ -25,12 +26,29 @@ impl ParameterId {
     }
 }
 
+/// What a parameter is to an optimizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Biases, scales of norms: everything that is no matrix.
+    Vector,
+    /// So many matrices (rows, columns), one on top of the other, each of which maps one vector to another: the gates of a
+    /// recurrent layer are several.
+    Matrix {
+        /// How many; the rows are a multiple of it.
+        parts: usize,
+    },
+    /// A vector for each token or place: embeddings, and the output weight.
+    Table,
+}
+
 /// Named parameters: values, gradients and optimizer state side by side.
 #[derive(Clone, Debug)]
 pub struct Parameters<E> {
     pub(crate) values: Values<E>,
     pub(crate) gradients: Gradients<E>,
     moments: Vec<Vec<E>>,
+    average: Option<Average<E>>,
+    room: MuonRoom<E>,
     /// Weights of recurrent layers as training uses them, written with the values.
     pub(crate) layers: PackedLayers,
 }
@@ -44,9 +62,36 @@ pub(crate) struct Values<E> {
     version: u64,
 }
 
+/// The average of the values of some steps, and its version as of values.
+#[derive(Clone, Debug)]
+struct Average<E> {
+    slab: Vec<E>,
+    version: u64,
+}
+
+/// What a step of Muon works in; whoever clones a store makes his own.
+#[derive(Debug, Default)]
+struct MuonRoom<E>(muon::Workspace<E>);
+
+impl<E> Clone for MuonRoom<E> {
+    fn clone(&self) -> Self {
+        Self(muon::Workspace::default())
+    }
+}
+
+/// What an optimizer changes.
+pub(crate) struct ForUpdate<'a, E> {
+    pub slabs: Slabs<'a, E>,
+    /// The layers that it is to lay out as this version of the weights.
+    pub layers: &'a mut PackedLayers,
+    pub version: u64,
+    pub muon: &'a mut muon::Workspace<E>,
+}
+
 #[derive(Clone, Debug)]
 struct Entry {
     name: String,
+    role: Role,
     shape: Vec<usize>,
     range: Range<usize>,
 }
@@ -56,7 +101,8 @@ impl<E: Element> Parameters<E> {
     pub fn new() -> Self {
         let values = Values { entries: Vec::new(), slab: Vec::new(), version: fresh_version() };
         let (gradients, layers) = (Gradients::default(), PackedLayers::default());
-        Self { values, gradients, moments: Vec::new(), layers }
+        let room = MuonRoom(muon::Workspace::default());
+        Self { values, gradients, moments: Vec::new(), average: None, room, layers }
     }
 
     /// Makes room for `n_values` more numbers in `n` more parameters: what is declared next need not move what is there.
@@ -71,7 +117,8 @@ impl<E: Element> Parameters<E> {
         }
     }
 
-    /// Adds a parameter of zeros.
+    /// Adds a parameter of zeros: a matrix where it has rows and columns, else a vector, unless [told](Self::set_role)
+    /// otherwise.
     ///
     /// # Panics
     /// When the name is taken.
@@ -86,9 +133,12 @@ impl<E: Element> Parameters<E> {
             self.values.slab.resize(end, E::ZERO);
         }
         self.gradients.declare(range.clone());
-        self.values.entries.push(Entry { name: name.to_string(), shape: shape.to_vec(), range });
-        for moments in &mut self.moments {
-            moments.resize(self.values.slab.len(), E::ZERO);
+        let role = if shape.len() == 2 { Role::Matrix { parts: 1 } } else { Role::Vector };
+        let (name, shape) = (name.to_string(), shape.to_vec());
+        self.values.entries.push(Entry { name, role, shape, range });
+        let averages = self.average.iter_mut().map(|average| &mut average.slab);
+        for slab in self.moments.iter_mut().chain(averages) {
+            slab.resize(self.values.slab.len(), E::ZERO);
         }
         ParameterId(self.values.entries.len() - 1)
     }
@@ -126,6 +176,26 @@ impl<E: Element> Parameters<E> {
     /// The shape of a parameter.
     pub fn shape(&self, id: ParameterId) -> &[usize] {
         &self.values.entries[id.index()].shape
+    }
+
+    /// What a parameter is to an optimizer.
+    pub fn role(&self, id: ParameterId) -> Role {
+        self.values.entries[id.index()].role
+    }
+
+    /// Says what a parameter is to an optimizer.
+    ///
+    /// # Panics
+    /// When it is to be matrices and does not consist of as many.
+    #[track_caller]
+    pub fn set_role(&mut self, id: ParameterId, role: Role) {
+        let Entry { name, shape, .. } = &self.values.entries[id.index()];
+        if let Role::Matrix { parts } = role {
+            let are_matrices =
+                matches!(shape[..], [rows, _] if parts > 0 && rows.is_multiple_of(parts));
+            assert!(are_matrices, "parameter `{name}` of shape {shape:?} as {parts} matrices");
+        }
+        self.values.entries[id.index()].role = role;
     }
 
     /// The values of a parameter, row by row.
@@ -166,6 +236,54 @@ impl<E: Element> Parameters<E> {
         &mut self.moments[slot][self.values.entries[id.index()].range.clone()]
     }
 
+    /// Whether there is an average of the values beside them.
+    pub fn has_average(&self) -> bool {
+        self.average.is_some()
+    }
+
+    /// Makes room for an average of the values, filled with zeros, or gives it back.
+    pub fn set_average(&mut self, is_kept: bool) {
+        if !is_kept {
+            self.average = None;
+        } else if self.average.is_none() {
+            let slab = vec![E::ZERO; self.values.slab.len()];
+            self.average = Some(Average { slab, version: fresh_version() });
+        }
+    }
+
+    /// The average of the values of a parameter.
+    ///
+    /// # Panics
+    /// When none is kept.
+    #[track_caller]
+    pub fn average(&self, id: ParameterId) -> &[E] {
+        let average = self.average.as_ref().expect("an average of the values");
+        &average.slab[self.values.entries[id.index()].range.clone()]
+    }
+
+    /// The average of the values of a parameter, to be changed.
+    ///
+    /// # Panics
+    /// When none is kept.
+    #[track_caller]
+    pub fn average_mut(&mut self, id: ParameterId) -> &mut [E] {
+        let average = self.average.as_mut().expect("an average of the values");
+        average.version = fresh_version();
+        &mut average.slab[self.values.entries[id.index()].range.clone()]
+    }
+
+    /// Has values and their average change places, at no cost: to score or save the average, and back to train on. What is
+    /// laid out of the values is still so when they are back.
+    ///
+    /// # Panics
+    /// When no average is kept.
+    #[track_caller]
+    pub fn swap_average(&mut self) {
+        let average = self.average.as_mut().expect("an average of the values");
+        std::mem::swap(&mut self.values.slab, &mut average.slab);
+        std::mem::swap(&mut self.values.version, &mut average.version);
+    }
+
     /// Sets every gradient to zero, touching only what was written.
     pub fn clear_gradients(&mut self) {
         for id in self.ids() {
@@ -176,17 +294,26 @@ impl<E: Element> Parameters<E> {
         }
     }
 
-    /// The slabs that an optimizer is about to change, and the layers that it is to lay out as this version of the weights.
-    pub(crate) fn for_update(&mut self) -> (Slabs<'_, E>, &mut PackedLayers, u64) {
+    /// What an optimizer is about to change; the average is among it if asked for, and made if there is none.
+    pub(crate) fn for_update(&mut self, is_averaged: bool) -> ForUpdate<'_, E> {
         self.values.version = fresh_version();
         self.gradients.allocate(self.values.slab.len());
+        if is_averaged {
+            self.set_average(true);
+        }
         let mut moments = self.moments.iter_mut().map(Vec::as_mut_slice);
+        let average = self.average.as_mut().filter(|_| is_averaged).map(|average| {
+            average.version = fresh_version();
+            average.slab.as_mut_slice()
+        });
         let slabs = Slabs {
             value: &mut self.values.slab,
             gradient: self.gradients.slab_mut(),
             moments: [(); 2].map(|()| moments.next().unwrap_or_default()),
+            average: average.unwrap_or_default(),
         };
-        (slabs, &mut self.layers, self.values.version)
+        let (layers, version) = (&mut self.layers, self.values.version);
+        ForUpdate { slabs, layers, version, muon: &mut self.room.0 }
     }
 
     /// What a training tape reads and what it writes.
@@ -269,5 +396,32 @@ mod tests {
         let copy = parameters.clone();
         parameters.value_mut(a)[0] = 2.0;
         assert_ne!(copy.values.version(), parameters.values.version());
+    }
+
+    #[test]
+    fn values_and_average_change_places_with_their_versions() {
+        let mut parameters = Parameters::<f32>::new();
+        let a = parameters.declare("a", &[2]);
+        parameters.value_mut(a).fill(1.0);
+        parameters.set_average(true);
+        let b = parameters.declare("b", &[3]);
+        parameters.average_mut(a).fill(2.0);
+        let version = parameters.values.version();
+        parameters.swap_average();
+        assert_eq!((parameters.value(a), parameters.average(a)), (&[2.0; 2][..], &[1.0; 2][..]));
+        assert_eq!(parameters.value(b), [0.0; 3]);
+        assert_ne!(parameters.values.version(), version);
+        parameters.swap_average();
+        assert_eq!(parameters.values.version(), version, "what was laid out still is");
+        parameters.set_average(false);
+        assert!(!parameters.has_average());
+    }
+
+    #[test]
+    #[should_panic(expected = "parameter `a` of shape [5, 2] as 2 matrices")]
+    fn rows_that_are_no_matrices_are_refused() {
+        let mut parameters = Parameters::<f32>::new();
+        let a = parameters.declare("a", &[5, 2]);
+        parameters.set_role(a, Role::Matrix { parts: 2 });
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use recurra_tensor::Optimizer;
+use recurra_tensor::{Method, Moments, Optimizer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, unknown_name};
@@ -105,14 +105,15 @@ fn check_range(name: &str, value: f64, low: f64, high: f64) -> Result<(), Error>
 
 impl From<OptimizerSettings> for Optimizer {
     fn from(settings: OptimizerSettings) -> Optimizer {
-        match settings {
+        let (method, weight_decay) = match settings {
             OptimizerSettings::Sgd { momentum, weight_decay } => {
-                Optimizer::Sgd { momentum, weight_decay }
+                (Method::Sgd { momentum }, weight_decay)
             }
             OptimizerSettings::AdamW { beta1, beta2, epsilon, weight_decay } => {
-                Optimizer::AdamW { beta1, beta2, epsilon, weight_decay }
+                (Method::AdamW(Moments { beta1, beta2, epsilon }), weight_decay)
             }
-        }
+        };
+        Optimizer { weight_decay, ..Optimizer::new(method) }
     }
 }
 

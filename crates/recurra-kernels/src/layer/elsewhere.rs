@@ -6,7 +6,7 @@ mod kinds;
 pub use kinds::{CellKind, Direction, Input, InputGradient, LayerGradients, LayerShape};
 
 use crate::Cpu;
-use crate::update::{Rule, Slabs};
+use crate::update::{Pass, Slabs};
 
 /// Weights in tiles, of which there are none.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl PackedLayer {
     pub fn repack_all(_: &mut [&mut Self], _: &Cpu, _: &[f32], _: &[f32]) {}
 
     /// Never called.
-    pub fn update_all(_: &mut [&mut Self], _: &Cpu, _: Rule, _: [Slabs<'_, f32>; 2]) {}
+    pub fn update_all(_: &mut [&mut Self], _: &Cpu, _: impl Into<Pass>, _: [Slabs<'_, f32>; 2]) {}
 }
 
 /// Never called.

@@ -6,7 +6,7 @@ use super::{CellKind, CellSizes, Direction, LayerShape};
 use crate::amx::layout::{self, Source};
 use crate::amx::{DEPTH, ROWS, TILE};
 use crate::matmul::buffer::Buffer;
-use crate::update::{Rule, Slabs, Update};
+use crate::update::{Pass, Slabs, Update};
 use crate::{Cpu, Isa, SharedSlice};
 use std::ops::Range;
 
@@ -60,11 +60,12 @@ impl PackedLayer {
     pub fn update_all(
         layers: &mut [&mut Self],
         cpu: &Cpu,
-        rule: Rule,
+        pass: impl Into<Pass>,
         [weight_ih, weight_hh]: [Slabs<'_, f32>; 2],
     ) {
         assert!(!layers.is_empty(), "an update for the layout of no layer");
-        let updates = [weight_ih, weight_hh].map(|slabs| Update::new(cpu, rule, slabs));
+        let pass = pass.into();
+        let updates = [weight_ih, weight_hh].map(|slabs| Update::new(cpu, pass, slabs));
         Self::lay_out_all(layers, cpu, updates.map(Values::Updated));
     }
 
@@ -306,7 +307,7 @@ impl Panels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::update::{self, AdamW, Sgd};
+    use crate::update::{self, Adam, Rule, Sgd};
 
     const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
 
@@ -342,9 +343,9 @@ mod tests {
         }
     }
 
-    /// A weight with its gradient and two moments.
+    /// A weight with its gradient, two moments and its average.
     #[derive(Clone)]
-    struct Learned([Vec<f32>; 4]);
+    struct Learned([Vec<f32>; 5]);
 
     impl Learned {
         fn new(n: usize) -> Self {
@@ -352,19 +353,21 @@ mod tests {
                 let hash = |idx: u32| (idx ^ salt).wrapping_mul(2_654_435_761) >> 8;
                 (0..n as u32).map(|idx| hash(idx) as f32 / 8e6 - 1.0).collect::<Vec<_>>()
             };
-            Self([1, 2, 3, 4].map(|salt| {
+            Self([1, 2, 3, 4, 5].map(|salt| {
                 values(salt).iter().map(|x| if salt == 4 { x.abs() } else { *x }).collect()
             }))
         }
 
-        fn bits(&self) -> [Vec<u32>; 4] {
+        fn bits(&self) -> [Vec<u32>; 5] {
             self.0.each_ref().map(|slab| slab.iter().map(|x| x.to_bits()).collect())
         }
 
-        fn slabs(&mut self, rule: Rule) -> Slabs<'_, f32> {
-            let [value, gradient, m, v] = self.0.each_mut().map(Vec::as_mut_slice);
-            let kept = |n, moments| if rule.n_moments() > n { moments } else { &mut [][..] };
-            Slabs { value, gradient, moments: [kept(0, m), kept(1, v)] }
+        fn slabs(&mut self, pass: Pass) -> Slabs<'_, f32> {
+            let [value, gradient, m, v, average] = self.0.each_mut().map(Vec::as_mut_slice);
+            let kept = |is_kept: bool, slab| if is_kept { slab } else { &mut [][..] };
+            let n = pass.rule.n_moments();
+            let average = kept(pass.average.is_some(), average);
+            Slabs { value, gradient, moments: [kept(n > 0, m), kept(n > 1, v)], average }
         }
     }
 
@@ -375,25 +378,37 @@ mod tests {
         }
         let sgd = Sgd { lr: 0.3, momentum: 0.0, weight_decay: 0.0, scale: 1.0 };
         let (beta1, beta2, epsilon) = (0.9, 0.99, 1e-8);
-        let adamw =
-            AdamW { lr: 0.01, beta1, beta2, epsilon, weight_decay: 0.1, step: 3, scale: 1.0 };
-        let rules = [
-            Rule::Sgd(sgd),
-            Rule::Sgd(Sgd { scale: 0.125, ..sgd }), // a clip that bites
-            Rule::Sgd(Sgd { momentum: 0.9, weight_decay: 0.05, scale: 0.3, ..sgd }),
-            Rule::AdamW(adamw),
-            Rule::AdamW(AdamW { scale: 0.7, ..adamw }),
+        let (weight_decay, is_decoupled) = (0.1, true);
+        let adamw = Adam {
+            lr: 0.01,
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay,
+            is_decoupled,
+            step: 3,
+            scale: 1.0,
+        };
+        let passes = [
+            (Rule::Sgd(sgd), None),
+            (Rule::Sgd(sgd), Some(0.25)),
+            (Rule::Sgd(Sgd { scale: 0.125, ..sgd }), None), // a clip that bites
+            (Rule::Sgd(Sgd { momentum: 0.9, weight_decay: 0.05, scale: 0.3, ..sgd }), None),
+            (Rule::Adam(adamw), None),
+            (Rule::Adam(Adam { scale: 0.7, ..adamw }), Some(0.1)),
+            (Rule::Adam(Adam { beta1: 0.0, is_decoupled: false, ..adamw }), Some(1.0)),
         ];
+        let passes = passes.map(|(rule, average)| Pass { rule, average });
         let sizes = [(1, 1), (15, 16), (16, 15), (33, 17), (31, 32), (65, 47), (64, 64), (130, 97)];
         let cells = [CellKind::Lstm, CellKind::Gru, CellKind::Rnn(crate::rnn::Activation::Tanh)];
         for (idx, (inputs, hidden)) in sizes.into_iter().enumerate() {
             let cell = cells[idx % cells.len()];
             let rows = cell.sizes().gates * hidden;
             let old = [inputs, hidden].map(|cols| Learned::new(rows * cols));
-            for rule in rules {
+            for pass in passes {
                 let one = Cpu::with_isa(Isa::Amx, 1);
                 let mut expected = old.clone();
-                expected.iter_mut().for_each(|weight| update::step(&one, rule, weight.slabs(rule)));
+                expected.iter_mut().for_each(|weight| update::step(&one, pass, weight.slabs(pass)));
                 let pack = |[ih, hh]: &[Learned; 2], direction| {
                     PackedLayer::pack(&one, cell, direction, &ih.0[0], &hh.0[0], hidden)
                 };
@@ -403,11 +418,11 @@ mod tests {
                     PackedLayer::update_all(
                         &mut layers.each_mut(),
                         &Cpu::with_isa(Isa::Amx, threads),
-                        rule,
-                        found.each_mut().map(|weight| weight.slabs(rule)),
+                        pass,
+                        found.each_mut().map(|weight| weight.slabs(pass)),
                     );
                     let what =
-                        format!("{cell:?} ({inputs}, {hidden}), {rule:?}, {threads} threads");
+                        format!("{cell:?} ({inputs}, {hidden}), {pass:?}, {threads} threads");
                     let bits = |weights: &[Learned; 2]| weights.each_ref().map(Learned::bits);
                     assert!(bits(&found) == bits(&expected), "{what}");
                     for (layer, direction) in layers.iter().zip(DIRECTIONS) {
@@ -428,8 +443,9 @@ mod tests {
         let cpu = Cpu::with_isa(Isa::Amx, 1);
         let mut layer =
             PackedLayer::pack(&cpu, CellKind::Lstm, Direction::Forward, &[0.0; 8], &[0.0; 16], 2);
-        let rule = Rule::Sgd(Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, scale: 1.0 });
+        let sgd = Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, scale: 1.0 };
+        let pass = Pass::from(Rule::Sgd(sgd));
         let (mut ih, mut hh) = (Learned::new(8), Learned::new(17));
-        PackedLayer::update_all(&mut [&mut layer], &cpu, rule, [ih.slabs(rule), hh.slabs(rule)]);
+        PackedLayer::update_all(&mut [&mut layer], &cpu, pass, [ih.slabs(pass), hh.slabs(pass)]);
     }
 }

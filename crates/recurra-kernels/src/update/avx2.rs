@@ -1,6 +1,6 @@
 //! Eight lanes on x86-64.
 
-use super::{AdamWStep, SgdStep, vector};
+use super::{AdamStep, SgdStep, vector};
 use crate::simd::Avx2;
 
 /// [`vector::squared_norm`].
@@ -24,18 +24,28 @@ pub unsafe fn sgd(
     unsafe { vector::sgd::<Avx2>(step, value, gradient, momentum) }
 }
 
-/// [`vector::adamw`].
+/// [`vector::adam`].
 ///
 /// # Safety
 /// As there.
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn adamw(
-    step: AdamWStep<f32>,
+pub unsafe fn adam(
+    step: AdamStep<f32>,
     value: &mut [f32],
     gradient: &mut [f32],
-    m: &mut [f32],
+    m: Option<&mut [f32]>,
     v: &mut [f32],
 ) {
     // SAFETY: by the contract of this function.
-    unsafe { vector::adamw::<Avx2>(step, value, gradient, m, v) }
+    unsafe { vector::adam::<Avx2>(step, value, gradient, m, v) }
+}
+
+/// [`vector::average`].
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn average(weight: f32, value: &[f32], average: &mut [f32]) {
+    // SAFETY: by the contract of this function.
+    unsafe { vector::average::<Avx2>(weight, value, average) }
 }

@@ -1,11 +1,13 @@
 //! One step of an optimizer in one pass over memory, and the norm that gradients are clipped by.
 //!
 //! A pass reads the value, the gradient and the moments once, writes them once and leaves the gradient at zero for the next
-//! step. The formulas are those of PyTorch's `torch.optim.SGD` and `torch.optim.AdamW` (Loshchilov & Hutter, 2019), with
-//! every coefficient computed in `f64` before it is rounded to the element type. Clipping by the global norm (Pascanu et
-//! al., 2013) is `scale` = min(1, clip / ‖g‖), applied in the same pass. Weights of recurrent layers in tiles are laid out
+//! step. The formulas are those of PyTorch's `torch.optim.SGD`, `torch.optim.Adam` (Kingma & Ba, 2015) and
+//! `torch.optim.AdamW` (Loshchilov & Hutter, 2019), with every coefficient computed in `f64` before it is rounded to the
+//! element type. Clipping by the global norm (Pascanu et al., 2013) is `scale` = min(1, clip / ‖g‖), applied in the same
+//! pass. An average of the values follows while they are in the caches. Weights of recurrent layers in tiles are laid out
 //! there too, see [`PackedLayer::update_all`](crate::layer::PackedLayer::update_all).
 
+mod average;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -22,6 +24,7 @@ mod slabs;
 mod tests;
 mod vector;
 
+pub use average::average;
 pub use norm::{squared_norm, squared_norms, squared_norms_at};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use slabs::Update;
@@ -37,8 +40,23 @@ const BLOCK: usize = 16 * 1024;
 pub enum Rule {
     /// [`Sgd`]
     Sgd(Sgd),
-    /// [`AdamW`]
-    AdamW(AdamW),
+    /// [`Adam`]
+    Adam(Adam),
+}
+
+/// What is made of the values in one pass over memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pass {
+    /// How they follow their gradients.
+    pub rule: Rule,
+    /// w, by how much of its distance to them their [`average`] follows; `None` keeps no average.
+    pub average: Option<f64>,
+}
+
+impl From<Rule> for Pass {
+    fn from(rule: Rule) -> Self {
+        Self { rule, average: None }
+    }
 }
 
 /// Stochastic gradient descent as PyTorch's: g ← scale·g + weight_decay·x; u ← momentum·u + g; x ← x − lr·u.
@@ -56,33 +74,37 @@ pub struct Sgd {
     pub scale: f64,
 }
 
-/// Adam with decoupled weight decay as PyTorch's: x ← x − lr·weight_decay·x; g ← scale·g; m ← β₁·m + (1−β₁)·g;
-/// v ← β₂·v + (1−β₂)·g²; x ← x − lr · m̂ / (√v̂ + ε) with m̂ = m / (1−β₁ᵗ), v̂ = v / (1−β₂ᵗ).
+/// Adam as PyTorch's: g ← scale·g; m ← β₁·m + (1−β₁)·g; v ← β₂·v + (1−β₂)·g²; x ← x − lr · m̂ / (√v̂ + ε) with
+/// m̂ = m / (1−β₁ᵗ), v̂ = v / (1−β₂ᵗ).
 ///
-/// m and v are zero before the first step.
+/// Weight decay λ comes before all that: decoupled (AdamW) as x ← x − lr·λ·x, else (Adam) as g ← scale·g + λ·x.
+/// m and v are zero before the first step; with β₁ = 0, m is g and only v is kept, as the first moments.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamW {
+pub struct Adam {
     /// Learning rate.
     pub lr: f64,
-    /// Decay of the first moment, the running mean of the gradient.
+    /// Decay of the first moment, the running mean of the gradient; with 0 none is kept.
     pub beta1: f64,
     /// Decay of the second moment, the running mean of the squared gradient.
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
-    /// The value shrinks by lr · weight_decay, whatever its gradient.
+    /// λ.
     pub weight_decay: f64,
+    /// Whether the value shrinks by lr · λ whatever its gradient; else λ times the value is added to its gradient.
+    pub is_decoupled: bool,
     /// Which step this is, counted from 1.
     pub step: u64,
     /// What the gradient is multiplied by first: the clip factor.
     pub scale: f64,
 }
 
-/// Coefficients of an AdamW step: m ← m + (g − m)·`toward_m`, v ← `keep_v`·v + `add_v`·g²,
+/// Coefficients of an Adam step: g ← `scale`·g + `pull`·x, m ← m + (g − m)·`toward_m`, v ← `keep_v`·v + `add_v`·g²,
 /// x ← `keep`·x − `rate`·m / (√v·`root_scale` + `epsilon`).
 #[derive(Clone, Copy, Debug)]
-struct AdamWStep<E> {
+struct AdamStep<E> {
     scale: E,
+    pull: E,
     keep: E,
     toward_m: E,
     keep_v: E,
@@ -107,7 +129,8 @@ impl Rule {
         match self {
             Rule::Sgd(Sgd { momentum: 0.0, .. }) => 0,
             Rule::Sgd(_) => 1,
-            Rule::AdamW(_) => 2,
+            Rule::Adam(Adam { beta1: 0.0, .. }) => 1,
+            Rule::Adam(_) => 2,
         }
     }
 }
@@ -123,14 +146,19 @@ impl Sgd {
     }
 }
 
-impl AdamW {
-    fn prepare<E: Element>(self) -> AdamWStep<E> {
+impl Adam {
+    fn prepare<E: Element>(self) -> AdamStep<E> {
         let steps = self.step.min(i32::MAX as u64) as i32;
         let (correction1, correction2) =
             (1.0 - self.beta1.powi(steps), 1.0 - self.beta2.powi(steps));
-        AdamWStep {
+        let (shrink, pull) = match self.is_decoupled {
+            true => (self.lr * self.weight_decay, 0.0),
+            false => (0.0, self.weight_decay),
+        };
+        AdamStep {
             scale: E::from_f64(self.scale),
-            keep: E::from_f64(1.0 - self.lr * self.weight_decay),
+            pull: E::from_f64(pull),
+            keep: E::from_f64(1.0 - shrink),
             toward_m: E::from_f64(1.0 - self.beta1),
             keep_v: E::from_f64(self.beta2),
             add_v: E::from_f64(1.0 - self.beta2),
@@ -177,41 +205,41 @@ fn sgd_f32(
     }
 }
 
-/// One step of [`AdamW`] on slices of one length; then the gradient is zero.
-fn adamw<E: Element>(
+/// One step of [`Adam`] on slices of one length; then the gradient is zero.
+fn adam<E: Element>(
     isa: Isa,
-    adamw: AdamW,
+    adam: Adam,
     value: &mut [E],
     gradient: &mut [E],
-    [m, v]: [&mut [E]; 2],
+    m: Option<&mut [E]>,
+    v: &mut [E],
 ) {
-    if let (Some(value), Some(gradient), Some(m), Some(v)) =
-        (E::as_f32_mut(value), E::as_f32_mut(gradient), E::as_f32_mut(m), E::as_f32_mut(v))
-    {
-        adamw_f32(isa, adamw.prepare(), value, gradient, m, v);
+    if let (Some(value), Some(gradient)) = (E::as_f32_mut(value), E::as_f32_mut(gradient)) {
+        let v = E::as_f32_mut(v).expect("one type for all slabs");
+        adam_f32(isa, adam.prepare(), value, gradient, m.and_then(E::as_f32_mut), v);
     } else {
-        reference::adamw(adamw.prepare(), value, gradient, m, v);
+        reference::adam(adam.prepare(), value, gradient, m, v);
     }
 }
 
-fn adamw_f32(
+fn adam_f32(
     isa: Isa,
-    step: AdamWStep<f32>,
+    step: AdamStep<f32>,
     value: &mut [f32],
     gradient: &mut [f32],
-    m: &mut [f32],
+    m: Option<&mut [f32]>,
     v: &mut [f32],
 ) {
     // SAFETY: lengths are equal; `Cpu` has checked that the machine has the instruction set.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => avx512::adamw(step, value, gradient, m, v),
+            Isa::Avx512 | Isa::Amx => avx512::adam(step, value, gradient, m, v),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::adamw(step, value, gradient, m, v),
+            Isa::Avx2 => avx2::adam(step, value, gradient, m, v),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => neon::adamw(step, value, gradient, m, v),
-            _ => plain::adamw(step, value, gradient, m, v),
+            Isa::Neon => neon::adam(step, value, gradient, m, v),
+            _ => plain::adam(step, value, gradient, m, v),
         }
     }
 }

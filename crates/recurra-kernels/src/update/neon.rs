@@ -1,6 +1,6 @@
 //! Four lanes on 64-bit ARM.
 
-use super::{AdamWStep, SgdStep, vector};
+use super::{AdamStep, SgdStep, vector};
 use crate::simd::Neon;
 
 /// [`vector::squared_norm`].
@@ -22,17 +22,26 @@ pub unsafe fn sgd(
     unsafe { vector::sgd::<Neon>(step, value, gradient, momentum) }
 }
 
-/// [`vector::adamw`].
+/// [`vector::adam`].
 ///
 /// # Safety
 /// As there.
-pub unsafe fn adamw(
-    step: AdamWStep<f32>,
+pub unsafe fn adam(
+    step: AdamStep<f32>,
     value: &mut [f32],
     gradient: &mut [f32],
-    m: &mut [f32],
+    m: Option<&mut [f32]>,
     v: &mut [f32],
 ) {
     // SAFETY: by the contract of this function.
-    unsafe { vector::adamw::<Neon>(step, value, gradient, m, v) }
+    unsafe { vector::adam::<Neon>(step, value, gradient, m, v) }
+}
+
+/// [`vector::average`].
+///
+/// # Safety
+/// As there.
+pub unsafe fn average(weight: f32, value: &[f32], average: &mut [f32]) {
+    // SAFETY: by the contract of this function.
+    unsafe { vector::average::<Neon>(weight, value, average) }
 }

@@ -1,6 +1,6 @@
 //! The plain loops.
 
-use super::{AdamWStep, SgdStep};
+use super::{AdamStep, SgdStep};
 use crate::Element;
 
 /// Running sums of a block: value i goes into sum i mod 16.
@@ -33,19 +33,31 @@ pub fn sgd<E: Element>(
     }
 }
 
-/// m ← m + (g − m)·(1−β₁); v ← β₂·v + (1−β₂)·g²; x ← keep·x − rate·m / (√v·root_scale + ε); then the gradient is zero.
-pub fn adamw<E: Element>(
-    step: AdamWStep<E>,
+/// g ← scale·g + pull·x; m ← m + (g − m)·(1−β₁), or g where no m is kept; v ← β₂·v + (1−β₂)·g²;
+/// x ← keep·x − rate·m / (√v·root_scale + ε); then the gradient is zero.
+pub fn adam<E: Element>(
+    step: AdamStep<E>,
     value: &mut [E],
     gradient: &mut [E],
-    m: &mut [E],
+    mut m: Option<&mut [E]>,
     v: &mut [E],
 ) {
-    for (((x, gradient), m), v) in value.iter_mut().zip(gradient).zip(m).zip(v) {
-        let g = step.scale * *gradient;
-        *m += (g - *m) * step.toward_m;
+    for (idx, ((x, gradient), v)) in value.iter_mut().zip(gradient).zip(v).enumerate() {
+        let g = step.scale * *gradient + step.pull * *x;
+        let mut first = g;
+        if let Some(m) = &mut m {
+            first = m[idx] + (g - m[idx]) * step.toward_m;
+            m[idx] = first;
+        }
         *v = step.keep_v * *v + step.add_v * g * g;
-        *x = step.keep * *x - step.rate * *m / (v.sqrt() * step.root_scale + step.epsilon);
+        *x = step.keep * *x - step.rate * first / (v.sqrt() * step.root_scale + step.epsilon);
         *gradient = E::ZERO;
+    }
+}
+
+/// θ̄ ← θ̄ + w·(θ − θ̄).
+pub fn average<E: Element>(weight: E, value: &[E], average: &mut [E]) {
+    for (mean, &x) in average.iter_mut().zip(value) {
+        *mean += weight * (x - *mean);
     }
 }

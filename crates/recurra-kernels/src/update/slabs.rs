@@ -1,6 +1,7 @@
 //! A step of an optimizer over slabs that lie side by side, by a team.
 
-use super::{BLOCK, Rule};
+use super::average::average_of_block;
+use super::{BLOCK, Pass, Rule};
 use crate::{Cpu, Element, Isa, SharedSlice};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
@@ -17,17 +18,19 @@ pub struct Slabs<'a, E> {
     pub value: &'a mut [E],
     /// g, which is zero afterwards.
     pub gradient: &'a mut [E],
-    /// u of [`Sgd`](super::Sgd), or m and v of [`AdamW`](super::AdamW); what the rule does not keep is empty.
+    /// u of [`Sgd`](super::Sgd), or m and v of [`Adam`](super::Adam); what the rule does not keep is empty.
     pub moments: [&'a mut [E]; 2],
+    /// θ̄, the average of x; empty where none is kept.
+    pub average: &'a mut [E],
 }
 
-/// One step of a rule, in one pass; then the gradient is zero.
+/// One step of a rule and of the average behind it, in one pass; then the gradient is zero.
 ///
 /// # Panics
-/// When lengths differ, or steps of AdamW are not counted from 1.
+/// When lengths differ, or steps of Adam are not counted from 1.
 #[track_caller]
-pub fn step<E: Element>(cpu: &Cpu, rule: Rule, slabs: Slabs<'_, E>) {
-    let update = Update::new(cpu, rule, slabs);
+pub fn step<E: Element>(cpu: &Cpu, pass: impl Into<Pass>, slabs: Slabs<'_, E>) {
+    let update = Update::new(cpu, pass, slabs);
     let len = update.len();
     cpu.pool().for_each(len.div_ceil(BLOCK), |task| {
         // SAFETY: every task has values of its own.
@@ -35,7 +38,15 @@ pub fn step<E: Element>(cpu: &Cpu, rule: Rule, slabs: Slabs<'_, E>) {
     });
 }
 
-impl<E: Element> Slabs<'_, E> {
+impl<'a, E: Element> Slabs<'a, E> {
+    /// The same with so many moments: what a rule keeps, where others of the store keep more.
+    #[must_use]
+    pub fn with_moments(self, n: usize) -> Self {
+        let [first, second] = self.moments;
+        let kept = |is_kept: bool, moments: &'a mut [E]| if is_kept { moments } else { &mut [] };
+        Self { moments: [kept(n > 0, first), kept(n > 1, second)], ..self }
+    }
+
     /// Some parts of them.
     ///
     /// # Panics
@@ -46,7 +57,9 @@ impl<E: Element> Slabs<'_, E> {
         let mut gradient = parts_of(self.gradient, &ranges).into_iter();
         let mut moments =
             self.moments.each_mut().map(|moments| parts_of(moments, &ranges).into_iter());
+        let mut average = parts_of(self.average, &ranges).into_iter();
         std::array::from_fn(|_| Slabs {
+            average: average.next().expect("a part for each range"),
             value: value.next().expect("a part for each range"),
             gradient: gradient.next().expect("a part for each range"),
             moments: moments.each_mut().map(|of| of.next().expect("a part for each range")),
@@ -60,6 +73,7 @@ impl<E: Element> Slabs<'_, E> {
             value: E::as_f32_mut(self.value)?,
             gradient: E::as_f32_mut(self.gradient)?,
             moments: [first?, second?],
+            average: E::as_f32_mut(self.average)?,
         })
     }
 }
@@ -80,10 +94,11 @@ fn parts_of<'a, E, const N: usize>(
 #[derive(Debug)]
 pub(crate) struct Update<'a, E> {
     isa: Isa,
-    rule: Rule,
+    pass: Pass,
     value: SharedSlice<'a, E>,
     gradient: SharedSlice<'a, E>,
     moments: [SharedSlice<'a, E>; 2],
+    average: SharedSlice<'a, E>,
 }
 
 impl<'a, E: Element> Update<'a, E> {
@@ -92,20 +107,24 @@ impl<'a, E: Element> Update<'a, E> {
     /// # Panics
     /// As [`step`].
     #[track_caller]
-    pub fn new(cpu: &Cpu, rule: Rule, slabs: Slabs<'a, E>) -> Self {
-        let Slabs { value, gradient, moments } = slabs;
+    pub fn new(cpu: &Cpu, pass: impl Into<Pass>, slabs: Slabs<'a, E>) -> Self {
+        let pass @ Pass { rule, average: weight } = pass.into();
+        let Slabs { value, gradient, moments, average } = slabs;
         let len = value.len();
         assert_eq!(gradient.len(), len, "lengths of gradient and value");
         for (idx, moments) in moments.iter().enumerate() {
             let kept = if idx < rule.n_moments() { len } else { 0 };
             assert_eq!(moments.len(), kept, "moment {idx} that {rule:?} keeps of {len} values");
         }
+        let kept = if weight.is_some() { len } else { 0 };
+        assert_eq!(average.len(), kept, "the average of {len} values with the weight {weight:?}");
         assert!(
-            !matches!(rule, Rule::AdamW(adamw) if adamw.step == 0),
-            "steps of AdamW are counted from 1"
+            !matches!(rule, Rule::Adam(adam) if adam.step == 0),
+            "steps of Adam are counted from 1"
         );
-        let [value, gradient] = [value, gradient].map(SharedSlice::new);
-        Self { isa: cpu.isa(), rule, value, gradient, moments: moments.map(SharedSlice::new) }
+        let [value, gradient, average] = [value, gradient, average].map(SharedSlice::new);
+        let moments = moments.map(SharedSlice::new);
+        Self { isa: cpu.isa(), pass, value, gradient, moments, average }
     }
 
     /// How many values it is made for.
@@ -122,8 +141,9 @@ impl<'a, E: Element> Update<'a, E> {
     /// Asks for everything of `range`, so that it is in the second cache when its turn comes.
     #[cfg(target_arch = "x86_64")]
     pub fn fetch(&self, range: Range<usize>) {
-        let moments = &self.moments[..self.rule.n_moments()];
-        for slab in [&self.value, &self.gradient].into_iter().chain(moments) {
+        let moments = &self.moments[..self.pass.rule.n_moments()];
+        let average = self.pass.average.map(|_| &self.average);
+        for slab in [&self.value, &self.gradient].into_iter().chain(moments).chain(average) {
             for idx in range.clone().step_by(LINE_BYTES / size_of::<E>()) {
                 // SAFETY: SSE, which every x86-64 has; a hint reads nothing.
                 unsafe { _mm_prefetch::<_MM_HINT_T1>(slab.ptr(idx).cast()) };
@@ -140,17 +160,22 @@ impl<'a, E: Element> Update<'a, E> {
         let (value, gradient) =
             unsafe { (self.value.slice(range.clone()), self.gradient.slice(range.clone())) };
         let [first, second] = &self.moments;
-        match self.rule {
+        match self.pass.rule {
             Rule::Sgd(sgd) => {
                 // SAFETY: as above.
-                let momentum = (sgd.momentum != 0.0).then(|| unsafe { first.slice(range) });
+                let momentum = (sgd.momentum != 0.0).then(|| unsafe { first.slice(range.clone()) });
                 super::sgd(self.isa, sgd, value, gradient, momentum);
             }
-            Rule::AdamW(adamw) => {
+            Rule::Adam(adam) => {
+                let (m, v) = if adam.beta1 == 0.0 { (None, first) } else { (Some(first), second) };
                 // SAFETY: as above.
-                let moments = unsafe { [first.slice(range.clone()), second.slice(range)] };
-                super::adamw(self.isa, adamw, value, gradient, moments);
+                let (m, v) = unsafe { (m.map(|m| m.slice(range.clone())), v.slice(range.clone())) };
+                super::adam(self.isa, adam, value, gradient, m, v);
             }
+        }
+        if let Some(weight) = self.pass.average {
+            // SAFETY: as above.
+            average_of_block(self.isa, weight, value, unsafe { self.average.slice(range) });
         }
     }
 }

@@ -10,37 +10,60 @@ fn numbers<E: Element>(json: &Value) -> Vec<E> {
 }
 
 /// One step with those of the moments that the rule keeps.
-fn make<E: Element>(cpu: &Cpu, rule: Rule, [value, gradient, m, v]: [&mut [E]; 4]) {
-    let kept = |n, moments| if rule.n_moments() > n { moments } else { &mut [][..] };
-    step(cpu, rule, Slabs { value, gradient, moments: [kept(0, m), kept(1, v)] });
+fn make<E: Element>(
+    cpu: &Cpu,
+    pass: impl Into<Pass>,
+    [value, gradient, m, v, average]: [&mut [E]; 5],
+) {
+    let pass = pass.into();
+    let kept = |is_kept: bool, slab| if is_kept { slab } else { &mut [][..] };
+    let n = pass.rule.n_moments();
+    let average = kept(pass.average.is_some(), average);
+    step(cpu, pass, Slabs { value, gradient, moments: [kept(n > 0, m), kept(n > 1, v)], average });
 }
 
-/// Runs the steps of one golden case and compares the values after each.
-#[track_caller]
-fn check_golden<E: Element>(cpu: &Cpu, case: &Value, precision: &str, tolerance: f64) {
-    let (kind, options) = (&case["kind"], &case["options"]);
+/// The rule of a golden case.
+fn rule(case: &Value, step: u64) -> Rule {
+    let (kind, options) = (case["kind"].as_str().unwrap(), &case["options"]);
     let option = |name: &str| options[name].as_f64().unwrap_or(0.0);
-    let mut value: Vec<E> = numbers(&case["start"]);
-    let (mut m, mut v) = (vec![E::ZERO; value.len()], vec![E::ZERO; value.len()]);
-    let steps =
-        case["gradients"].as_array().unwrap().iter().zip(case[precision].as_array().unwrap());
-    for (step, (gradient, expected)) in (1..).zip(steps) {
-        let mut gradient: Vec<E> = numbers(gradient);
-        let (lr, weight_decay) = (option("lr"), option("weight_decay"));
-        if kind == "sgd" {
-            let settings = Sgd { lr, momentum: option("momentum"), weight_decay, scale: 1.0 };
-            make(cpu, Rule::Sgd(settings), [&mut value, &mut gradient, &mut m, &mut v]);
-        } else {
+    let (lr, weight_decay, scale) = (option("lr"), option("weight_decay"), 1.0);
+    match kind {
+        "sgd" | "asgd" => {
+            Rule::Sgd(Sgd { lr, momentum: option("momentum"), weight_decay, scale: 1.0 })
+        }
+        _ => {
             let beta = |idx: usize| options["betas"][idx].as_f64().unwrap();
             let (beta1, beta2, epsilon) = (beta(0), beta(1), option("eps"));
-            let settings = AdamW { lr, beta1, beta2, epsilon, weight_decay, step, scale: 1.0 };
-            make(cpu, Rule::AdamW(settings), [&mut value, &mut gradient, &mut m, &mut v]);
+            let is_decoupled = kind == "adamw";
+            Rule::Adam(Adam { lr, beta1, beta2, epsilon, weight_decay, is_decoupled, step, scale })
         }
+    }
+}
+
+/// Runs the steps of one golden case and compares the values, and the average where there is one, after each.
+#[track_caller]
+fn check_golden<E: Element>(cpu: &Cpu, case: &Value, precision: &str, tolerance: f64) {
+    let mut slabs: [Vec<E>; 5] =
+        std::array::from_fn(|_| vec![E::ZERO; numbers::<E>(&case["start"]).len()]);
+    slabs[0] = numbers(&case["start"]);
+    let expected = &case[precision];
+    for (idx, gradient) in case["gradients"].as_array().unwrap().iter().enumerate() {
+        let average = case["averaged"][idx].as_f64();
+        slabs[1] = numbers(gradient);
+        let pass = Pass { rule: rule(case, idx as u64 + 1), average };
+        make(cpu, pass, slabs.each_mut().map(Vec::as_mut_slice));
+        let [value, gradient, _, _, mean] = &slabs;
         assert!(gradient.iter().all(|&g| g == E::ZERO), "the gradient is zero after a step");
-        for (&got, expected) in value.iter().zip(numbers::<f64>(expected)) {
-            let error = (got.to_f64() - expected).abs() / expected.abs().max(1.0);
-            let what = format!("{kind} {options}, {precision}, {}, step {step}", cpu.isa());
-            assert!(error <= tolerance, "{what}: {got} for PyTorch's {expected}");
+        let near = |what: &str, found: &[E], expected: &Value| {
+            for (&got, expected) in found.iter().zip(numbers::<f64>(expected)) {
+                let error = (got.to_f64() - expected).abs() / expected.abs().max(1.0);
+                let what = format!("{what} of {pass:?}, {precision}, {}", cpu.isa());
+                assert!(error <= tolerance, "{what}: {got} for PyTorch's {expected}");
+            }
+        };
+        near("value", value, &expected["values"][idx]);
+        if average.is_some() {
+            near("average", mean, &expected["averages"][idx]);
         }
     }
 }
@@ -50,7 +73,7 @@ fn steps_are_those_of_pytorch() {
     let golden: Value =
         serde_json::from_str(include_str!("../../../../golden/optimizers.json")).unwrap();
     let cases = golden["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 7);
+    assert_eq!(cases.len(), 11);
     for case in cases {
         check_golden::<f64>(&Cpu::with_isa(Isa::Plain, 1), case, "f64", 1e-14);
         for isa in Isa::available() {
@@ -68,70 +91,104 @@ fn values(n: usize, salt: u32) -> Vec<f32> {
 const SIZES: [usize; 12] =
     [0, 1, 7, 8, 9, 15, 16, 17, 100, BLOCK - 1, BLOCK + 1, 2 * BLOCK + BLOCK / 2 + 5];
 
-/// Makes a step on every instruction set with 1, 2 and 3 threads: near to `exact` for all, equal bits for all threads.
+/// The start of [`check`]: x, g, two moments, θ̄.
+fn slabs(n: usize) -> [Vec<f32>; 5] {
+    let mut slabs = [1, 2, 3, 4, 5].map(|salt| values(n, salt));
+    slabs[2..4].iter_mut().flatten().for_each(|moment| *moment = moment.abs());
+    slabs
+}
+
+/// Makes a step on every instruction set with 1, 2 and 3 threads: near to `exact` (of x, g, two moments, θ̄) for all, equal
+/// bits for all threads.
 #[track_caller]
-fn check(n: usize, exact: [Vec<f64>; 3], rule: Rule) {
-    for isa in Isa::available() {
-        let mut first: Option<Vec<u32>> = None;
-        for threads in 1..=3 {
-            let mut slices = [values(n, 1), values(n, 2), values(n, 3), values(n, 4)];
-            slices[3].iter_mut().for_each(|v| *v = v.abs());
-            let [x, g, m, v] = &mut slices;
-            make(&Cpu::with_isa(isa, threads), rule, [x, g, m, v]);
-            let what = format!("{isa}, {threads} threads, {n} values");
-            assert!(slices[1].iter().all(|&g| g == 0.0), "{what}: the gradient is zero");
-            for (got, exact) in [&slices[0], &slices[2], &slices[3]].into_iter().zip(&exact) {
-                for (&got, &exact) in got.iter().zip(exact) {
-                    assert!((f64::from(got) - exact).abs() < 5e-6, "{what}: {got} for {exact}");
+fn check(pass: impl Into<Pass>, exact: impl Fn([f64; 5]) -> [f64; 5]) {
+    let pass = pass.into();
+    for n in SIZES {
+        let start = slabs(n);
+        let exact: Vec<[f64; 5]> =
+            (0..n).map(|idx| exact(start.each_ref().map(|slab| f64::from(slab[idx])))).collect();
+        for isa in Isa::available() {
+            let mut first: Option<Vec<u32>> = None;
+            for threads in 1..=3 {
+                let mut found = start.clone();
+                make(&Cpu::with_isa(isa, threads), pass, found.each_mut().map(Vec::as_mut_slice));
+                let what = format!("{pass:?} of {n} values, {isa}, {threads} threads");
+                for (idx, exact) in exact.iter().enumerate() {
+                    for (got, exact) in
+                        found.each_ref().map(|slab| f64::from(slab[idx])).iter().zip(exact)
+                    {
+                        assert!((got - exact).abs() < 5e-6, "{what}: {got} for {exact}");
+                    }
                 }
+                let bits: Vec<u32> = found.iter().flatten().map(|x| x.to_bits()).collect();
+                assert_eq!(&bits, first.get_or_insert(bits.clone()), "same bits: {what}");
             }
-            let bits: Vec<u32> = slices.iter().flatten().map(|x| x.to_bits()).collect();
-            assert_eq!(&bits, first.get_or_insert(bits.clone()), "same bits: {what}");
         }
     }
-}
-
-/// The start of [`check`] in `f64`: x, g, m, v.
-fn start(n: usize) -> impl Iterator<Item = [f64; 4]> {
-    let at = move |salt| values(n, salt).into_iter().map(f64::from);
-    at(1).zip(at(2)).zip(at(3)).zip(at(4)).map(|(((x, g), m), v)| [x, g, m, v.abs()])
-}
-
-fn columns(rows: impl Iterator<Item = [f64; 3]>) -> [Vec<f64>; 3] {
-    let mut columns = [const { Vec::new() }; 3];
-    for row in rows {
-        columns.iter_mut().zip(row).for_each(|(column, x)| column.push(x));
-    }
-    columns
 }
 
 #[test]
 fn sgd_is_its_formula_at_odd_sizes() {
     let settings = Sgd { lr: 0.3, momentum: 0.9, weight_decay: 0.05, scale: 0.25 };
-    for n in SIZES {
-        let with = columns(start(n).map(|[x, g, m, v]| {
-            let u = 0.9 * m + (0.25 * g + 0.05 * x);
-            [x - 0.3 * u, u, v]
-        }));
-        check(n, with, Rule::Sgd(settings));
-        let without = columns(start(n).map(|[x, g, m, v]| [x - 0.3 * (0.25 * g + 0.05 * x), m, v]));
-        let settings = Sgd { momentum: 0.0, ..settings };
-        check(n, without, Rule::Sgd(settings));
-    }
+    check(Rule::Sgd(settings), |[x, g, m, v, mean]| {
+        let u = 0.9 * m + (0.25 * g + 0.05 * x);
+        [x - 0.3 * u, 0.0, u, v, mean]
+    });
+    let rule = Rule::Sgd(Sgd { momentum: 0.0, ..settings });
+    let value = |x: f64, g: f64| x - 0.3 * (0.25 * g + 0.05 * x);
+    check(rule, |[x, g, m, v, mean]| [value(x, g), 0.0, m, v, mean]);
+    check(Pass { rule, average: Some(0.2) }, |[x, g, m, v, mean]| {
+        [value(x, g), 0.0, m, v, mean + 0.2 * (value(x, g) - mean)]
+    });
 }
 
 #[test]
-fn adamw_is_its_formula_at_odd_sizes() {
+fn adam_is_its_formula_at_odd_sizes() {
     let (lr, beta1, beta2, epsilon, weight_decay, scale) = (0.01, 0.9, 0.99, 1e-3, 0.1, 0.5);
-    let settings = AdamW { lr, beta1, beta2, epsilon, weight_decay, step: 3, scale };
-    for n in SIZES {
-        let exact = columns(start(n).map(|[x, g, m, v]| {
-            let (x, g) = (x - lr * weight_decay * x, scale * g);
-            let (m, v) = (beta1 * m + (1.0 - beta1) * g, beta2 * v + (1.0 - beta2) * g * g);
-            let (m_hat, v_hat) = (m / (1.0 - beta1 * beta1 * beta1), v / (1.0 - beta2.powi(3)));
-            [x - lr * m_hat / (v_hat.sqrt() + epsilon), m, v]
-        }));
-        check(n, exact, Rule::AdamW(settings));
+    let adamw =
+        Adam { lr, beta1, beta2, epsilon, weight_decay, is_decoupled: true, step: 3, scale };
+    let moments = |g: f64, m: f64, v: f64| {
+        let (m, v) = (beta1 * m + (1.0 - beta1) * g, beta2 * v + (1.0 - beta2) * g * g);
+        let (m_hat, v_hat) = (m / (1.0 - beta1.powi(3)), v / (1.0 - beta2.powi(3)));
+        (m, v, lr * m_hat / (v_hat.sqrt() + epsilon))
+    };
+    check(Rule::Adam(adamw), |[x, g, m, v, mean]| {
+        let (m, v, step) = moments(scale * g, m, v);
+        [x - lr * weight_decay * x - step, 0.0, m, v, mean]
+    });
+    let rule = Rule::Adam(Adam { is_decoupled: false, ..adamw });
+    check(Pass { rule, average: Some(1.0) }, |[x, g, m, v, _]| {
+        let (m, v, step) = moments(scale * g + weight_decay * x, m, v);
+        [x - step, 0.0, m, v, x - step]
+    });
+}
+
+#[test]
+fn without_a_first_moment_the_only_slab_is_the_second() {
+    let (lr, beta2, epsilon, scale) = (0.01, 0.99, 1e-3, 0.5);
+    let (beta1, weight_decay, is_decoupled) = (0.0, 0.0, false);
+    let rule =
+        Rule::Adam(Adam { lr, beta1, beta2, epsilon, weight_decay, is_decoupled, step: 2, scale });
+    assert_eq!(rule.n_moments(), 1);
+    check(rule, |[x, g, v, other, mean]| {
+        let (g, v) = (scale * g, beta2 * v + (1.0 - beta2) * (scale * g).powi(2));
+        let v_hat = v / (1.0 - beta2 * beta2);
+        [x - lr * g / (v_hat.sqrt() + epsilon), 0.0, v, other, mean]
+    });
+}
+
+#[test]
+fn an_average_alone_is_that_behind_a_step() {
+    for isa in Isa::available() {
+        for n in SIZES {
+            let sgd = Sgd { lr: 0.0, momentum: 0.0, weight_decay: 0.0, scale: 1.0 };
+            let pass = Pass { rule: Rule::Sgd(sgd), average: Some(0.125) };
+            let [mut behind, mut alone] = [slabs(n), slabs(n)];
+            make(&Cpu::with_isa(isa, 2), pass, behind.each_mut().map(Vec::as_mut_slice));
+            let [value, .., mean] = &mut alone;
+            average(&Cpu::with_isa(isa, 3), 0.125, value, mean);
+            assert_eq!(behind[4], alone[4], "{isa}, {n} values");
+        }
     }
 }
 
@@ -182,16 +239,16 @@ fn one_bad_gradient_shows_in_the_norm() {
 #[should_panic(expected = "moment 0 that Sgd")]
 fn momentum_without_a_place_panics() {
     let settings = Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.0, scale: 1.0 };
-    let (value, gradient, moments) =
-        (&mut [0.0_f32; 2][..], &mut [0.0; 2][..], [&mut [][..], &mut []]);
-    step(&Cpu::with_isa(Isa::Plain, 1), Rule::Sgd(settings), Slabs { value, gradient, moments });
+    let (value, gradient) = (&mut [0.0_f32; 2][..], &mut [0.0; 2][..]);
+    let slabs = Slabs { value, gradient, moments: [&mut [], &mut []], average: &mut [] };
+    step(&Cpu::with_isa(Isa::Plain, 1), Rule::Sgd(settings), slabs);
 }
 
 #[test]
 #[should_panic(expected = "lengths of gradient and value")]
 fn unlike_lengths_panic() {
     let settings = Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, scale: 1.0 };
-    let slabs = [&mut [0.0_f32; 2][..], &mut [0.0; 3], &mut [], &mut []];
+    let slabs = [&mut [0.0_f32; 2][..], &mut [0.0; 3], &mut [], &mut [], &mut []];
     make(&Cpu::with_isa(Isa::Plain, 1), Rule::Sgd(settings), slabs);
 }
 

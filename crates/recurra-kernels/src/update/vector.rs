@@ -2,7 +2,7 @@
 //! of the function around it, and every vector operation in it becomes a call (measured: twenty times slower).
 
 use super::reference::SUMS;
-use super::{AdamWStep, SgdStep};
+use super::{AdamStep, SgdStep};
 use crate::simd::Vector;
 
 /// Σ g² of one block, in the reference's order: arrays that the compiler turns into vectors of `f64`.
@@ -67,39 +67,61 @@ pub unsafe fn sgd<V: Vector>(
     }
 }
 
-/// [`reference::adamw`](super::reference::adamw).
+/// [`reference::adam`](super::reference::adam).
 ///
 /// # Safety
 /// That of [`Vector`]; all slices have one length.
 #[inline(always)]
-pub unsafe fn adamw<V: Vector>(
-    step: AdamWStep<f32>,
+pub unsafe fn adam<V: Vector>(
+    step: AdamStep<f32>,
     value: &mut [f32],
     gradient: &mut [f32],
-    m: &mut [f32],
+    m: Option<&mut [f32]>,
     v: &mut [f32],
 ) {
     // SAFETY: by this function's contract; `at` + `n` stays within the length.
     unsafe {
-        let (scale, keep) = (V::splat(step.scale), V::splat(step.keep));
+        let (scale, pull, keep) = (V::splat(step.scale), V::splat(step.pull), V::splat(step.keep));
         let (toward_m, keep_v) = (V::splat(step.toward_m), V::splat(step.keep_v));
         let (add_v, minus_rate) = (V::splat(step.add_v), V::splat(-step.rate));
         let (root_scale, epsilon) = (V::splat(step.root_scale), V::splat(step.epsilon));
-        let (len, x, gradient) = (value.len(), value.as_mut_ptr(), gradient.as_mut_ptr());
-        let (m, v) = (m.as_mut_ptr(), v.as_mut_ptr());
+        let (len, value, gradient) = (value.len(), value.as_mut_ptr(), gradient.as_mut_ptr());
+        let (m, v) = (m.map(<[f32]>::as_mut_ptr), v.as_mut_ptr());
         for at in (0..len).step_by(V::LANES) {
             let n = V::LANES.min(len - at);
-            let g = load::<V>(gradient.add(at), n).mul(scale);
-            let first: V = load(m.add(at), n);
-            let first = g.sub(first).mul_add(toward_m, first);
+            let x: V = load(value.add(at), n);
+            let g = load::<V>(gradient.add(at), n).mul_add(scale, x.mul(pull));
+            let mut first = g;
+            if let Some(m) = m {
+                let before: V = load(m.add(at), n);
+                first = g.sub(before).mul_add(toward_m, before);
+                store(first, m.add(at), n);
+            }
             let second: V = load(v.add(at), n);
             let second = second.mul_add(keep_v, g.mul(g).mul(add_v));
             let below = second.sqrt().mul_add(root_scale, epsilon);
-            let kept = load::<V>(x.add(at), n).mul(keep);
-            store(first.div(below).mul_add(minus_rate, kept), x.add(at), n);
-            store(first, m.add(at), n);
+            store(first.div(below).mul_add(minus_rate, x.mul(keep)), value.add(at), n);
             store(second, v.add(at), n);
             store(V::splat(0.0), gradient.add(at), n);
+        }
+    }
+}
+
+/// [`reference::average`](super::reference::average).
+///
+/// # Safety
+/// That of [`Vector`]; both slices have one length.
+#[inline(always)]
+pub unsafe fn average<V: Vector>(weight: f32, value: &[f32], average: &mut [f32]) {
+    // SAFETY: by this function's contract; `at` + `n` stays within the length.
+    unsafe {
+        let weight = V::splat(weight);
+        let (len, value, average) = (value.len(), value.as_ptr(), average.as_mut_ptr());
+        for at in (0..len).step_by(V::LANES) {
+            let n = V::LANES.min(len - at);
+            let mean: V = load(average.add(at), n);
+            let x: V = load(value.add(at), n);
+            store(x.sub(mean).mul_add(weight, mean), average.add(at), n);
         }
     }
 }

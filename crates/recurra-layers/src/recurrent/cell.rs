@@ -1,6 +1,8 @@
 //! What every recurrent cell can do.
 
-use recurra_tensor::{Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window};
+use recurra_tensor::{
+    Element, Input, Parameters, Random, RecurrentWeights, Role, Tape, Var, Window,
+};
 
 use crate::CellOptions;
 
@@ -116,10 +118,15 @@ pub(crate) fn declare<E: Element>(
     options: &CellOptions,
 ) -> RecurrentWeights {
     let rows = n_gates * hidden;
+    let [weight_ih, weight_hh] = [("ih", inputs), ("hh", hidden)].map(|(of, cols)| {
+        let weight = parameters.declare(&format!("rnn.weight_{of}_l{layer}"), &[rows, cols]);
+        parameters.set_role(weight, Role::Matrix { parts: n_gates });
+        weight
+    });
     RecurrentWeights {
         dropout: options.weight_dropout.unwrap_or(0.0),
-        weight_ih: parameters.declare(&format!("rnn.weight_ih_l{layer}"), &[rows, inputs]),
-        weight_hh: parameters.declare(&format!("rnn.weight_hh_l{layer}"), &[rows, hidden]),
+        weight_ih,
+        weight_hh,
         bias_ih: parameters.declare(&format!("rnn.bias_ih_l{layer}"), &[rows]),
         bias_hh: parameters.declare(&format!("rnn.bias_hh_l{layer}"), &[rows]),
     }

@@ -1,11 +1,16 @@
 //! A whole model: gradients, overfitting, carried state.
 
 use recurra_layers::{CellKind, CellOptions};
-use recurra_tensor::{Cpu, Optimizer, Workspace, finite_differences};
+use recurra_tensor::{Cpu, Method, Moments, Optimizer, Step, Workspace, finite_differences};
 
 use super::*;
 
 const VOCAB: usize = 7;
+
+const MUON: Optimizer = Optimizer::new(Method::Muon {
+    momentum: 0.95,
+    others: Moments { beta1: 0.9, beta2: 0.99, epsilon: 1e-8 },
+});
 
 fn config(cell: CellKind, tied: bool) -> LanguageModelConfig {
     let embed_size = if tied { 6 } else { 5 };
@@ -102,7 +107,10 @@ fn one_batch_overfits() {
     let window = Window { time: 8, batch: 4 };
     let ids = tokens(window.len() * 2);
     let (inputs, targets) = ids.split_at(window.len());
-    for cell in CellKind::ALL {
+    let optimizers = [Optimizer::ADAMW, MUON];
+    for (cell, optimizer) in
+        CellKind::ALL.into_iter().flat_map(|cell| optimizers.map(|of| (cell, of)))
+    {
         let cpu = Cpu::new(2).unwrap();
         let mut parameters = Parameters::<f32>::new();
         let config = LanguageModelConfig { hidden_sizes: vec![64], ..config(cell, false) };
@@ -116,9 +124,9 @@ fn one_batch_overfits() {
                 model.loss(&mut tape, inputs, targets, window, &mut model.zero_state(window.batch));
             nats = tape.loss(loss);
             tape.backward(loss);
-            Optimizer::ADAMW.step(&cpu, &mut parameters, step, 0.01, Some(1.0));
+            optimizer.step(&cpu, &mut parameters, step, 0.01, Some(1.0));
         }
-        assert!(nats < 0.05, "{cell}: {nats}");
+        assert!(nats < 0.05, "{cell}, {optimizer:?}: {nats}");
     }
 }
 
@@ -175,7 +183,7 @@ fn the_number_of_threads_changes_no_bit() {
     let window = Window { time: 7, batch: 5 };
     let ids = tokens(window.len() * 2);
     let (inputs, targets) = ids.split_at(window.len());
-    let trained = |cell, threads| {
+    let trained = |cell, optimizer: Optimizer, threads| {
         let cpu = Cpu::new(threads).unwrap();
         let mut parameters = Parameters::<f32>::new();
         let config =
@@ -188,14 +196,19 @@ fn the_number_of_threads_changes_no_bit() {
             let mut tape = Tape::training(&cpu, &mut parameters, &mut workspace, step);
             let loss = model.loss(&mut tape, inputs, targets, window, &mut state);
             tape.backward(loss);
-            Optimizer::ADAMW.step(&cpu, &mut parameters, step, 0.01, Some(0.5));
+            let average = Some(1.0 / step as f64);
+            let step = Step { number: step, lr: 0.01, clip: Some(0.5), average };
+            optimizer.make(&cpu, &mut parameters, &step);
         }
-        parameters.ids().map(|id| parameters.value(id).to_vec()).collect::<Vec<_>>()
+        let values = |id| [parameters.value(id), parameters.average(id)].concat();
+        parameters.ids().map(values).collect::<Vec<_>>()
     };
     for cell in CellKind::ALL {
-        let one = trained(cell, 1);
-        assert!(one == trained(cell, 2), "{cell}, two threads");
-        assert!(one == trained(cell, 3), "{cell}, three threads");
+        for optimizer in [Optimizer::ADAMW, MUON] {
+            let one = trained(cell, optimizer, 1);
+            assert!(one == trained(cell, optimizer, 2), "{cell}, {optimizer:?}, two threads");
+            assert!(one == trained(cell, optimizer, 3), "{cell}, {optimizer:?}, three threads");
+        }
     }
 }
 
