@@ -16,6 +16,7 @@ pub(crate) struct Layout(BTreeMap<String, (Vec<usize>, Place)>);
 enum Place {
     Value(ParameterId),
     Moment { slot: usize, id: ParameterId },
+    Average(ParameterId),
     State { layer: usize, part: usize },
 }
 
@@ -38,6 +39,15 @@ impl Layout {
                 let name = format!("optimizer.{slot}.{}", parameters.name(id));
                 self.0.insert(name, (parameters.shape(id).to_vec(), Place::Moment { slot, id }));
             }
+        }
+        self
+    }
+
+    /// Adds the average of all parameters, where there is one: `average.` and the name.
+    pub(crate) fn with_average(mut self, parameters: &Parameters<f32>) -> Layout {
+        for id in parameters.ids().filter(|_| parameters.has_average()) {
+            let name = format!("average.{}", parameters.name(id));
+            self.0.insert(name, (parameters.shape(id).to_vec(), Place::Average(id)));
         }
         self
     }
@@ -69,6 +79,7 @@ impl Layout {
         let values = |place| match place {
             Place::Value(id) => parameters.value(id),
             Place::Moment { slot, id } => parameters.moments(slot, id),
+            Place::Average(id) => parameters.average(id),
             Place::State { layer, part } => &state.layers[layer].parts[part][..],
         };
         let tensor = |(name, (shape, place)): (&String, &(Vec<usize>, Place))| NamedTensor {
@@ -99,6 +110,7 @@ impl Layout {
             reader.read_next(match place {
                 Place::Value(id) => parameters.value_mut(id),
                 Place::Moment { slot, id } => parameters.moments_mut(slot, id),
+                Place::Average(id) => parameters.average_mut(id),
                 Place::State { layer, part } => &mut state.layers[layer].parts[part],
             })?;
         }

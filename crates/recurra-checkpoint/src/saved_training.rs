@@ -17,6 +17,7 @@ use crate::{Error, Result};
 
 const KIND: &str = "training";
 const MOMENTS_KEY: &str = "recurra.n_moments";
+const AVERAGE_KEY: &str = "recurra.has_average";
 const PROGRESS_KEY: &str = "recurra.progress";
 const STREAMS_KEY: &str = "recurra.streams";
 
@@ -26,7 +27,7 @@ const MAX_MOMENTS: usize = 8;
 /// A run as it stands, borrowed to be saved.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainingState<'a> {
-    /// The weights, with the state of the optimizer.
+    /// The weights, with the state of the optimizer and their average.
     pub parameters: &'a Parameters<f32>,
     /// The recurrent state that is carried from window to window.
     pub carried: &'a State<f32>,
@@ -42,7 +43,7 @@ pub struct SavedTraining {
     pub config: LanguageModelConfig,
     /// The network, which names the parameters.
     pub model: LanguageModel,
-    /// The weights, with the state of the optimizer.
+    /// The weights, with the state of the optimizer and their average.
     pub parameters: Parameters<f32>,
     /// The recurrent state that is carried from window to window.
     pub carried: State<f32>,
@@ -80,12 +81,14 @@ impl ModelFolder {
             (CONFIG_KEY, sha256(config_text.as_bytes())),
             (TOKENIZER_KEY, sha256(self.read_tokenizer()?.as_bytes())),
             (MOMENTS_KEY, parameters.n_moments().to_string()),
+            (AVERAGE_KEY, parameters.has_average().to_string()),
             (STREAMS_KEY, streams.to_string()),
             (PROGRESS_KEY, progress.to_string()),
         ]);
         let layout = Layout::default()
             .with_values(parameters)
             .with_moments(parameters)
+            .with_average(parameters)
             .with_state(carried, streams);
         let (last, previous) =
             (self.training_path().join(LAST), self.training_path().join(PREVIOUS));
@@ -146,15 +149,18 @@ impl ModelFolder {
     fn load_training_from(&self, path: &Path) -> Result<SavedTraining> {
         let reader = TensorReader::open(path)?.expect_kind(KIND)?;
         let Described { reader, config, tokenizer_json } = self.check_description(reader)?;
-        let Some(Position { n_moments, streams, progress }) = position(&reader, &config) else {
+        let Some(position) = position(&reader, &config) else {
             return Err(no_training_state(reader));
         };
         let (model, mut parameters) = self.build(&config, &reader)?;
+        let Position { n_moments, has_average, streams, progress } = position;
         parameters.set_n_moments(n_moments);
+        parameters.set_average(has_average);
         let mut carried = model.zero_state(streams);
         Layout::default()
             .with_values(&parameters)
             .with_moments(&parameters)
+            .with_average(&parameters)
             .with_state(&carried, streams)
             .read(reader, &mut parameters, &mut carried)?
             .finish()?;
@@ -174,6 +180,7 @@ impl fmt::Display for Warning {
 
 struct Position {
     n_moments: usize,
+    has_average: bool,
     streams: usize,
     progress: serde_json::Value,
 }
@@ -181,9 +188,11 @@ struct Position {
 /// What the metadata say, unless they ask for more memory than the file accounts for.
 fn position(reader: &TensorReader, config: &LanguageModelConfig) -> Option<Position> {
     let n_moments = reader.metadata(MOMENTS_KEY)?.parse().ok().filter(|&n| n <= MAX_MOMENTS)?;
+    // A file from before averages were kept does not say so.
+    let has_average = reader.metadata(AVERAGE_KEY).is_some_and(|is_kept| is_kept == "true");
     let streams: usize = reader.metadata(STREAMS_KEY)?.parse().ok()?;
     let progress = progress(reader)?;
-    fits(streams, config, reader).then_some(Position { n_moments, streams, progress })
+    fits(streams, config, reader).then_some(Position { n_moments, has_average, streams, progress })
 }
 
 fn progress(reader: &TensorReader) -> Option<serde_json::Value> {

@@ -32,7 +32,7 @@ pub fn config() -> LanguageModelConfig {
     }
 }
 
-/// A run in memory; each `seed` gives another.
+/// A run in memory; each `seed` gives another, the even ones with an average.
 #[derive(Debug, Clone)]
 pub struct Run {
     pub model: LanguageModel,
@@ -50,10 +50,14 @@ impl Run {
         let mut parameters = Parameters::new();
         let model = LanguageModel::new(config, &mut parameters).unwrap();
         parameters.set_n_moments(2);
+        parameters.set_average(seed.is_multiple_of(2));
         let mut numbers = Numbers(seed);
         for id in parameters.ids() {
             numbers.fill(parameters.value_mut(id));
             (0..2).for_each(|slot| numbers.fill(parameters.moments_mut(slot, id)));
+            if parameters.has_average() {
+                numbers.fill(parameters.average_mut(id));
+            }
         }
         let mut carried = model.zero_state(3);
         carried
@@ -101,9 +105,18 @@ impl Run {
 pub fn check_parameters(actual: &Parameters<f32>, expected: &Parameters<f32>) {
     assert_eq!(actual.len(), expected.len());
     assert_eq!(actual.n_moments(), expected.n_moments());
+    assert_eq!(actual.has_average(), expected.has_average());
     for id in expected.ids() {
         assert_eq!((actual.name(id), actual.shape(id)), (expected.name(id), expected.shape(id)));
         assert_eq!(bits(actual.value(id)), bits(expected.value(id)), "{}", expected.name(id));
+        if expected.has_average() {
+            assert_eq!(
+                bits(actual.average(id)),
+                bits(expected.average(id)),
+                "{}",
+                expected.name(id)
+            );
+        }
         for slot in 0..expected.n_moments() {
             assert_eq!(
                 bits(actual.moments(slot, id)),
