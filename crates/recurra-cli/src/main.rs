@@ -4,6 +4,7 @@
 //! data or files, 2 the arguments or an unexpected fault.
 
 #[macro_use]
+mod optimizer_flags;
 mod output;
 
 mod argument_errors;

@@ -104,6 +104,7 @@ fn written(value: &toml::Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::optimizer_flags::Optimizer;
 
     #[test]
     fn every_built_in_recipe_reads() {
@@ -122,7 +123,30 @@ mod tests {
         )
         .unwrap();
         assert_eq!(recipe.hidden, Some(vec![200, 300]));
-        assert_eq!((recipe.tied, recipe.lr, recipe.valid_every), (Some(true), Some(20.0), Some(7)));
+        assert_eq!((recipe.tied, recipe.valid_every), (Some(true), Some(7)));
+        assert_eq!(recipe.optimizer.lr, Some(20.0));
+    }
+
+    #[test]
+    fn an_optimizer_is_read_whole_and_its_numbers_are_none_of_another() {
+        let recipe = read(
+            "r",
+            "optimizer = \"sgd\"\nmomentum = 0\nweight-decay = 1.2e-6\nspare-vectors = true\nlr = 30\naveraging = \"non-monotone\"",
+        )
+        .unwrap();
+        let options = recipe.clone().options().unwrap();
+        assert_eq!(
+            options.optimizer.unwrap().to_string(),
+            "sgd (momentum 0, weight decay 0.0000012 of matrices)"
+        );
+        assert_eq!(options.averaging.unwrap().to_string(), "non-monotone:5");
+        let mut flags = RecipeFlags::default();
+        flags.optimizer.optimizer = Some(Optimizer::Adam);
+        let settings = flags.over(recipe).options().unwrap().optimizer.unwrap();
+        assert_eq!(
+            settings.to_string(),
+            "adam (β 0.9 and 0.99, weight decay 0.0000012 of matrices)"
+        );
     }
 
     #[test]

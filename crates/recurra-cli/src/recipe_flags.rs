@@ -2,25 +2,16 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use recurra::data::TokenizerSpec;
 use recurra::models::{CellKind, LanguageModelConfig};
-use recurra::train::{Length, OptimizerSettings, Purpose, RecipeOptions, Schedule};
+use recurra::train::{Length, Purpose, RecipeOptions};
 
 use crate::failure::Failure;
 use crate::memory;
 use crate::network_flags::{self, NetworkFlags};
-use crate::values::{self, Parsed, ValueError};
-
-/// The optimizers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Optimizer {
-    /// Stochastic gradient descent, with momentum if asked for.
-    Sgd,
-    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
-    #[value(name = "adamw")]
-    AdamW,
-}
+use crate::optimizer_flags::OptimizerFlags;
+use crate::values;
 
 /// What a run computes. Whatever is not given is chosen from the text, and told.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
@@ -48,24 +39,9 @@ pub struct RecipeFlags {
     /// What single families know, and kinds of dropout.
     #[command(flatten)]
     pub network: NetworkFlags,
-    /// Optimizer
-    #[arg(long, value_enum, hide_possible_values = true, value_name = "sgd|adamw")]
-    pub optimizer: Option<Optimizer>,
-    /// Highest learning rate
-    #[arg(long, value_parser = values::positive, value_name = "F")]
-    pub lr: Option<f64>,
-    /// Course of the learning rate: constant, step, cosine, one-cycle or plateau, with numbers after a colon
-    #[arg(long, value_parser = schedule, value_name = "NAME[:N,...][+warmup:F]")]
-    pub schedule: Option<Schedule>,
-    /// Momentum of sgd
-    #[arg(long, value_parser = values::below_one, value_name = "F")]
-    pub momentum: Option<f64>,
-    /// Weight decay
-    #[arg(long, value_parser = values::decay, value_name = "F")]
-    pub weight_decay: Option<f64>,
-    /// Largest norm of the gradient; 0 never clips
-    #[arg(long, value_parser = values::clip, value_name = "F")]
-    pub clip: Option<f64>,
+    /// How weights follow their gradients
+    #[command(flatten)]
+    pub optimizer: OptimizerFlags,
     /// Streams read side by side
     #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
     pub batch: Option<usize>,
@@ -117,12 +93,7 @@ impl RecipeFlags {
             tied: self.tied.or(below.tied),
             dropout: self.dropout.or(below.dropout),
             network: self.network.over(below.network),
-            optimizer: self.optimizer.or(below.optimizer),
-            lr: self.lr.or(below.lr),
-            schedule: self.schedule.or(below.schedule),
-            momentum: self.momentum.or(below.momentum),
-            weight_decay: self.weight_decay.or(below.weight_decay),
-            clip: self.clip.or(below.clip),
+            optimizer: self.optimizer.over(below.optimizer),
             batch: self.batch.or(below.batch),
             bptt: self.bptt.or(below.bptt),
             accumulate: self.accumulate.or(below.accumulate),
@@ -141,7 +112,7 @@ impl RecipeFlags {
     /// Flags that are good each for itself and not together.
     pub fn options(self) -> Result<RecipeOptions, Failure> {
         self.check_together()?;
-        let optimizer = self.optimizer_settings()?;
+        let optimizer = self.optimizer.settings()?;
         let length = self.epochs.map(Length::Epochs).or(self.steps.map(Length::Steps));
         Ok(RecipeOptions {
             cell: self.model,
@@ -154,9 +125,10 @@ impl RecipeFlags {
             cell_options: self.network.cell_options(),
             regularization: self.network.regularization(),
             optimizer,
-            learning_rate: self.lr,
-            clip: self.clip,
-            schedule: self.schedule,
+            learning_rate: self.optimizer.lr,
+            clip: self.optimizer.clip,
+            schedule: self.optimizer.schedule,
+            averaging: self.optimizer.averaging,
             batch: self.batch,
             bptt: self.bptt,
             accumulate: self.accumulate,
@@ -181,8 +153,7 @@ impl RecipeFlags {
         self.network.check(self.model.unwrap_or(CellKind::Lstm))?;
         match self.smallest_network() {
             Some(config) => {
-                // What is left to a recipe may be plain gradient descent.
-                let moments = self.optimizer_settings()?.map_or(0, |settings| settings.n_moments());
+                let moments = self.optimizer.n_moments()?;
                 memory::expect_room(&config, Purpose::Training { moments })
             }
             None => Ok(()),
@@ -204,42 +175,4 @@ impl RecipeFlags {
             ..LanguageModelConfig::new(2)
         })
     }
-
-    fn optimizer_settings(&self) -> Result<Option<OptimizerSettings>, Failure> {
-        if self.momentum.is_some() && self.optimizer != Some(Optimizer::Sgd) {
-            return Err(Failure::of_arguments(
-                "`--momentum` is for `--optimizer sgd`: adamw has its own",
-                "add `--optimizer sgd`, or leave `--momentum` out",
-            ));
-        }
-        let decay = self.weight_decay;
-        let chosen = match self.optimizer {
-            // Weight decay alone asks for the optimizer that is the default.
-            None if decay.is_none() => return Ok(None),
-            None | Some(Optimizer::AdamW) => OptimizerSettings::adamw(),
-            Some(Optimizer::Sgd) => OptimizerSettings::sgd(),
-        };
-        Ok(Some(match chosen {
-            OptimizerSettings::Sgd { momentum, weight_decay } => OptimizerSettings::Sgd {
-                momentum: self.momentum.unwrap_or(momentum),
-                weight_decay: decay.unwrap_or(weight_decay),
-            },
-            OptimizerSettings::AdamW { beta1, beta2, epsilon, weight_decay } => {
-                OptimizerSettings::AdamW {
-                    beta1,
-                    beta2,
-                    epsilon,
-                    weight_decay: decay.unwrap_or(weight_decay),
-                }
-            }
-        }))
-    }
-}
-
-fn schedule(text: &str) -> Parsed<Schedule> {
-    text.parse().map_err(|error: recurra::train::Error| ValueError {
-        expected: "constant, step, cosine, one-cycle or plateau, as in `cosine:0.1+warmup:0.05`"
-            .to_owned(),
-        hint: error.hint(),
-    })
 }

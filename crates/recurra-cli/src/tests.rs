@@ -72,7 +72,11 @@ fn unknown_names_are_answered_with_the_nearest() {
         "`--model` cannot be `lstn`: expected rnn-tanh, rnn-relu, lstm, gru",
         "did you mean `lstm`?",
     );
-    refused("train --optimizer adam", "`--optimizer` cannot be `adam`", "did you mean `adamw`?");
+    refused("train --optimizer adan", "`--optimizer` cannot be `adan`", "did you mean `adam`?");
+    refused("train --averaging tial", "`--averaging` cannot be `tial`", "did you mean `tail`?");
+    refused("train --averaging tail:2", "`--averaging` cannot be `tail:2`", "from 0 to 0.999999");
+    refused("train --schedule phases:1", "`--schedule` cannot be `phases:1`", "1 to 64 phases");
+    refused("train --epsilon 0", "`--epsilon` cannot be `0`", "1e-30");
     refused("train --precision fp32", "`--precision` cannot be `fp32`", "did you mean `f32`?");
     refused("train --tokenizer chra", "`--tokenizer` cannot be `chra`", "did you mean `char`?");
     refused("train --schedule cosin", "`--schedule` cannot be `cosin`", "did you mean `cosine`?");
@@ -170,6 +174,33 @@ fn refused_together(line: &str, message: &str, hint: &str) {
     assert!(failure.hint().unwrap_or_default().contains(hint), "`{line}`: {:?}", failure.hint());
 }
 
+/// The optimizer that flags ask for, as people read it.
+#[track_caller]
+fn optimizer(line: &str, expected: &str) {
+    let Ok(Program { command: Command::Train(train) }) = parse(line) else {
+        panic!("`{line}` was not read")
+    };
+    let options = train.check().unwrap_or_else(|failure| panic!("`{line}`: {failure:?}"));
+    let found = options.optimizer.map_or("default".to_owned(), |settings| settings.to_string());
+    assert_eq!(found, expected, "`{line}`");
+}
+
+#[test]
+fn optimizers_take_their_numbers_from_flags() {
+    optimizer("train --lr 0.1 --averaging exponential:0.99", "default");
+    optimizer("train --optimizer sgd --momentum 0.9", "sgd (momentum 0.9, weight decay 0)");
+    optimizer("train --weight-decay 0.1", "adamw (β 0.9 and 0.99, weight decay 0.1)");
+    optimizer(
+        "train --optimizer adam --beta1 0 --beta2 0.999 --epsilon 1e-6 --weight-decay 1e-6 --spare-vectors",
+        "adam (β 0 and 0.999, ε 0.000001, weight decay 0.000001 of matrices)",
+    );
+    optimizer(
+        "train --optimizer muon --momentum 0.9 --beta2 0.95",
+        "muon (momentum 0.9, β 0.9 and 0.95, weight decay 0)",
+    );
+    optimizer("train --schedule phases:0.1@0.8,7.5=1@0.7,37.5=1,37.5=0.1@0.8,7.5~0", "default");
+}
+
 #[test]
 fn flags_are_checked_together() {
     refused_together("train --layers 3 --hidden 8,8", "does not fit the 2 widths", "3 widths");
@@ -179,6 +210,21 @@ fn flags_are_checked_together() {
         "it is for lstm",
     );
     refused_together("train --momentum 0.9", "`--optimizer sgd`", "add `--optimizer sgd`");
+    refused_together(
+        "train --momentum 0.9 --optimizer adam",
+        "adam and adamw have `--beta1`",
+        "leave `--momentum` out",
+    );
+    refused_together("train --optimizer sgd --beta1 0", "sgd has no such number", "`--beta1` out");
+    refused_together("train --optimizer adam --spare-vectors", "there is none", "`--weight-decay`");
+    let phases = "--schedule phases:0.1@0.8,1=1@0.7,9=0";
+    for optimizer in ["sgd", "muon", "adamw --beta1 0"] {
+        refused_together(
+            &format!("train --optimizer {optimizer} {phases}"),
+            "does not follow",
+            "leave `@` and what follows it out",
+        );
+    }
     if Isa::best(Some(Precision::Bf16)).is_none() {
         refused_together("train --precision bf16", "`bf16` needs `amx`", "leave `--precision` out");
     }

@@ -7,6 +7,7 @@ use recurra_data::TokenizerSpec;
 use recurra_models::CellKind;
 use recurra_tensor::Precision;
 
+use crate::averaging::Averaging;
 use crate::error::Error;
 use crate::optimizer::OptimizerSettings;
 use crate::recipe::{Length, Recipe, RecipeOptions};
@@ -103,11 +104,11 @@ pub fn choose(
     let optimizer = options.optimizer.unwrap_or_else(OptimizerSettings::adamw);
     let learning_rate =
         options.learning_rate.unwrap_or_else(|| choices.learning_rate(&optimizer, &hidden));
-    let clip = options.clip.unwrap_or(match optimizer {
-        OptimizerSettings::Sgd { .. } => 0.25,
-        OptimizerSettings::AdamW { .. } => 1.0,
-    });
-    let schedule = options.schedule.unwrap_or_else(|| choices.schedule(&optimizer));
+    let clip = options.clip.unwrap_or(if optimizer.is_sgd() { 0.25 } else { 1.0 });
+    let averaging = options.averaging.unwrap_or_default();
+    let schedule =
+        options.schedule.clone().unwrap_or_else(|| choices.schedule(&optimizer, averaging));
+    expect_beta1(&optimizer, &schedule)?;
 
     let recipe = Recipe {
         cell,
@@ -122,6 +123,7 @@ pub fn choose(
         learning_rate,
         clip,
         schedule,
+        averaging,
         batch,
         bptt,
         accumulate,
@@ -131,6 +133,20 @@ pub fn choose(
         seed: options.seed.unwrap_or(1),
     };
     Ok((recipe, choices.0))
+}
+
+/// Refuses a schedule of β₁ for an optimizer that has none to change.
+fn expect_beta1(optimizer: &OptimizerSettings, schedule: &Schedule) -> Result<(), Error> {
+    if !schedule.has_beta1() || optimizer.has_beta1() {
+        return Ok(());
+    }
+    Err(Error::OutOfRange {
+        name: "schedule".to_owned(),
+        value: schedule.to_string(),
+        expected: format!(
+            "one without β₁ (`@`): only adam and adamw with a β₁ above 0 follow it, not {optimizer}"
+        ),
+    })
 }
 
 /// How many tokens a text will have, and how many kinds: known before it is tokenised, so a guess for BPE.
@@ -367,30 +383,30 @@ impl Choices {
 
     fn learning_rate(&mut self, optimizer: &OptimizerSettings, hidden: &[usize]) -> f64 {
         let widest = hidden.iter().copied().max().unwrap_or(1).max(1) as f64;
-        let (rate, reason) = match optimizer {
-            OptimizerSettings::Sgd { .. } => {
-                (20.0, "plain gradient descent on the mean loss a token")
-            }
-            OptimizerSettings::AdamW { .. } => {
-                (6e-3 * (256.0 / widest).sqrt().min(1.0), "falls with the root of the width")
-            }
+        let (rate, reason) = match optimizer.is_sgd() {
+            true => (20.0, "plain gradient descent on the mean loss a token"),
+            false => (6e-3 * (256.0 / widest).sqrt().min(1.0), "falls with the root of the width"),
         };
         let rate = (rate * 1e5).round() / 1e5;
         self.take("learning rate", rate, rate.to_string(), reason)
     }
 
-    fn schedule(&mut self, optimizer: &OptimizerSettings) -> Schedule {
-        let (schedule, reason) = match optimizer {
-            OptimizerSettings::Sgd { .. } => (
+    fn schedule(&mut self, optimizer: &OptimizerSettings, averaging: Averaging) -> Schedule {
+        let (schedule, reason) = match (optimizer.is_sgd(), averaging) {
+            (true, Averaging::NonMonotone { .. }) => {
+                (Schedule::new(Decay::Constant), "averages take the place of a falling rate")
+            }
+            (true, _) => (
                 Schedule::new(Decay::Plateau { factor: 4.0 }),
                 "the usual one for plain gradient descent",
             ),
-            OptimizerSettings::AdamW { .. } => (
+            (false, _) => (
                 Schedule { decay: Decay::Cosine { floor: 0.02 }, warmup: 0.03 },
                 "ends low as the run ends",
             ),
         };
-        self.take("schedule", schedule, schedule.to_string(), reason)
+        let shown = schedule.to_string();
+        self.take("schedule", schedule, shown, reason)
     }
 }
 

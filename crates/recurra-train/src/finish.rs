@@ -79,7 +79,7 @@ impl Run<'_> {
         // Whoever asked to stop does not want to wait for scores.
         let scores = if is_interrupted { vec![] } else { self.scores(stop)? };
         let kept = if is_interrupted { vec![] } else { self.kept_dependencies(stop)? };
-        let last_sha256 = weights_sha256(&self.parameters);
+        let last_sha256 = self.with_weights_that_count(|run| weights_sha256(&run.parameters));
         self.save_card(&scores)?;
         Ok(self.report(stop_reason, scores, kept, last_sha256))
     }

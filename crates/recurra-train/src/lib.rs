@@ -37,6 +37,7 @@
 
 mod run;
 
+mod averaging;
 mod choose;
 mod compare;
 mod corpus;
@@ -45,6 +46,7 @@ mod finish;
 mod observer;
 mod optimizer;
 mod pace;
+mod phases;
 mod position;
 mod prepare;
 mod recipe;
@@ -58,13 +60,15 @@ mod start;
 mod svg;
 mod validation;
 
+pub use averaging::{AverageMemory, Averaging};
 pub use choose::{Choice, CorpusFacts, assumed_flops, choose};
 pub use compare::{
     Axis, ComparedRun, Comparison, CurvePoint, EqualPoint, EqualValue, ScoreColumn, compare,
 };
 pub use error::Error;
 pub use observer::{Event, Observer, Progress, StopReason};
-pub use optimizer::OptimizerSettings;
+pub use optimizer::{MethodSettings, MomentSettings, OptimizerSettings};
+pub use phases::{Curve, Phase, Phases, Point};
 pub use recipe::{Length, Recipe, RecipeOptions};
 pub use record::{CardText, Measurement, ModelCard, read_measurements};
 pub use report::Report;

@@ -116,7 +116,7 @@ impl Pace {
         Pace {
             length: recipe.length,
             validate_every: recipe.validate_every,
-            follows_validation: recipe.schedule.follows_validation(),
+            follows_validation: recipe.follows_validation(),
             steps_per_epoch: windows_per_epoch.div_ceil(recipe.accumulate) as u64,
             save_every_seconds,
             last_saved: clock(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use recurra_tensor::Isa;
 use serde::{Deserialize, Serialize};
 
+use crate::averaging::AverageMemory;
 use crate::corpus::TokenizedCorpus;
 use crate::error::Error;
 
@@ -50,6 +51,9 @@ pub(crate) struct Position {
     pub update_seconds: f64,
     /// What the plateau schedule remembers.
     pub plateau: PlateauMemory,
+    /// What is known of the average of the weights.
+    #[serde(default)]
+    pub average: AverageMemory,
     /// The best validation so far.
     pub best: Option<Best>,
     /// Validations since the best.
@@ -148,6 +152,7 @@ impl Position {
             begun_seconds: 0.0,
             update_seconds: 0.0,
             plateau: PlateauMemory::default(),
+            average: AverageMemory::default(),
             best: None,
             validations_since_best: 0,
             validated_step: None,
@@ -225,6 +230,7 @@ impl Position {
             self.validations_since_best += 1;
         }
         self.plateau.observe(loss_nats);
+        self.recipe.averaging.observe(loss_nats, &mut self.average);
         self.validated_step = Some(self.step);
         self.train_loss_nats = self.since_validation.loss_nats().or(self.train_loss_nats);
         self.since_validation = LossMean::default();

@@ -43,7 +43,7 @@ impl<'a> Run<'a> {
         };
         let config = model_config(&recipe, tokenizer.vocab_size());
         config.check()?;
-        let purpose = Purpose::Training { moments: recipe.optimizer.n_moments() };
+        let purpose = Purpose::Training { moments: recipe.n_moments() };
         expect_room(&config, purpose, machine_memory_bytes())?; // before a long text is tokenised for a model that cannot be
         let corpus = TokenizedCorpus::open(&texts, tokenizer, &cache, observer)?;
         let streams = Streams::new(corpus.train.tokens.clone(), recipe.batch, recipe.bptt)?;

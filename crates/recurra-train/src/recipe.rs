@@ -10,6 +10,7 @@ use recurra_data::TokenizerSpec;
 use recurra_models::{CellKind, CellOptions, Regularization};
 use serde::{Deserialize, Serialize};
 
+use crate::averaging::Averaging;
 use crate::error::Error;
 use crate::optimizer::OptimizerSettings;
 use crate::schedule::Schedule;
@@ -72,6 +73,8 @@ pub struct RecipeOptions {
     pub clip: Option<f64>,
     /// The course of the learning rate.
     pub schedule: Option<Schedule>,
+    /// Which weights are averaged; none if not given.
+    pub averaging: Option<Averaging>,
     /// Streams.
     pub batch: Option<usize>,
     /// Tokens of each stream between two truncations.
@@ -118,6 +121,9 @@ pub struct Recipe {
     pub clip: f64,
     /// The course of the learning rate.
     pub schedule: Schedule,
+    /// Which weights are averaged.
+    #[serde(default)]
+    pub averaging: Averaging,
     /// Streams.
     pub batch: usize,
     /// Tokens of each stream between two truncations.
@@ -152,6 +158,7 @@ impl Recipe {
             ("learning rate", self.learning_rate.to_string()),
             ("clip", clip),
             ("schedule", self.schedule.to_string()),
+            ("averaging", self.averaging.to_string()),
             ("batch", self.batch.to_string()),
             ("bptt", self.bptt.to_string()),
             ("accumulate", self.accumulate.to_string()),
@@ -163,6 +170,16 @@ impl Recipe {
             ("patience", self.patience.to_string()),
             ("seed", self.seed.to_string()),
         ]
+    }
+
+    /// Whether something follows validation, which then has to happen once an epoch.
+    pub(crate) fn follows_validation(&self) -> bool {
+        self.schedule.follows_validation() || self.averaging.follows_validation()
+    }
+
+    /// Slabs of numbers of each parameter that the run keeps beside values and gradients.
+    pub(crate) fn n_moments(&self) -> usize {
+        self.optimizer.n_moments() + usize::from(self.averaging != Averaging::None)
     }
 
     /// The stored recipe with what a resumed run may change: length, patience, learning rate and clip norm.
@@ -231,7 +248,8 @@ impl RecipeOptions {
             Some(Length::Budget(seconds)) => within("budget", Some(seconds), 1.0, 1e9)?,
             None => {}
         }
-        self.schedule.map_or(Ok(()), |schedule| schedule.check())?;
+        self.schedule.as_ref().map_or(Ok(()), Schedule::check)?;
+        self.averaging.map_or(Ok(()), |averaging| averaging.check())?;
         self.optimizer.map_or(Ok(()), |optimizer| optimizer.check())
     }
 
@@ -259,6 +277,7 @@ impl RecipeOptions {
         put(lay.learning_rate, &mut recipe.learning_rate);
         put(lay.clip, &mut recipe.clip);
         put(lay.schedule, &mut recipe.schedule);
+        put(lay.averaging, &mut recipe.averaging);
         put(lay.batch, &mut recipe.batch);
         put(lay.bptt, &mut recipe.bptt);
         put(lay.accumulate, &mut recipe.accumulate);

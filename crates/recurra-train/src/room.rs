@@ -9,7 +9,7 @@ use crate::error::Error;
 pub enum Purpose {
     /// Value, gradient, and what the optimizer keeps.
     Training {
-        /// Numbers that the optimizer keeps of each parameter.
+        /// Numbers that the optimizer keeps of each parameter, and one for an average.
         moments: usize,
     },
     /// Value.

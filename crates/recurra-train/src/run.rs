@@ -11,7 +11,7 @@ use std::time::Instant;
 use recurra_checkpoint::{ModelFolder, ModelNotes, TrainingState};
 use recurra_data::{Batch, Streams};
 use recurra_models::{LanguageModel, State};
-use recurra_tensor::{Cpu, Optimizer, Parameters, Tape, Window, Workspace};
+use recurra_tensor::{Cpu, Optimizer, Parameters, Step, Tape, Window, Workspace};
 
 use crate::corpus::TokenizedCorpus;
 use crate::error::Error;
@@ -130,9 +130,12 @@ impl Run<'_> {
     fn update(&mut self) -> Result<(), Error> {
         let started = Instant::now();
         let Run { recipe, position, cpu, model, parameters, carried, streams, batch, .. } = self;
-        let multiple =
-            recipe.schedule.multiple(self.pace.schedule_progress(position), &position.plateau);
-        let learning_rate = recipe.learning_rate * multiple;
+        let progress = self.pace.schedule_progress(position);
+        let learning_rate =
+            recipe.learning_rate * recipe.schedule.multiple(progress, &position.plateau);
+        let beta1 = recipe.schedule.beta1(progress);
+        let optimizer = beta1.map_or(self.optimizer, |beta1| self.optimizer.with_beta1(beta1));
+        let average = recipe.averaging.weight(progress, &position.average);
         let fraction_before = self.furthest;
         // An update never reaches over the end of the text.
         let n_windows = recipe.accumulate.min(streams.windows_per_epoch() - position.window);
@@ -154,10 +157,11 @@ impl Run<'_> {
             position.windows_seen += 1;
         }
         let clip = (recipe.clip > 0.0).then_some(recipe.clip);
-        let gradient_norm =
-            self.optimizer.step(cpu, parameters, position.step + 1, learning_rate, clip);
+        let step = Step { number: position.step + 1, lr: learning_rate, clip, average };
+        let gradient_norm = optimizer.make(cpu, parameters, &step);
 
         position.step += 1;
+        position.average.n += u64::from(average.is_some());
         let loss_nats = total_nats / n_tokens as f64;
         self.latest = Update { fraction_before, learning_rate, gradient_norm };
         if !(loss_nats.is_finite() && gradient_norm.is_finite()) {
@@ -223,8 +227,9 @@ impl Run<'_> {
                     .n_windows()
                     .min((self.position.windows_seen as usize / 2).max(8)),
             });
-        let loss_nats =
-            self.validation.loss_nats(&self.cpu, &self.model, &self.parameters, n_windows);
+        let loss_nats = self.with_weights_that_count(|run| {
+            run.validation.loss_nats(&run.cpu, &run.model, &run.parameters, n_windows)
+        });
         self.pace.costs.validation.note(started.elapsed().as_secs_f64());
         self.measure_scoring();
         if !loss_nats.is_finite() {
@@ -276,17 +281,29 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes the present weights the model of the folder.
+    /// Makes the weights that count the model of the folder.
     pub(crate) fn save_model(&mut self, notes: &ModelNotes) -> Result<(), Error> {
         let started = Instant::now();
-        self.folder.save_model(
-            self.model.config(),
-            self.corpus.tokenizer.to_json(),
-            &self.parameters,
-            notes,
-        )?;
+        self.with_weights_that_count(|run| {
+            let (config, tokenizer) = (run.model.config(), run.corpus.tokenizer.to_json());
+            let saved = run.folder.save_model(config, tokenizer, &run.parameters, notes);
+            saved.map_err(Error::from)
+        })?;
         self.pace.costs.saving_model.note(started.elapsed().as_secs_f64());
         Ok(())
+    }
+
+    /// Does something with the weights that are validated, saved as the model and scored: their average where there is one.
+    pub(crate) fn with_weights_that_count<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let is_averaged = self.parameters.has_average();
+        if is_averaged {
+            self.parameters.swap_average();
+        }
+        let done = act(self);
+        if is_averaged {
+            self.parameters.swap_average();
+        }
+        done
     }
 
     /// Whether the weights still predict anything: a checkpoint that does not must not replace one that does.

@@ -32,7 +32,7 @@ impl Run<'_> {
         if self.settings.sample_tokens == 0 {
             return;
         }
-        match self.write_sample() {
+        match self.with_weights_that_count(|run| run.write_sample()) {
             Ok(text) => {
                 self.observer.observe(&Event::Sampled { step: self.position.step, text: &text });
                 let (step, fraction) = (self.position.step, self.position.fraction);

@@ -3,16 +3,17 @@
 //! Progress is a fraction from 0 to 1: of the steps, or of the wall clock when the run has a budget. Nothing here
 //! counts calls, so a resumed run goes on with exactly the rate that it would have had.
 
-use std::f64::consts::PI;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, unknown_name};
+use crate::optimizer::check_range;
+use crate::phases::{Curve, Phases};
 
 /// How the learning rate falls after the warmup. Everything is a multiple of the rate that the user set.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Decay {
     /// Always the same rate.
@@ -25,6 +26,19 @@ pub enum Decay {
         every: f64,
         /// Divisor.
         factor: f64,
+    },
+    /// A straight line from 1 down to `floor`.
+    Linear {
+        /// The last multiple.
+        floor: f64,
+    },
+    /// The full rate, and in the last part `decay` a straight line down to `floor`: with a warmup a trapezoid, or warmup,
+    /// stable, decay (Zhai and others, 2022; Hu and others, 2024).
+    Trapezoid {
+        /// The part that falls.
+        decay: f64,
+        /// The last multiple.
+        floor: f64,
     },
     /// Half a cosine from 1 down to `floor` (Loshchilov and Hutter, 2017).
     Cosine {
@@ -46,13 +60,16 @@ pub enum Decay {
         /// Divisor.
         factor: f64,
     },
+    /// From point to point, and β₁ of Adam with it.
+    Phases(Phases),
 }
 
 /// The names that [`Schedule::from_str`] knows.
-const NAMES: [&str; 5] = ["constant", "step", "cosine", "one-cycle", "plateau"];
+const NAMES: [&str; 8] =
+    ["constant", "step", "linear", "trapezoid", "cosine", "one-cycle", "plateau", "phases"];
 
 /// A decay, and before it a linear warmup.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// What comes after the warmup.
     pub decay: Decay,
@@ -90,11 +107,29 @@ impl Schedule {
     /// With a warmup w: p / w for p < w, then decay((p − w) / (1 − w)).
     pub fn multiple(&self, progress: f64, memory: &PlateauMemory) -> f64 {
         let progress = progress.clamp(0.0, 1.0);
-        if progress < self.warmup {
-            return progress / self.warmup * self.decay_at(0.0, memory);
+        match progress < self.warmup {
+            true => progress / self.warmup * self.decay_at(0.0, memory),
+            false => self.decay_at(self.after_warmup(progress), memory),
         }
+    }
+
+    /// β₁ of Adam at `progress`, where the schedule decides over it.
+    pub fn beta1(&self, progress: f64) -> Option<f64> {
+        match &self.decay {
+            Decay::Phases(phases) => phases.at(self.after_warmup(progress.clamp(0.0, 1.0))).beta1,
+            _ => None,
+        }
+    }
+
+    /// Whether the schedule decides over β₁ of Adam.
+    pub fn has_beta1(&self) -> bool {
+        matches!(&self.decay, Decay::Phases(phases) if phases.has_beta1())
+    }
+
+    /// How much of what comes after the warmup is done.
+    fn after_warmup(&self, progress: f64) -> f64 {
         let rest = 1.0 - self.warmup;
-        self.decay_at(if rest > 0.0 { (progress - self.warmup) / rest } else { 1.0 }, memory)
+        if rest > 0.0 { ((progress - self.warmup) / rest).max(0.0) } else { 1.0 }
     }
 
     fn decay_at(&self, progress: f64, memory: &PlateauMemory) -> f64 {
@@ -106,13 +141,19 @@ impl Schedule {
                 let divisions = 1.0 + ((progress - after) / every + 1e-9).floor();
                 factor.powf(-divisions)
             }
-            Decay::Cosine { floor } => half_cosine(1.0, floor, progress),
+            Decay::Linear { floor } => Curve::Linear.at(1.0, floor, progress),
+            Decay::Trapezoid { decay, .. } if progress < 1.0 - decay => 1.0,
+            Decay::Trapezoid { decay, floor } => {
+                Curve::Linear.at(1.0, floor, 1.0 - (1.0 - progress) / decay)
+            }
+            Decay::Cosine { floor } => Curve::Cosine.at(1.0, floor, progress),
             Decay::OneCycle { peak_at, start, .. } if progress < peak_at => {
-                half_cosine(start, 1.0, progress / peak_at)
+                Curve::Cosine.at(start, 1.0, progress / peak_at)
             }
             Decay::OneCycle { peak_at, end, .. } => {
-                half_cosine(1.0, end, (progress - peak_at) / (1.0 - peak_at))
+                Curve::Cosine.at(1.0, end, (progress - peak_at) / (1.0 - peak_at))
             }
+            Decay::Phases(ref phases) => phases.at(progress).multiple,
             Decay::Plateau { factor } => factor.powi(-(memory.divisions.min(1000) as i32)),
         }
     }
@@ -132,40 +173,35 @@ impl Schedule {
     /// # Errors
     /// [`Error::OutOfRange`] names the first number that makes no sense.
     pub fn check(&self) -> Result<(), Error> {
-        let within =
-            |name: &str, value: f64, low: f64, high: f64| match value >= low && value <= high {
-                true => Ok(()),
-                false => Err(Error::OutOfRange {
-                    name: name.to_owned(),
-                    value: value.to_string(),
-                    expected: format!("a number from {low} to {high}"),
-                }),
-            };
-        within("warmup", self.warmup, 0.0, 1.0)?;
+        check_range("warmup", self.warmup, 0.0, 1.0)?;
         match self.decay {
+            Decay::Linear { floor } => check_range("schedule floor", floor, 0.0, 1.0),
+            Decay::Trapezoid { decay, floor } => check_range("schedule decay", decay, 1e-6, 1.0)
+                .and(check_range("schedule floor", floor, 0.0, 1.0)),
+            Decay::Phases(ref phases) => phases.check(),
             Decay::Constant => Ok(()),
-            Decay::Step { after, every, factor } => within("schedule after", after, 0.0, 1.0)
-                .and(within("schedule every", every, 1e-6, 1.0))
-                .and(within("schedule factor", factor, 1.0, 1e6)),
-            Decay::Cosine { floor } => within("schedule floor", floor, 0.0, 1.0),
-            Decay::OneCycle { peak_at, start, end } => within("schedule peak", peak_at, 0.0, 0.999)
-                .and(within("schedule start", start, 0.0, 1.0))
-                .and(within("schedule end", end, 0.0, 1.0)),
-            Decay::Plateau { factor } => within("schedule factor", factor, 1.0, 1e6),
+            Decay::Step { after, every, factor } => check_range("schedule after", after, 0.0, 1.0)
+                .and(check_range("schedule every", every, 1e-6, 1.0))
+                .and(check_range("schedule factor", factor, 1.0, 1e6)),
+            Decay::Cosine { floor } => check_range("schedule floor", floor, 0.0, 1.0),
+            Decay::OneCycle { peak_at, start, end } => {
+                check_range("schedule peak", peak_at, 0.0, 0.999)
+                    .and(check_range("schedule start", start, 0.0, 1.0))
+                    .and(check_range("schedule end", end, 0.0, 1.0))
+            }
+            Decay::Plateau { factor } => check_range("schedule factor", factor, 1.0, 1e6),
         }
     }
-}
-
-/// From `from` at 0 to `to` at 1 along half a cosine.
-fn half_cosine(from: f64, to: f64, progress: f64) -> f64 {
-    to + (from - to) * 0.5 * (1.0 + (PI * progress).cos())
 }
 
 /// The numbers of a decay, in the order in which its text names them.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.decay {
+        match &self.decay {
             Decay::Constant => write!(f, "constant")?,
+            Decay::Linear { floor } => write!(f, "linear:{floor}")?,
+            Decay::Trapezoid { decay, floor } => write!(f, "trapezoid:{decay},{floor}")?,
+            Decay::Phases(phases) => write!(f, "phases:{phases}")?,
             Decay::Step { after, every, factor } => write!(f, "step:{after},{every},{factor}")?,
             Decay::Cosine { floor } => write!(f, "cosine:{floor}")?,
             Decay::OneCycle { peak_at, start, end } => {
@@ -177,7 +213,8 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// `NAME`, `NAME:number,…` and either with `+warmup:fraction` after it; numbers left out take their defaults.
+/// `NAME`, `NAME:number,…` and either with `+warmup:fraction` after it; numbers left out take their defaults. After `phases:`
+/// stand its phases.
 impl FromStr for Schedule {
     type Err = Error;
 
@@ -187,6 +224,10 @@ impl FromStr for Schedule {
             None => (text, 0.0),
         };
         let (name, numbers) = decay.split_once(':').unwrap_or((decay, ""));
+        if name == "phases" {
+            let schedule = Schedule { decay: Decay::Phases(numbers.parse()?), warmup };
+            return schedule.check().map(|()| schedule);
+        }
         let numbers = numbers
             .split(',')
             .filter(|n| !n.is_empty())
@@ -203,6 +244,8 @@ impl FromStr for Schedule {
                 },
                 3,
             ),
+            "linear" => (Decay::Linear { floor: number(0, 0.0) }, 1),
+            "trapezoid" => (Decay::Trapezoid { decay: number(0, 0.2), floor: number(1, 0.0) }, 2),
             "cosine" => (Decay::Cosine { floor: number(0, 0.0) }, 1),
             "one-cycle" => (
                 Decay::OneCycle {
@@ -254,6 +297,17 @@ mod tests {
     #[test]
     fn every_decay_at_its_corners() {
         check("constant", 0.7, 1.0);
+        check("linear", 0.25, 0.75);
+        check("linear:0.1", 1.0, 0.1);
+        check("trapezoid", 0.79, 1.0);
+        check("trapezoid:0.2", 0.9, 0.5);
+        check("trapezoid:1,0.5", 0.5, 0.75);
+        check("trapezoid:0.5+warmup:0.2", 0.1, 0.5);
+        check("trapezoid:0.5+warmup:0.2", 0.5, 1.0);
+        check("trapezoid:0.5+warmup:0.2", 0.8, 0.5);
+        check("phases:0.1@0.8,1=1@0.7,4=1,4=0.1@0.8,1~0", 0.05, 0.55);
+        check("phases:0.1,1=1,1=0+warmup:0.5", 0.25, 0.05);
+        check("phases:0.1,1=1,1=0+warmup:0.5", 0.75, 1.0);
         check("cosine", 0.0, 1.0);
         check("cosine", 0.5, 0.5);
         check("cosine:0.1", 1.0, 0.1);
@@ -270,6 +324,20 @@ mod tests {
         check("step:0.5,0.25,2", 0.5, 0.5);
         check("step:0.5,0.25,2", 0.8, 0.25);
         check("step:0.5,0.25,2", 1.0, 0.125);
+    }
+
+    #[test]
+    fn beta1_follows_phases_and_nothing_else() {
+        let schedule: Schedule = "phases:0.1@0.8,1=1@0.6,1=0+warmup:0.5".parse().unwrap();
+        assert!(schedule.has_beta1());
+        for (progress, expected) in [(0.0, 0.8), (0.5, 0.8), (0.625, 0.7), (0.75, 0.6), (1.0, 0.6)]
+        {
+            assert!((schedule.beta1(progress).unwrap() - expected).abs() < 1e-12, "{progress}");
+        }
+        for schedule in ["cosine", "phases:0.1,1=1"] {
+            let schedule: Schedule = schedule.parse().unwrap();
+            assert_eq!((schedule.has_beta1(), schedule.beta1(0.5)), (false, None));
+        }
     }
 
     #[test]
@@ -307,7 +375,7 @@ mod tests {
     fn bad_texts_are_refused_with_a_remedy() {
         assert_eq!(
             "cosin".parse::<Schedule>().unwrap_err().hint().unwrap(),
-            "did you mean `cosine`? known: constant, step, cosine, one-cycle, plateau"
+            "did you mean `cosine`? known: constant, step, linear, trapezoid, cosine, one-cycle, plateau, phases"
         );
         for text in [
             "cosine:x",
@@ -317,6 +385,10 @@ mod tests {
             "constant+warmup:2",
             "cosine:nan",
             "step:0.1,0,2",
+            "linear:-1",
+            "trapezoid:0",
+            "phases",
+            "phases:1",
         ] {
             assert!(text.parse::<Schedule>().is_err(), "{text}");
         }

@@ -47,6 +47,27 @@ fn a_run_learns_and_leaves_a_whole_folder() {
 }
 
 #[test]
+fn the_average_is_what_is_validated_saved_and_scored() {
+    let place = Place::new();
+    let recipe = RecipeOptions { averaging: Some("tail:0.5".parse().unwrap()), ..small_recipe() };
+    let report = run(Settings { recipe, ..place.settings("a") });
+    let folder = ModelFolder::resume(place.out("a")).unwrap();
+    let training = folder.load_training().unwrap().0;
+    assert_eq!(training.progress["average"]["n"], 12);
+    assert_eq!(training.progress["best"]["step"], 24, "the last average is the best");
+    let (weights, model) = (&training.parameters, folder.load_model().unwrap());
+    for id in weights.ids() {
+        let name = weights.name(id);
+        assert_eq!(model.parameters.value(id), weights.average(id), "{name}");
+        assert_ne!(weights.value(id), weights.average(id), "{name}");
+    }
+    assert_eq!(report.weights_sha256, model.weights_sha256);
+    // Scored as one stream, validated as three: near, not the same.
+    let validated = training.progress["best"]["loss_nats"].as_f64().unwrap();
+    assert!((report.valid_loss_nats.unwrap() / validated - 1.0).abs() < 0.05);
+}
+
+#[test]
 fn divergence_stops_the_run_and_keeps_the_last_good_checkpoint() {
     let place = Place::new();
     let recipe = RecipeOptions {

@@ -3,8 +3,10 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use recurra_checkpoint::ModelFolder;
 use recurra_train::{
-    Event, Length, OptimizerSettings, RecipeOptions, Report, Settings, StopReason, train,
+    Averaging, Event, Length, MethodSettings, MomentSettings, OptimizerSettings, RecipeOptions,
+    Report, Settings, StopReason, train,
 };
 
 use crate::place::{Place, record, result, run, small_recipe};
@@ -13,9 +15,16 @@ use crate::place::{Place, record, result, run, small_recipe};
 fn threads_and_checkpoints_do_not_change_the_result() {
     let place = Place::new();
     let expected = result(&run(place.settings("one")));
-    for threads in [2, 3] {
-        let settings = Settings { threads: Some(threads), ..place.settings(&format!("{threads}")) };
-        assert_eq!(result(&run(settings)), expected, "{threads} threads");
+    for optimizer in ["adamw", "muon"] {
+        let recipe = averaged("exponential", optimizer.parse().unwrap());
+        let with = |threads: usize| {
+            let settings = place.settings(&format!("{optimizer} {threads}"));
+            Settings { threads: Some(threads), recipe: recipe.clone(), ..settings }
+        };
+        let one = result(&run(with(1)));
+        for threads in [2, 3] {
+            assert_eq!(result(&run(with(threads))), one, "{optimizer}, {threads} threads");
+        }
     }
     let settings =
         Settings { save_every_seconds: 0.0, sample_tokens: 5, ..place.settings("saving") };
@@ -40,6 +49,11 @@ fn run_until_killed(settings: Settings, n_events: usize) -> Option<Report> {
     std::panic::catch_unwind(attempt).ok()
 }
 
+fn averaged(averaging: &str, optimizer: OptimizerSettings) -> RecipeOptions {
+    let averaging = Some(averaging.parse().unwrap());
+    RecipeOptions { averaging, optimizer: Some(optimizer), ..small_recipe() }
+}
+
 #[test]
 fn a_killed_and_resumed_run_ends_with_the_same_bits() {
     let place = Place::new();
@@ -47,7 +61,10 @@ fn a_killed_and_resumed_run_ends_with_the_same_bits() {
         small_recipe(),
         // Ends of epochs inside of an accumulation, a plateau, momentum: all that a position has to carry.
         RecipeOptions {
-            optimizer: Some(OptimizerSettings::Sgd { momentum: 0.5, weight_decay: 1e-4 }),
+            optimizer: Some(OptimizerSettings {
+                weight_decay: 1e-4,
+                ..OptimizerSettings::new(MethodSettings::Sgd { momentum: 0.5 })
+            }),
             learning_rate: Some(0.5),
             accumulate: Some(4),
             bptt: Some(30),
@@ -55,6 +72,33 @@ fn a_killed_and_resumed_run_ends_with_the_same_bits() {
             validate_every: None,
             length: Some(Length::Epochs(2)),
             ..small_recipe()
+        },
+        averaged(
+            "exponential:0.9",
+            OptimizerSettings { weight_decay: 1e-3, ..OptimizerSettings::adam() },
+        ),
+        averaged(
+            "tail:0.6",
+            OptimizerSettings {
+                spare_vectors: true,
+                weight_decay: 0.1,
+                ..OptimizerSettings::muon()
+            },
+        ),
+        // A rate that is too high, so that a validation is worse than one long before.
+        RecipeOptions {
+            learning_rate: Some(300.0),
+            validate_every: Some(2),
+            schedule: Some("constant".parse().unwrap()),
+            ..averaged("non-monotone:2", OptimizerSettings::sgd())
+        },
+        RecipeOptions {
+            schedule: Some("phases:0.1@0.8,1=1@0.7,4=1,4=0.1@0.8,1~0".parse().unwrap()),
+            ..averaged("none", OptimizerSettings::adamw())
+        },
+        {
+            let moments = MomentSettings { beta1: 0.0, ..MomentSettings::default() };
+            averaged("tail:0.3", OptimizerSettings::new(MethodSettings::Adam(moments)))
         },
     ];
     std::panic::set_hook(Box::new(|info| {
@@ -69,7 +113,12 @@ fn a_killed_and_resumed_run_ends_with_the_same_bits() {
         };
         let expected = result(&run(settings("whole")));
         let expected_record = record(&place.out(&format!("{idx}-whole")));
-        for kill_at in 0..60 {
+        let folder = ModelFolder::resume(place.out(&format!("{idx}-whole"))).unwrap();
+        let is_averaged = folder.load_training().unwrap().0.parameters.has_average();
+        let is_asked_for = recipe.averaging.unwrap_or_default() != Averaging::None;
+        assert_eq!(is_averaged, is_asked_for, "recipe {idx} has begun its average");
+        // Every event of the first two, of the others every fifth: other threads and checkpoints each time.
+        for kill_at in (0..60).step_by(if idx < 2 { 1 } else { 5 }) {
             let name = format!("{kill_at}");
             // A checkpoint after every step, at validations only, and from time to time with another number of threads.
             let settings = |resume| Settings {
