@@ -8,6 +8,7 @@
 //! element is summed by one thread in one order.
 #![warn(missing_docs)]
 
+pub mod activation;
 mod amx;
 pub mod column_sum;
 mod counter;
@@ -24,8 +25,10 @@ pub mod layer;
 pub mod lstm;
 pub mod matmul;
 pub mod muon;
+pub mod norm;
 pub mod peak;
 pub mod penalty;
+pub mod pointwise;
 mod pool;
 pub mod recurrent;
 mod retreat;

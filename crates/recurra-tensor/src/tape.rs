@@ -6,7 +6,7 @@
 use std::fmt;
 
 use recurra_kernels::dropout::Mask;
-use recurra_kernels::{Cpu, Element};
+use recurra_kernels::{Cpu, Element, pointwise};
 
 use crate::arena::Arena;
 use crate::gradients::Gradients;
@@ -259,7 +259,7 @@ impl<'a, E: Element> Tape<'a, E> {
     pub(crate) fn add_gradient(&mut self, var: Var, gradient: Vec<E>) {
         match &mut self.workspace.nodes[var.0].gradient {
             Some(sum) => {
-                sum.iter_mut().zip(&gradient).for_each(|(sum, &part)| *sum += part);
+                pointwise::add_to(self.cpu, &gradient, sum);
                 self.workspace.arena.give(gradient);
             }
             empty => *empty = Some(gradient),

@@ -1,5 +1,6 @@
 //! The rules of the tape: for each fused operation how it runs forward and how its gradient runs backward.
 
+mod activation;
 pub(crate) mod cross_entropy;
 mod dropout;
 mod embedding;
@@ -9,6 +10,8 @@ mod layer;
 mod linear;
 pub(crate) mod lstm;
 mod penalty;
+mod norm;
+mod pointwise;
 pub(crate) mod rnn;
 mod squared_error;
 pub(crate) mod sweep;
@@ -27,6 +30,10 @@ pub(crate) enum Op<E> {
     Dropout(dropout::Dropout),
     WordDropout(word_dropout::WordDropout<E>),
     Linear(linear::Linear),
+    Norm(norm::Norm),
+    Activated(activation::Activated),
+    Sum(pointwise::Sum),
+    Product(pointwise::Product),
     Rnn(rnn::Rnn),
     Lstm(lstm::Lstm<E>),
     Gru(gru::Gru<E>),
@@ -46,6 +53,10 @@ impl<E: Element> Op<E> {
             Op::Dropout(op) => op.backward(tape, out),
             Op::WordDropout(op) => op.backward(tape, out),
             Op::Linear(op) => op.backward(tape, out),
+            Op::Norm(op) => op.backward(tape, out),
+            Op::Activated(op) => op.backward(tape, out),
+            Op::Sum(op) => op.backward(tape, out),
+            Op::Product(op) => op.backward(tape, out),
             Op::Rnn(op) => op.backward(tape, out),
             Op::Lstm(op) => op.backward(tape, out),
             Op::Gru(op) => op.backward(tape, out),
