@@ -10,6 +10,7 @@
 
 pub mod activation;
 mod amx;
+pub mod attention;
 pub mod column_sum;
 mod counter;
 mod cpu;

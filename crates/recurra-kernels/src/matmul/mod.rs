@@ -8,6 +8,7 @@
 
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // NEON has only dense products
 mod ahead;
+pub(crate) mod alone;
 mod block;
 mod blocks;
 pub(crate) mod buffer;
@@ -37,7 +38,7 @@ pub use packed_matrix::PackedMatrix;
 
 use crate::{Cpu, Element, Isa};
 use blocks::Right;
-use kernels::Kernels;
+pub(crate) use kernels::Kernels;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use vector::Strip;
 
@@ -137,7 +138,7 @@ impl<'a, E: Element> Start<'a, E> {
     }
 }
 
-fn kernels_of(isa: Isa) -> &'static Kernels {
+pub(crate) fn kernels_of(isa: Isa) -> &'static Kernels {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Amx => &amx::KERNELS,
