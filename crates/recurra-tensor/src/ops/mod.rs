@@ -1,6 +1,7 @@
 //! The rules of the tape: for each fused operation how it runs forward and how its gradient runs backward.
 
 mod activation;
+mod attention;
 pub(crate) mod cross_entropy;
 mod dropout;
 mod embedding;
@@ -32,6 +33,7 @@ pub(crate) enum Op<E> {
     Linear(linear::Linear),
     Norm(norm::Norm),
     Activated(activation::Activated),
+    Attended(attention::Attended<E>),
     Sum(pointwise::Sum),
     Product(pointwise::Product),
     Rnn(rnn::Rnn),
@@ -55,6 +57,7 @@ impl<E: Element> Op<E> {
             Op::Linear(op) => op.backward(tape, out),
             Op::Norm(op) => op.backward(tape, out),
             Op::Activated(op) => op.backward(tape, out),
+            Op::Attended(op) => return Op::Attended(op.backward(tape, out)),
             Op::Sum(op) => op.backward(tape, out),
             Op::Product(op) => op.backward(tape, out),
             Op::Rnn(op) => op.backward(tape, out),
@@ -83,6 +86,7 @@ impl<E: Element> Op<E> {
             Op::WordDropout(op) => op.recycle(arena),
             Op::Lstm(op) => op.recycle(arena),
             Op::Gru(op) => op.recycle(arena),
+            Op::Attended(op) => op.recycle(arena),
             Op::Layer(op) => op.recycle(arena),
             Op::CrossEntropy(op) => op.recycle(arena),
             Op::SquaredError(op) => op.recycle(arena),
