@@ -1,7 +1,10 @@
 //! The flags of what a network can be told beyond its widths.
 
 use clap::Args;
-use recurra::models::{CellKind, CellOptions, Regularization};
+use recurra::models::{
+    ActivationKind, CellKind, CellOptions, NormKind, PositionKind, Regularization,
+};
+use std::str::FromStr as _;
 
 use crate::failure::Failure;
 use crate::values::{self, Parsed, ValueError, nearest};
@@ -15,6 +18,24 @@ pub struct NetworkFlags {
     /// Share of recurrent weights dropped, the same for a whole window (weight-drop)
     #[arg(long, value_parser = values::below_one, value_name = "F")]
     pub weight_dropout: Option<f64>,
+    /// Heads of a Transformer's attention [default: one for each 64 values of its width]
+    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+    pub heads: Option<usize>,
+    /// Positions a Transformer sees at most [default: 256]
+    #[arg(long, value_parser = values::size::<1, 1048576>, value_name = "N")]
+    pub context: Option<usize>,
+    /// Inner width of a Transformer's feed-forward part [default: 8/3 of its width; 4 times with gelu]
+    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+    pub feed_forward: Option<usize>,
+    /// How a Transformer normalises; layer norm brings biases [default: rms]
+    #[arg(long, value_parser = NormKind::from_str, value_name = "rms|layer")]
+    pub norm: Option<NormKind>,
+    /// How a Transformer tells positions [default: rotary; learned with layer norm]
+    #[arg(long, value_parser = PositionKind::from_str, value_name = "rotary|learned")]
+    pub positions: Option<PositionKind>,
+    /// What stands within a Transformer's feed-forward part [default: swiglu; gelu with layer norm]
+    #[arg(long, value_parser = ActivationKind::from_str, value_name = "swiglu|gelu")]
+    pub activation: Option<ActivationKind>,
     /// Share of words dropped in a window
     #[arg(long, value_parser = values::below_one, value_name = "F")]
     pub word_dropout: Option<f64>,
@@ -44,6 +65,12 @@ impl NetworkFlags {
         NetworkFlags {
             forget_bias: self.forget_bias.or(below.forget_bias),
             weight_dropout: self.weight_dropout.or(below.weight_dropout),
+            heads: self.heads.or(below.heads),
+            context: self.context.or(below.context),
+            feed_forward: self.feed_forward.or(below.feed_forward),
+            norm: self.norm.or(below.norm),
+            positions: self.positions.or(below.positions),
+            activation: self.activation.or(below.activation),
             word_dropout: self.word_dropout.or(below.word_dropout),
             input_dropout: self.input_dropout.or(below.input_dropout),
             layer_dropout: self.layer_dropout.or(below.layer_dropout),
@@ -60,6 +87,12 @@ impl NetworkFlags {
         CellOptions {
             forget_bias: number(self.forget_bias),
             weight_dropout: number(self.weight_dropout),
+            heads: self.heads,
+            context: self.context,
+            feed_forward: self.feed_forward,
+            norm: self.norm,
+            positions: self.positions,
+            activation: self.activation,
         }
     }
 

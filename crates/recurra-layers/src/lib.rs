@@ -4,17 +4,27 @@
 //! [`Parameters`](recurra_tensor::Parameters) store, and a [`Tape`](recurra_tensor::Tape) brings both together.
 #![warn(missing_docs)]
 
+mod attention;
 mod embedding;
+mod ends;
+mod feed_forward;
 mod linear;
+mod norm;
 mod options;
+mod projection;
 mod recurrent;
 mod softmax_loss;
+mod transformer;
 
+pub use attention::{Attention, PositionKind};
 pub use embedding::Embedding;
+pub use feed_forward::{ActivationKind, FeedForward};
 pub use linear::Linear;
+pub use norm::{Norm, NormKind};
 pub use options::{CellOptions, Regularization};
 pub use recurrent::{
     Cell, CellKind, CellSize, CellState, Gru, Lstm, Recurrent, RecurrentStack, Rnn, Top,
     UnknownCell, initialize_uniform,
 };
 pub use softmax_loss::SoftmaxLoss;
+pub use transformer::Transformer;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{ActivationKind, NormKind, PositionKind};
+
 /// Declares a struct of settings that may be left open, how they are laid over each other, and how they are named.
 macro_rules! options {
     ($(#[$doc:meta])* $struct:ident { $($(#[$field_doc:meta])* $name:ident: $type:ty,)* }) => {
@@ -40,6 +42,18 @@ options! {
         /// The rate at which recurrent weights are dropped, the same ones for a whole window (weight-drop, Merity et al.
         /// 2018); by default 0.
         weight_dropout: f32,
+        /// How many heads a Transformer's attention has; by default one for each 64 values of its width.
+        heads: usize,
+        /// How many positions a Transformer sees at most; by default 256.
+        context: usize,
+        /// How wide a Transformer's feed-forward part is within; by default 4 times its width, 8/3 with a gate.
+        feed_forward: usize,
+        /// How a Transformer normalises; by default `rms`. `layer` brings biases.
+        norm: NormKind,
+        /// How a Transformer tells positions; by default `rotary` with `rms`, else `learned`.
+        positions: PositionKind,
+        /// What stands within a Transformer's feed-forward part; by default `swiglu` with `rms`, else `gelu`.
+        activation: ActivationKind,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a language model is made of.
 
-use recurra_layers::{CellKind, CellOptions, CellSize, Regularization};
+use recurra_layers::{CellKind, CellOptions, CellSize, RecurrentStack, Regularization};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -9,6 +9,8 @@ use crate::Error;
 const LARGEST_SIZE: usize = 1 << 24;
 /// The deepest stack.
 const MOST_LAYERS: usize = 64;
+/// The most positions that are seen: places of a ring are counted in `f32`.
+const LONGEST_CONTEXT: usize = 1 << 20;
 /// The most parameters: 16 GiB of `f32`.
 const MOST_PARAMETERS: u128 = 1 << 32;
 
@@ -71,7 +73,13 @@ impl LanguageModelConfig {
         let layers: u128 = self.layer_costs().map(|size| size.parameters).sum();
         let projection = if self.is_projected() { embed * hidden } else { 0 };
         let output = if self.tied { 0 } else { vocab * hidden };
-        vocab * embed + layers + projection + output + vocab
+        let beside = RecurrentStack::n_parameters_beside(
+            self.cell,
+            self.embed_size,
+            self.last_hidden_size(),
+            &self.options,
+        );
+        vocab * embed + layers + beside + projection + output + vocab
     }
 
     /// Floating-point operations of training on one token: three times the forward pass's 2·(Σ layers + output), with V·H for
@@ -101,13 +109,6 @@ impl LanguageModelConfig {
     /// # Errors
     /// When a size is zero or absurd, a rate outside of its range, or tied sizes differ.
     pub fn check(&self) -> Result<(), Error> {
-        let in_range = |name, found: usize, limit| {
-            if (1..=limit).contains(&found) {
-                Ok(())
-            } else {
-                Err(Error::Size { name, found, limit })
-            }
-        };
         in_range("vocab_size", self.vocab_size, LARGEST_SIZE)?;
         in_range("embed", self.embed_size, LARGEST_SIZE)?;
         in_range("layers", self.hidden_sizes.len(), MOST_LAYERS)?;
@@ -131,9 +132,24 @@ impl LanguageModelConfig {
         if let Some((option, _)) = self.options.given().into_iter().find(unknown) {
             return Err(Error::Option { option, cell: self.cell });
         }
-        let CellOptions { forget_bias, weight_dropout } = self.options;
+        let CellOptions { forget_bias, weight_dropout, heads, context, feed_forward, .. } =
+            self.options;
         check_number("forget_bias", forget_bias, f32::is_finite, "a finite number")?;
-        check_rate("weight_dropout", weight_dropout)
+        check_rate("weight_dropout", weight_dropout)?;
+        for (name, found, limit) in [
+            ("heads", heads, LARGEST_SIZE),
+            ("context", context, LONGEST_CONTEXT),
+            ("feed_forward", feed_forward, LARGEST_SIZE),
+        ] {
+            if let Some(found) = found {
+                in_range(name, found, limit)?;
+            }
+        }
+        let heads = heads.unwrap_or(1);
+        match self.hidden_sizes.iter().find(|width| !width.is_multiple_of(heads)) {
+            Some(&width) => Err(Error::Heads { heads, width }),
+            None => Ok(()),
+        }
     }
 
     fn check_regularization(&self) -> Result<(), Error> {
@@ -155,6 +171,10 @@ impl LanguageModelConfig {
         check_number("activation_penalty", activation_penalty, is_factor, FACTOR)?;
         check_number("temporal_penalty", temporal_penalty, is_factor, FACTOR)
     }
+}
+
+fn in_range(name: &'static str, found: usize, limit: usize) -> Result<(), Error> {
+    if (1..=limit).contains(&found) { Ok(()) } else { Err(Error::Size { name, found, limit }) }
 }
 
 fn check_rate(name: &'static str, found: Option<f32>) -> Result<(), Error> {

@@ -34,6 +34,14 @@ pub enum Error {
         /// The cell.
         cell: CellKind,
     },
+    /// Heads that do not share a width.
+    #[error("{heads} heads cannot share {width} values evenly")]
+    Heads {
+        /// How many heads.
+        heads: usize,
+        /// The width of the layer.
+        width: usize,
+    },
     /// Too many parameters.
     #[error("the network would have {n_parameters} parameters; the limit is {limit}")]
     TooLarge {
@@ -54,6 +62,9 @@ impl Error {
                 [] => format!("leave `{option}` out: `{cell}` has no options"),
                 options => format!("leave `{option}` out; `{cell}` knows {}", options.join(", ")),
             },
+            Error::Heads { width, .. } => {
+                format!("choose a number of heads that divides {width}")
+            }
             Error::TooLarge { .. } => "make the layers or the vocabulary smaller".to_string(),
         })
     }

@@ -35,5 +35,8 @@ pub use config::LanguageModelConfig;
 pub use error::Error;
 pub use language_model::LanguageModel;
 pub use prepared::{Prepared, Stepper};
-pub use recurra_layers::{CellKind, CellOptions, CellState, Regularization, UnknownCell};
+pub use recurra_layers::{
+    ActivationKind, CellKind, CellOptions, CellState, NormKind, PositionKind, Regularization,
+    UnknownCell,
+};
 pub use state::State;

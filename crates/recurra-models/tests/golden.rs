@@ -115,7 +115,7 @@ fn check(isa: Isa, cell: CellKind) {
 #[test]
 fn every_cell_agrees_with_pytorch_on_every_instruction_set() {
     for isa in Isa::available() {
-        for cell in CellKind::ALL {
+        for cell in [CellKind::RnnTanh, CellKind::RnnRelu, CellKind::Lstm, CellKind::Gru] {
             check(isa, cell);
         }
     }

@@ -9,7 +9,7 @@ use recurra_tensor::{
 use serde::{Deserialize, Serialize};
 
 use super::{Cell as _, CellSize, CellState, Gru, Lstm, Rnn};
-use crate::CellOptions;
+use crate::{CellOptions, Transformer};
 
 /// Which cell a recurrent layer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,6 +23,8 @@ pub enum CellKind {
     Lstm,
     /// Gated recurrent unit.
     Gru,
+    /// A block of a Transformer decoder.
+    Transformer,
 }
 
 /// Does the same with the type of whichever cell it is.
@@ -41,6 +43,10 @@ macro_rules! of_kind {
                 type $cell = Gru;
                 $do
             }
+            CellKind::Transformer => {
+                type $cell = Transformer;
+                $do
+            }
         }
     };
 }
@@ -51,8 +57,13 @@ pub struct UnknownCell(pub String);
 
 impl CellKind {
     /// All cells.
-    pub const ALL: [CellKind; 4] =
-        [CellKind::RnnTanh, CellKind::RnnRelu, CellKind::Lstm, CellKind::Gru];
+    pub const ALL: [CellKind; 5] = [
+        CellKind::RnnTanh,
+        CellKind::RnnRelu,
+        CellKind::Lstm,
+        CellKind::Gru,
+        CellKind::Transformer,
+    ];
 
     /// Its name in a config and on the command line.
     pub fn name(self) -> &'static str {
@@ -61,6 +72,7 @@ impl CellKind {
             CellKind::RnnRelu => "rnn-relu",
             CellKind::Lstm => "lstm",
             CellKind::Gru => "gru",
+            CellKind::Transformer => "transformer",
         }
     }
 
@@ -119,6 +131,8 @@ pub enum Recurrent {
     Lstm(Lstm),
     /// Gated recurrent unit.
     Gru(Gru),
+    /// A block of a Transformer decoder.
+    Transformer(Transformer),
 }
 
 /// Does the same with whichever cell it is.
@@ -128,6 +142,7 @@ macro_rules! each {
             Recurrent::Rnn($cell) => $do,
             Recurrent::Lstm($cell) => $do,
             Recurrent::Gru($cell) => $do,
+            Recurrent::Transformer($cell) => $do,
         }
     };
 }
@@ -154,6 +169,9 @@ impl Recurrent {
             CellKind::Gru => {
                 Recurrent::Gru(Gru::declare(parameters, layer, inputs, hidden, options))
             }
+            CellKind::Transformer => Recurrent::Transformer(Transformer::declare(
+                parameters, layer, inputs, hidden, options,
+            )),
         }
     }
 
@@ -163,6 +181,18 @@ impl Recurrent {
             Recurrent::Rnn(rnn) => Some((step::CellKind::Rnn(rnn.activation()), *rnn.weights())),
             Recurrent::Lstm(lstm) => Some((step::CellKind::Lstm, *lstm.weights())),
             Recurrent::Gru(gru) => Some((step::CellKind::Gru, *gru.weights())),
+            Recurrent::Transformer(_) => None,
+        }
+    }
+
+    /// The same with dropout on the branches of a residual link, and whether there is one: dropout between layers would cut it.
+    #[must_use]
+    pub(crate) fn with_branch_dropout(self, rate: f32) -> (Self, bool) {
+        match self {
+            Recurrent::Transformer(block) => {
+                (Recurrent::Transformer(block.with_dropout(rate)), true)
+            }
+            other => (other, false),
         }
     }
 

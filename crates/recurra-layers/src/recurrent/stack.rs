@@ -3,6 +3,7 @@
 use recurra_tensor::{Element, Input, Parameters, Random, Tape, Var, Window};
 
 use super::{CellKind, CellState, Recurrent};
+use crate::ends::Ends;
 use crate::{CellOptions, Regularization};
 
 /// L recurrent layers, each reading the one below, with dropout on the links between time-parallel parts only: before the
@@ -10,6 +11,8 @@ use crate::{CellOptions, Regularization};
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecurrentStack {
     layers: Vec<Recurrent>,
+    /// What a Transformer has before its first block and after its last.
+    ends: Option<Ends>,
     input_dropout: f32,
     layer_dropout: f32,
     output_dropout: f32,
@@ -37,17 +40,28 @@ impl RecurrentStack {
         dropout: f32,
         regularization: &Regularization,
     ) -> Self {
+        let layer_dropout = regularization.layer_dropout.unwrap_or(dropout);
+        let embed_size = inputs;
         let mut inputs = inputs;
         let mut layers = Vec::with_capacity(hidden_sizes.len());
+        let mut has_branches = false;
         for (layer, &hidden) in hidden_sizes.iter().enumerate() {
-            layers.push(Recurrent::declare(parameters, kind, layer, inputs, hidden, options));
+            let declared = Recurrent::declare(parameters, kind, layer, inputs, hidden, options);
+            let layer;
+            (layer, has_branches) = declared.with_branch_dropout(layer_dropout);
+            layers.push(layer);
             inputs = hidden;
         }
+        let ends = (kind == CellKind::Transformer)
+            .then(|| Ends::declare(parameters, embed_size, inputs, options));
+        // A residual link goes through whole.
+        let outside = |rate: f32| if has_branches { 0.0 } else { rate };
         Self {
             layers,
+            ends,
             input_dropout: regularization.input_dropout.unwrap_or(dropout),
-            layer_dropout: regularization.layer_dropout.unwrap_or(dropout),
-            output_dropout: regularization.output_dropout.unwrap_or(dropout),
+            layer_dropout: outside(layer_dropout),
+            output_dropout: regularization.output_dropout.unwrap_or(outside(dropout)),
             is_locked: regularization.locked_dropout.unwrap_or(false),
         }
     }
@@ -61,6 +75,22 @@ impl RecurrentStack {
     pub fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
         for layer in &self.layers {
             layer.initialize(parameters, random);
+        }
+        if let Some(ends) = &self.ends {
+            ends.initialize(parameters, random);
+        }
+    }
+
+    /// What a stack of such layers learns beside them.
+    pub fn n_parameters_beside(
+        kind: CellKind,
+        inputs: usize,
+        hidden: usize,
+        options: &CellOptions,
+    ) -> u128 {
+        match kind {
+            CellKind::Transformer => Ends::n_parameters(inputs, hidden, options),
+            _ => 0,
         }
     }
 
@@ -85,11 +115,18 @@ impl RecurrentStack {
     ) -> Top<'x> {
         let (n_states, n_layers) = (states.len(), self.layers.len());
         assert_eq!(n_states, n_layers, "{n_states} states for {n_layers} layers");
-        let mut x = self.drop(tape, x.into(), self.input_dropout, window);
+        let mut x = x.into();
+        if let Some(ends) = &self.ends {
+            x = ends.with_positions(tape, x, window, &states[0]);
+        }
+        x = self.drop(tape, x, self.input_dropout, window);
         let mut top = None;
         for (idx, (layer, state)) in self.layers.iter().zip(states).enumerate() {
             let is_last = idx + 1 == n_layers;
-            let hidden = layer.sequence(tape, x, window, state);
+            let mut hidden = layer.sequence(tape, x, window, state);
+            if let Some(ends) = self.ends.as_ref().filter(|_| is_last) {
+                hidden = ends.normalised(tape, hidden);
+            }
             let rate = if is_last { self.output_dropout } else { self.layer_dropout };
             x = self.drop(tape, hidden.into(), rate, window);
             top = Some(Top { hidden, dropped: x });

