@@ -4,7 +4,6 @@
 //! data or files, 2 the arguments or an unexpected fault.
 
 #[macro_use]
-mod optimizer_flags;
 mod output;
 
 mod argument_errors;
@@ -14,6 +13,7 @@ mod interrupt;
 mod machine_flags;
 mod memory;
 mod network_flags;
+mod optimizer_flags;
 mod peaks;
 mod progress;
 mod quantity;
