@@ -14,6 +14,14 @@ pub enum Error {
         /// What it may be.
         expected: &'static str,
     },
+    /// What helps a score asks for more than prepared weights have.
+    #[error(
+        "a temperature, a cache and dynamic evaluation need the weights as training has them; these are stored in `{storage}`"
+    )]
+    Storage {
+        /// How the weights are stored.
+        storage: String,
+    },
     /// A stop string without a character.
     #[error("a stop string is empty; expected at least one character")]
     EmptyStop,
@@ -68,6 +76,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Error::Setting { name, expected, .. } => format!("set the {name} to {expected}"),
+            Error::Storage { .. } => "leave the precision to be chosen".into(),
             Error::EmptyStop => "leave the empty stop string out".into(),
             Error::Vocabulary { .. } | Error::Token { .. } => {
                 "use the `tokenizer.json` that was saved with this model".into()

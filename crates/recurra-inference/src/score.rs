@@ -11,6 +11,11 @@
 //!   an end of line or, with a word tokenizer, any word. So perplexity and word perplexity of a word model are the same.
 //!
 //! The text is read in windows, which bound the memory and change nothing.
+//!
+//! [`Evaluation`] scores with what helps a model, [`AddOns`]; each part stands in the signature of the score.
+
+mod add_ons;
+mod evaluation;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -19,8 +24,11 @@ use recurra_data::{Text, TokenFile, Tokenizer};
 use recurra_metrics::{Context, LanguageScore, Signature, StateCarry};
 use recurra_tensor::Workspace;
 
-use crate::predictor::Predictor;
-use crate::{Error, ModelRef, Result};
+use crate::{ModelRef, Result};
+
+pub use add_ons::AddOns;
+pub use evaluation::Evaluation;
+use evaluation::score_with;
 
 /// Tokens that are in memory at once.
 const WINDOW: usize = 512;
@@ -51,38 +59,21 @@ pub fn score(
     tokens: &TokenFile,
     progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<LanguageScore> {
-    if tokens.len() < 2 {
-        return Err(Error::TooShort { tokens: tokens.len() });
-    }
-    let total = tokens.len() - 1;
-    let mut ids = [0; WINDOW + 1];
-    let mut state = model.network.zero_state(1);
-    let mut predictor = Predictor::new(model, workspace);
-    let (mut total_nats, mut done) = (0.0, 0);
-    while done < total {
-        let time = WINDOW.min(total - done);
-        let ids = &mut ids[..=time];
-        tokens.read(done, ids);
-        let (vocab_size, largest) = (model.vocab_size(), ids.iter().copied().max().unwrap_or(0));
-        if largest as usize >= vocab_size {
-            return Err(Error::Token { id: largest, vocab_size });
-        }
-        total_nats += predictor.nats(&ids[..time], &ids[1..], &mut state);
-        done += time;
-        if progress(done as u64, total as u64).is_break() && done < total {
-            return Err(Error::Stopped { done: done as u64, total: total as u64 });
-        }
-    }
+    score_with(model, workspace, tokens, &AddOns::default(), progress)
+}
+
+/// The score of a text whose tokens were worth so many nats together, by the model alone.
+fn plain_score(model: ModelRef<'_>, tokens: &TokenFile, total_nats: f64) -> LanguageScore {
     let mut first = [0];
     tokens.read(0, &mut first);
     let (bytes, words) = first_token(model, first[0]);
-    Ok(LanguageScore {
-        tokens: total as u64,
+    LanguageScore {
+        tokens: tokens.len() as u64 - 1,
         bytes: tokens.n_bytes().saturating_sub(bytes).max(1),
         words: tokens.n_words().saturating_sub(words).max(1),
         total_nats,
         signature: signature_of(model.tokenizer, tokens.text_sha256(), model.storage()),
-    })
+    }
 }
 
 /// How many bytes and finished words the first token stands for.
@@ -107,6 +98,9 @@ pub fn signature_of(
         tokenizer: format!("{kind}-{hash}"),
         context: Context::Unbounded,
         state: StateCarry::Carried,
+        temperature: None,
+        cache: None,
+        dynamic: None,
         data: text_sha256[..text_sha256.len().min(16)].to_owned(),
         precision: precision.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

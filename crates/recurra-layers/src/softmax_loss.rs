@@ -63,6 +63,20 @@ impl SoftmaxLoss {
         tape.nats(hidden, self.weight, self.bias, targets)
     }
 
+    /// −ln softmax((W·h_n + b) / T)\[target_n\] of every row.
+    ///
+    /// # Shapes
+    /// `hidden` (N, H), `targets` (N) → (N).
+    pub fn row_nats<'t, E: Element>(
+        &self,
+        tape: &'t mut Tape<'_, E>,
+        hidden: Var,
+        targets: &[u32],
+        temperature: f64,
+    ) -> &'t [f64] {
+        tape.row_nats(hidden, self.weight, self.bias, targets, temperature)
+    }
+
     /// The logits W·h + b.
     ///
     /// # Shapes

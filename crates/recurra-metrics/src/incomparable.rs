@@ -46,6 +46,12 @@ pub enum Field {
     Context,
     /// `state`: whether the state runs on.
     State,
+    /// `temp`: the temperature of the softmax.
+    Temperature,
+    /// `cache`: the neural cache.
+    Cache,
+    /// `dyn`: dynamic evaluation.
+    Dynamic,
     /// `data`: the text.
     Data,
     /// `prec`: the precision.
@@ -56,11 +62,14 @@ pub enum Field {
 
 impl Field {
     /// Every field, in the order of the line.
-    pub const ALL: [Field; 7] = [
+    pub const ALL: [Field; 10] = [
         Field::Unit,
         Field::Tokenizer,
         Field::Context,
         Field::State,
+        Field::Temperature,
+        Field::Cache,
+        Field::Dynamic,
         Field::Data,
         Field::Precision,
         Field::Version,
@@ -73,6 +82,9 @@ impl Field {
             Field::Tokenizer => "tok",
             Field::Context => "ctx",
             Field::State => "state",
+            Field::Temperature => "temp",
+            Field::Cache => "cache",
+            Field::Dynamic => "dyn",
             Field::Data => "data",
             Field::Precision => "prec",
             Field::Version => "v",
@@ -98,6 +110,13 @@ impl Field {
             (Field::Unit | Field::Tokenizer, _) => None,
             (Field::Context, _) => Some("more context makes the same text easier"),
             (Field::State, _) => Some("a state that is reset forgets what came before"),
+            (Field::Temperature, _) => {
+                Some("a temperature tuned on other text makes predictions fit better")
+            }
+            (Field::Cache, _) => Some("a cache helps with words that come again"),
+            (Field::Dynamic, _) => {
+                Some("weights that follow the text learn from what they are scored on")
+            }
             (Field::Data, _) => Some("another text is harder or easier"),
             (Field::Precision | Field::Version, _) => None,
         }
@@ -114,6 +133,8 @@ impl Incomparable {
             "evaluate both models on the same text".into()
         } else if differs(&[Field::Context, Field::State]) {
             "evaluate both models with the same context and the same carry of the state".into()
+        } else if differs(&[Field::Temperature, Field::Cache, Field::Dynamic]) {
+            "evaluate both models with the same `--temperature`, `--cache` and `--dynamic`, or without them".into()
         } else if self.quantity == Quantity::TokenPerplexity {
             "compare bits per byte, which does not depend on the tokenizer".into()
         } else {

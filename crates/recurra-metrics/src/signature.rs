@@ -10,7 +10,8 @@ use crate::{Difference, Error, Field, Incomparable, Quantity};
 /// How a score was measured: `lm|unit:char|tok:char-1a2b…|ctx:unbounded|state:carried|data:…|prec:f32|v:0.1.0`.
 ///
 /// The line is written by `Display`, read by `FromStr`, and is what serde sees. A `|`, a `%` and white space inside a
-/// value are written as `%` and two hexadecimal digits, so any value comes back as it was.
+/// value are written as `%` and two hexadecimal digits, so any value comes back as it was. What only some scores have,
+/// `temp:0.93`, `cache:500,1,0.1` and `dyn:rms,20,0.0002,0.008,0.00002`, stands after `state` where it was used.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Signature {
@@ -22,6 +23,12 @@ pub struct Signature {
     pub context: Context,
     /// Whether the state runs on through the text.
     pub state: StateCarry,
+    /// What logits were divided by, where that was not 1: `0.93`.
+    pub temperature: Option<String>,
+    /// The neural cache that was mixed in, if any: window, θ and λ, `500,1,0.1`.
+    pub cache: Option<String>,
+    /// How the weights followed the text, if they did: rule, tokens a segment, η, λ and ε, `rms,20,0.0002,0.008,0.00002`.
+    pub dynamic: Option<String>,
     /// The hash of the text that was scored.
     pub data: String,
     /// The precision of the arithmetic: `f32`, `bf16`.
@@ -86,16 +93,23 @@ impl Signature {
             .collect()
     }
 
-    /// The value of a field as the line shows it, before any `%` is put in.
+    /// The value of a field as the line shows it, before any `%` is put in; `none` where it has no such part.
     pub fn value(&self, field: Field) -> String {
+        self.part(field).unwrap_or_else(|| "none".to_owned())
+    }
+
+    fn part(&self, field: Field) -> Option<String> {
         match field {
-            Field::Unit => self.unit.clone(),
-            Field::Tokenizer => self.tokenizer.clone(),
-            Field::Context => self.context.to_string(),
-            Field::State => self.state.to_string(),
-            Field::Data => self.data.clone(),
-            Field::Precision => self.precision.clone(),
-            Field::Version => self.version.clone(),
+            Field::Unit => Some(self.unit.clone()),
+            Field::Tokenizer => Some(self.tokenizer.clone()),
+            Field::Context => Some(self.context.to_string()),
+            Field::State => Some(self.state.to_string()),
+            Field::Temperature => self.temperature.clone(),
+            Field::Cache => self.cache.clone(),
+            Field::Dynamic => self.dynamic.clone(),
+            Field::Data => Some(self.data.clone()),
+            Field::Precision => Some(self.precision.clone()),
+            Field::Version => Some(self.version.clone()),
         }
     }
 
@@ -117,9 +131,8 @@ impl Signature {
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("lm")?;
-        Field::ALL
-            .into_iter()
-            .try_for_each(|field| write!(f, "|{field}:{}", escape(&self.value(field))))
+        let mut parts = Field::ALL.into_iter().filter_map(|field| Some((field, self.part(field)?)));
+        parts.try_for_each(|(field, value)| write!(f, "|{field}:{}", escape(&value)))
     }
 }
 
@@ -149,16 +162,23 @@ impl FromStr for Signature {
                 return Err(Error::RepeatedField { key });
             }
         }
-        let mut take = |field: Field| {
+        let mut take_if_present = |field: Field| {
             let idx =
                 Field::ALL.iter().position(|&each| each == field).expect("`ALL` holds every field");
-            values[idx].take().ok_or(Error::MissingField { key: field.key() })
+            values[idx].take()
         };
+        let [temperature, cache, dynamic] =
+            [Field::Temperature, Field::Cache, Field::Dynamic].map(&mut take_if_present);
+        let mut take =
+            |field: Field| take_if_present(field).ok_or(Error::MissingField { key: field.key() });
         Ok(Signature {
             unit: take(Field::Unit)?,
             tokenizer: take(Field::Tokenizer)?,
             context: take(Field::Context)?.parse()?,
             state: take(Field::State)?.parse()?,
+            temperature,
+            cache,
+            dynamic,
             data: take(Field::Data)?,
             precision: take(Field::Precision)?,
             version: take(Field::Version)?,

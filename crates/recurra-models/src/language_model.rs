@@ -177,19 +177,50 @@ impl LanguageModel {
         window: Window,
         state: &mut State<E>,
     ) -> f64 {
-        let top = self.top(tape, inputs, window, state);
-        let hidden = self.projected(tape, top.dropped);
-        let hidden = tape.read(hidden);
+        let hidden = self.read(tape, inputs, window, state);
         self.output.nats(tape, hidden, targets)
     }
 
-    /// Reads one token in each of B streams.
+    /// What the output layer reads of a window: the first half of [`nats`](Self::nats) and [`loss`](Self::loss) where
+    /// something else is wanted of it too.
     ///
     /// # Shapes
-    /// `ids` (B).
+    /// `inputs` (T·B), time-major → (T·B, H).
     #[track_caller]
-    pub fn read<E: Element>(&self, tape: &mut Tape<'_, E>, ids: &[u32], state: &mut State<E>) {
-        self.top(tape, ids, Window { time: 1, batch: ids.len() }, state);
+    pub fn read<E: Element>(
+        &self,
+        tape: &mut Tape<'_, E>,
+        inputs: &[u32],
+        window: Window,
+        state: &mut State<E>,
+    ) -> Var {
+        let top = self.top(tape, inputs, window, state);
+        let hidden = self.projected(tape, top.dropped);
+        tape.read(hidden)
+    }
+
+    /// −ln p of each of `targets` where logits are divided by `temperature`: the second half of [`nats`](Self::nats).
+    ///
+    /// # Shapes
+    /// `hidden` (N, H) from [`read`](Self::read), `targets` (N) → (N).
+    #[track_caller]
+    pub fn row_nats<'t, E: Element>(
+        &self,
+        tape: &'t mut Tape<'_, E>,
+        hidden: Var,
+        targets: &[u32],
+        temperature: f64,
+    ) -> &'t [f64] {
+        self.output.row_nats(tape, hidden, targets, temperature)
+    }
+
+    /// The mean nats a token of `targets`: the second half of [`loss`](Self::loss).
+    ///
+    /// # Shapes
+    /// `hidden` (N, H) from [`read`](Self::read), `targets` (N) → a loss.
+    #[track_caller]
+    pub fn loss_of<E: Element>(&self, tape: &mut Tape<'_, E>, hidden: Var, targets: &[u32]) -> Var {
+        self.output.loss(tape, hidden, targets)
     }
 
     /// Reads one token in each of B streams and gives the logits of the next.
@@ -203,9 +234,7 @@ impl LanguageModel {
         ids: &[u32],
         state: &mut State<E>,
     ) -> Var {
-        let top = self.top(tape, ids, Window { time: 1, batch: ids.len() }, state);
-        let hidden = self.projected(tape, top.dropped);
-        let hidden = tape.read(hidden);
+        let hidden = self.read(tape, ids, Window { time: 1, batch: ids.len() }, state);
         self.output.logits(tape, hidden)
     }
 }

@@ -1,7 +1,7 @@
 //! Steps of one token by the tape: for networks whose cells have no step kernels of their own.
 
 use recurra_tensor::step::{Likeliest, Noise};
-use recurra_tensor::{Cpu, Parameters, Tape, Workspace};
+use recurra_tensor::{Cpu, Parameters, Tape, Window, Workspace};
 
 use crate::{LanguageModel, State};
 
@@ -51,7 +51,8 @@ impl TapeStepper {
     ) {
         assert_eq!(ids.len(), self.n_streams, "as many tokens as streams");
         let mut tape = Tape::inference(cpu, parameters, &mut self.workspace);
-        model.read(&mut tape, ids, &mut self.state);
+        let window = Window { time: 1, batch: ids.len() };
+        model.read(&mut tape, ids, window, &mut self.state);
     }
 
     /// B rows (V).

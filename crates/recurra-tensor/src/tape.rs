@@ -79,6 +79,8 @@ pub struct Tape<'a, E: Element> {
     dropout_key: u64,
     /// How many masks there are so far.
     masks: u64,
+    /// Whether it drops anything.
+    drops: bool,
     loss_scale: f64,
 }
 
@@ -127,7 +129,8 @@ impl<'a, E: Element> Tape<'a, E> {
         workspace.recycle();
         let (values, gradients, layers) = parameters.for_training();
         let (gradients, layers) = (Some(gradients), Layers::Training(layers));
-        Self { cpu, values, gradients, layers, workspace, dropout_key, masks: 0, loss_scale: 1.0 }
+        let (drops, loss_scale) = (true, 1.0);
+        Self { cpu, values, gradients, layers, workspace, dropout_key, masks: 0, drops, loss_scale }
     }
 
     /// A tape for looking only: no gradients, no dropout.
@@ -145,8 +148,16 @@ impl<'a, E: Element> Tape<'a, E> {
             workspace,
             dropout_key: 0,
             masks: 0,
+            drops: false,
             loss_scale: 1.0,
         }
+    }
+
+    /// The same tape without dropout: the gradient of what the network says when it is used.
+    #[must_use]
+    pub fn without_dropout(mut self) -> Self {
+        self.drops = false;
+        self
     }
 
     /// The same tape with every gradient multiplied by `scale`: 1/n for the mean over n accumulated windows.
@@ -268,7 +279,7 @@ impl<'a, E: Element> Tape<'a, E> {
 
     /// The next dropout mask, if this tape drops anything. Its key is a mix of the tape's key and the number of the mask.
     pub(crate) fn next_mask(&mut self, rate: f32) -> Option<Mask> {
-        if !self.is_training() || rate == 0.0 {
+        if !self.drops || rate == 0.0 {
             return None;
         }
         self.masks += 1;
@@ -280,6 +291,29 @@ impl<'a, E: Element> Tape<'a, E> {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         Some(Mask { key: z ^ (z >> 31), keep: 1.0 - rate })
+    }
+
+    /// −ln softmax((W·h_n + b) / T)\[target_n\] of every row at the temperature T: a score, nothing kept.
+    ///
+    /// # Shapes
+    /// `hidden` (N, H), `weight` (V, H), `bias` (V), `targets` (N) → (N).
+    pub fn row_nats(
+        &mut self,
+        hidden: Var,
+        weight: crate::ParameterId,
+        bias: crate::ParameterId,
+        targets: &[u32],
+        temperature: f64,
+    ) -> &[f64] {
+        if temperature == 1.0 {
+            return cross_entropy::row_nats(self, hidden, weight, bias, targets);
+        }
+        cross_entropy::tempered_row_nats(self, hidden, weight, bias, targets, temperature)
+    }
+
+    /// The nats of every row of the loss that was computed last.
+    pub fn row_nats_of_loss(&self) -> &[f64] {
+        &self.workspace.row_nats
     }
 
     /// The sum of the nats of `targets` when `hidden` is put through the output layer: a score, nothing kept.

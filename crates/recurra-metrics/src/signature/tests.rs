@@ -40,6 +40,9 @@ fn the_line_is_the_documented_one() {
         tokenizer: "char-1a2b3c4d5e6f7081".into(),
         context: Context::Unbounded,
         state: StateCarry::Carried,
+        temperature: None,
+        cache: None,
+        dynamic: None,
         data: "9f86d081884c7d65".into(),
         precision: "f32".into(),
         version: "0.1.0".into(),
@@ -53,9 +56,10 @@ proptest! {
     fn any_values_come_back(
         unit in ".*", tokenizer in ".*", data in "[|%: \t\na-z]*", precision in ".*", version in ".*",
         context in proptest::option::of(any::<u64>()), carried in any::<bool>(),
+        [temperature, cache, dynamic] in proptest::array::uniform3(proptest::option::of(".*")),
     ) {
         let signature = Signature {
-            unit, tokenizer, data, precision, version,
+            unit, tokenizer, temperature, cache, dynamic, data, precision, version,
             context: context.map_or(Context::Unbounded, Context::Tokens),
             state: if carried { StateCarry::Carried } else { StateCarry::Reset },
         };
@@ -86,7 +90,7 @@ fn bad_lines_say_what_is_wrong() {
     check_refused("lm|unit:char|unit:word", "the score signature has the field `unit` twice");
     check_refused(
         "lm|smooth:exp",
-        "`smooth:exp` in a score signature is not a field: expected one of unit, tok, ctx, state, data, prec, v",
+        "`smooth:exp` in a score signature is not a field: expected one of unit, tok, ctx, state, temp, cache, dyn, data, prec, v",
     );
     check_refused(
         &LINE.replace("unbounded", "-3"),
@@ -121,6 +125,36 @@ fn another_text_context_or_state_compares_in_nothing() {
         };
         check_differences(quantity, all, &[Field::Context, Field::State, Field::Data]);
     }
+}
+
+#[test]
+fn what_helps_a_score_stands_in_the_line_and_compares_with_itself_only() {
+    let line =
+        LINE.replace("|data:", "|temp:0.93|cache:500,1,0.1|dyn:rms,20,0.0002,0.008,0.00002|data:");
+    let helped: Signature = line.parse().unwrap();
+    assert_eq!(helped.to_string(), line);
+    assert_eq!(helped.temperature.as_deref(), Some("0.93"));
+    for quantity in [Quantity::TokenPerplexity, Quantity::WordPerplexity, Quantity::BitsPerByte] {
+        assert_eq!(helped.comparable_in(quantity, &helped), Ok(()));
+        let all = |it: &mut Signature| *it = helped.clone();
+        check_differences(quantity, all, &[Field::Temperature, Field::Cache, Field::Dynamic]);
+        check_differences(
+            quantity,
+            |it| it.temperature = Some("0.9".into()),
+            &[Field::Temperature],
+        );
+    }
+    let mut other = helped.clone();
+    other.cache = Some("500,1,0.2".into());
+    let error = helped.comparable(&other).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "these scores cannot be compared in perplexity by token: `cache` is `500,1,0.1` here and \
+         `500,1,0.2` there (a cache helps with words that come again)"
+    );
+    assert!(error.hint().contains("`--cache`"));
+    let without = signature().comparable(&helped).unwrap_err();
+    assert!(without.to_string().contains("`temp` is `none` here and `0.93` there"), "{without}");
 }
 
 #[test]

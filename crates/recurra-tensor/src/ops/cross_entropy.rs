@@ -131,6 +131,31 @@ pub(crate) fn row_nats<'t, E: Element>(
     nats
 }
 
+/// −ln p of every target where logits are divided by `temperature`: W·(h/T) + b/T.
+pub(crate) fn tempered_row_nats<'t, E: Element>(
+    tape: &'t mut Tape<'_, E>,
+    hidden: Var,
+    weight: ParameterId,
+    bias: ParameterId,
+    targets: &[u32],
+    temperature: f64,
+) -> &'t [f64] {
+    let scale = E::from_f64(1.0 / temperature);
+    let workspace = &mut *tape.workspace;
+    let hidden = workspace.nodes[hidden.0].value();
+    let [hidden, bias] = [hidden, tape.values.of(bias)].map(|values| {
+        let mut scaled = workspace.arena.take_copy(values);
+        scaled.iter_mut().for_each(|x| *x *= scale);
+        scaled
+    });
+    let arguments =
+        Arguments { hidden: &hidden, weight: tape.values.of(weight), bias: &bias, targets };
+    workspace.row_nats.resize(targets.len(), 0.0);
+    cross_entropy::forward(tape.cpu, arguments, &mut workspace.row_nats);
+    [hidden, bias].into_iter().for_each(|scaled| workspace.arena.give(scaled));
+    &workspace.row_nats
+}
+
 fn mean(nats: &[f64]) -> f64 {
     nats.iter().sum::<f64>() / nats.len() as f64
 }
@@ -151,6 +176,36 @@ impl<E: Element> CrossEntropy<E> {
 mod tests {
     use super::*;
     use crate::{Cpu, Isa, Parameters, Random, Workspace};
+
+    #[test]
+    fn a_temperature_divides_the_logits() {
+        let (n_rows, width, vocab) = (9, 5, 7);
+        let cpu = Cpu::with_isa(Isa::Plain, 2);
+        let mut parameters = Parameters::<f64>::new();
+        let shapes: [(&str, &[usize]); 2] = [("weight", &[vocab, width]), ("bias", &[vocab])];
+        let [weight, bias] = shapes.map(|(name, shape)| parameters.declare(name, shape));
+        let mut random = Random::new(2, 0);
+        for id in [weight, bias] {
+            random.fill_uniform(parameters.value_mut(id), 2.0);
+        }
+        let mut rows = vec![0.0; n_rows * width];
+        random.fill_uniform(&mut rows, 1.0);
+        let targets: Vec<u32> = (0..n_rows).map(|n| (n * n % vocab) as u32).collect();
+        let mut workspace = Workspace::new();
+        let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
+        let hidden = tape.constant(&rows, width);
+        let logits = tape.linear(hidden, weight, Some(bias));
+        let logits = tape.value(logits).to_vec();
+        for temperature in [1.0, 0.8, 1.3] {
+            let found = tape.row_nats(hidden, weight, bias, &targets, temperature);
+            for (n, (&found, &target)) in found.iter().zip(&targets).enumerate() {
+                let logits = logits[n * vocab..][..vocab].iter().map(|x| x / temperature);
+                let sum: f64 = logits.clone().map(f64::exp).sum();
+                let expected = sum.ln() - logits.clone().nth(target as usize).unwrap();
+                assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+            }
+        }
+    }
 
     #[test]
     fn dropout_some_rows_at_a_time_is_that_of_a_whole_copy() {
