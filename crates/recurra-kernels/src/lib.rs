@@ -35,6 +35,7 @@ pub mod recurrent;
 mod retreat;
 pub mod rnn;
 pub mod row_scale;
+pub mod scan;
 mod shared_slice;
 pub mod simd;
 pub mod squared_error;

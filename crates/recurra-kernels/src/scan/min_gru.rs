@@ -1,0 +1,57 @@
+//! The step of the minGRU.
+
+use super::formula::{
+    Beside, Formula, Gradients, MOST_GATES, MOST_VECTORS, Made, before_positive, before_sigmoid,
+    positive,
+};
+use crate::simd::Vector;
+use crate::simd::math::GateFunctions;
+
+/// Gates z, g.
+#[derive(Clone, Copy)]
+pub(super) struct MinGru;
+
+impl Formula for MinGru {
+    const GATES: usize = 2;
+    const HANDS_UP_MEMORY: bool = true;
+
+    #[inline(always)]
+    unsafe fn forward<V: Vector, F: GateFunctions<V>>(
+        self,
+        [a_z, a_g, ..]: [V; MOST_GATES],
+        _: Beside<V>,
+        before: V,
+    ) -> Made<V> {
+        // SAFETY: by the contract of `Vector`.
+        unsafe {
+            let (z, g) = (F::sigmoid(a_z), positive::<V, F>(a_g));
+            let h = z.mul_add(g.sub(before), before); // (1 − z)·h₋ + z·g
+            Made { kept: [z, g, z, z], memory: h, out: h }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn backward<V: Vector>(
+        self,
+        [z, g, ..]: [V; MOST_GATES],
+        _: Beside<V>,
+        before: V,
+        _: V,
+        d_out: V,
+        d_memory: V,
+    ) -> Gradients<V> {
+        // SAFETY: by the contract of `Vector`.
+        unsafe {
+            let zero = V::splat(0.0);
+            let d_h = d_out.add(d_memory);
+            let d_a_z = before_sigmoid(d_h.mul(g.sub(before)), z);
+            let d_a_g = before_positive(d_h.mul(z), g);
+            Gradients {
+                a: [d_a_z, d_a_g, zero, zero],
+                before: d_h.sub(d_h.mul(z)),
+                vectors: [zero; MOST_VECTORS],
+                x: zero,
+            }
+        }
+    }
+}
