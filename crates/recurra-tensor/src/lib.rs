@@ -37,6 +37,7 @@ mod tape;
 pub use arena::Arena;
 pub use ops::input::Input;
 pub use ops::rnn::Activation;
+pub use ops::scan::ScanWeights;
 pub use ops::sweep::RecurrentWeights;
 pub use optimizer::{Method, Moments, Optimizer, Step};
 pub use parameters::{ParameterId, Parameters, Role};
@@ -44,4 +45,6 @@ pub use random::Random;
 pub use recurra_kernels::{
     Cpu, Element, Isa, IsaError, Precision, activation, attention, norm, step,
 };
+pub use recurra_kernels::scan::ScanCell;
+pub use recurra_kernels::{Cpu, Element, Isa, IsaError, Precision, step};
 pub use tape::{Tape, Var, Window, Workspace};

@@ -39,6 +39,8 @@ mod plain;
 
 pub use crate::recurrent::Shape;
 use crate::{Cpu, Element};
+use std::ops::Range;
+
 use formula::Formula;
 use min_gru::MinGru;
 use min_lstm::MinLstm;
@@ -107,6 +109,14 @@ impl ScanCell {
             F::GATES
         }
         each!(self, formula => of(formula))
+    }
+
+    /// Which of these have a bias.
+    pub fn biased_gates(self) -> Range<usize> {
+        match self {
+            ScanCell::Sru { .. } => 1..3,
+            _ => 0..self.n_gates(),
+        }
     }
 
     /// How many learned vectors (H) multiply the memory.

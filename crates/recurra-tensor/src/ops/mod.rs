@@ -14,8 +14,10 @@ mod norm;
 mod penalty;
 mod pointwise;
 pub(crate) mod rnn;
+pub(crate) mod scan;
 mod squared_error;
 pub(crate) mod sweep;
+mod unfold;
 mod word_dropout;
 
 use recurra_kernels::Element;
@@ -39,6 +41,8 @@ pub(crate) enum Op<E> {
     Rnn(rnn::Rnn),
     Lstm(lstm::Lstm<E>),
     Gru(gru::Gru<E>),
+    Scan(scan::Scan<E>),
+    Unfold(unfold::Unfold),
     Layer(layer::Layer<E>),
     Penalty(penalty::Penalty),
     CrossEntropy(cross_entropy::CrossEntropy<E>),
@@ -63,6 +67,8 @@ impl<E: Element> Op<E> {
             Op::Rnn(op) => op.backward(tape, out),
             Op::Lstm(op) => op.backward(tape, out),
             Op::Gru(op) => op.backward(tape, out),
+            Op::Scan(op) => op.backward(tape, out),
+            Op::Unfold(op) => op.backward(tape, out),
             Op::Layer(op) => op.backward(tape, out),
             Op::Penalty(op) => op.backward(tape),
             Op::CrossEntropy(op) => return Op::CrossEntropy(op.backward(tape)),
@@ -87,6 +93,7 @@ impl<E: Element> Op<E> {
             Op::Lstm(op) => op.recycle(arena),
             Op::Gru(op) => op.recycle(arena),
             Op::Attended(op) => op.recycle(arena),
+            Op::Scan(op) => op.recycle(arena),
             Op::Layer(op) => op.recycle(arena),
             Op::CrossEntropy(op) => op.recycle(arena),
             Op::SquaredError(op) => op.recycle(arena),
