@@ -38,6 +38,7 @@ pub mod row_scale;
 pub mod scan;
 mod shared_slice;
 pub mod simd;
+pub mod slstm;
 pub mod squared_error;
 pub mod step;
 pub mod update;

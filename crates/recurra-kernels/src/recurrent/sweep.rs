@@ -52,6 +52,13 @@ pub(crate) fn run(cpu: &Cpu, sweep: &impl Sweep) {
     }
 }
 
+/// Runs the whole sweep on the calling thread: for one task of several that exchange nothing.
+pub(crate) fn run_alone(isa: Isa, sweep: &impl Sweep) {
+    assert!(sweep.panels().lanes() == lanes(isa), "panels packed for another instruction set");
+    // SAFETY: panels are packed for an instruction set only on a `Cpu` that has it.
+    unsafe { on_isa(isa, None, sweep) }
+}
+
 /// Lanes of the vectors of `isa`.
 pub(crate) fn lanes(isa: Isa) -> usize {
     match isa {

@@ -142,6 +142,10 @@ unsafe fn functions<V: Vector>(name: &str) {
         check(largest_error(sigmoid, logistic, -80.0, 80.0), 4e-7, "sigmoid");
         check(largest_error(tanh, f64::tanh, -12.0, 12.0), 4e-7, "tanh");
         check(largest_error(tanh, f64::tanh, -0.01, 0.0101), 4e-7, "tanh near 0");
+        let log_logistic = |x: f64| x.min(0.0) - (-x.abs()).exp().ln_1p();
+        let log_sigmoid = |x| math::log_sigmoid::<V>(x);
+        check(largest_error(log_sigmoid, log_logistic, -80.0, 80.0), 5e-7, "log σ");
+        check(largest_error(log_sigmoid, log_logistic, -2.0, 2.0), 5e-7, "log σ near 0");
         for extreme in [f32::NEG_INFINITY, -1e30, 1e30, f32::INFINITY] {
             let x = V::splat(extreme);
             assert!(lanes(exp(x)).iter().all(|y| y.is_finite()), "{name} exp({extreme})");
