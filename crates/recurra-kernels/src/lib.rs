@@ -27,6 +27,7 @@ pub mod lstm;
 pub mod matmul;
 pub mod muon;
 pub mod norm;
+pub mod mlstm;
 pub mod peak;
 pub mod penalty;
 pub mod pointwise;
@@ -41,6 +42,7 @@ pub mod simd;
 pub mod slstm;
 pub mod squared_error;
 pub mod step;
+pub mod taps;
 pub mod update;
 
 pub use cpu::Cpu;

@@ -29,7 +29,7 @@ pub(crate) mod reference;
 mod vector;
 
 use crate::recurrent::RecurrentWeight;
-use crate::{Cpu, Element};
+use crate::{Cpu, Element, SharedSlice};
 
 #[cfg(test)]
 mod tests;
@@ -125,7 +125,7 @@ pub struct States<S> {
 ///
 /// # Shapes
 /// - `bias` (A, 4, D); `inputs`: W·x of the gates i and f, then of z and o, each (T, B, A, 2, D).
-/// - `gates` (T, B, A, 4, D) is written: i, f̃, z, o, of which [`backward`] makes gradients.
+/// - `gates`, as the inputs, is written: i and f̃, z and o, of which [`backward`] makes gradients.
 /// - `states`: the first of each is the state before the sequence, the others are written.
 ///
 /// # Panics
@@ -137,42 +137,39 @@ pub fn forward<E: Element>(
     weights: &HeadWeights<E>,
     bias: &[E],
     inputs: [&[E]; 2],
-    gates: &mut [E],
+    gates: [&mut [E]; 2],
     states: States<&mut [E]>,
 ) {
     weights.check(cpu, shape);
     shape.check("bias", bias.len(), GATES * shape.hidden());
-    for input in inputs {
+    for (input, gates) in inputs.iter().zip(&gates) {
         shape.check("inputs", input.len(), 2 * shape.sequence());
+        shape.check("gates", gates.len(), 2 * shape.sequence());
     }
-    shape.check("gates", gates.len(), GATES * shape.sequence());
     let States { h, c, n, m } = states;
     for (name, part) in [("h", &h), ("c", &c), ("n", &n), ("m", &m)] {
         shape.check(name, part.len(), shape.sequence() + shape.state());
     }
     let [a_if, a_zo] = inputs;
-    if let (Some(bias), Some(a_if), Some(a_zo), Some(gates), Some(h), Some(c), Some(n), Some(m)) = (
-        E::as_f32(bias),
-        E::as_f32(a_if),
-        E::as_f32(a_zo),
-        E::as_f32_mut(gates),
-        E::as_f32_mut(h),
-        E::as_f32_mut(c),
-        E::as_f32_mut(n),
-        E::as_f32_mut(m),
-    ) {
-        let panels = weights.0.iter().map(RecurrentWeight::forward_panels).collect();
-        let states = States { h, c, n, m };
-        return vector::forward(cpu, shape, panels, bias, [a_if, a_zo], gates, states);
-    }
-    let weights: Vec<&[E]> = weights.0.iter().map(RecurrentWeight::plain).collect();
-    reference::forward(shape, &weights, bias, inputs, gates, States { h, c, n, m });
+    let (Some(bias), Some(a_if), Some(a_zo)) = (E::as_f32(bias), E::as_f32(a_if), E::as_f32(a_zo))
+    else {
+        let weights: Vec<&[E]> = weights.0.iter().map(RecurrentWeight::plain).collect();
+        return reference::forward(shape, &weights, bias, inputs, gates, States { h, c, n, m });
+    };
+    let panels = weights.0.iter().map(RecurrentWeight::forward_panels).collect();
+    let states = States { h: shared(h), c: shared(c), n: shared(n), m: shared(m) };
+    vector::forward(cpu, shape, panels, bias, [a_if, a_zo], gates.map(shared), states);
+}
+
+/// The values as the members of a team write them, where they are `f32`.
+fn shared<E: Element>(values: &mut [E]) -> SharedSlice<'_, f32> {
+    SharedSlice::new(E::as_f32_mut(values).expect("one type for all operands"))
 }
 
 /// The gradients of all gates and of the state before the sequence.
 ///
 /// # Shapes
-/// - `gates` (T, B, A, 4, D), in: as [`forward`] left them; out: the gradients of a + b.
+/// - `gates` (T, B, A, 2, D) each, in: as [`forward`] left them; out: the gradients of a + b.
 /// - `states` as [`forward`] left them; `d_h` (T, B, H) the gradient of every output.
 /// - `d_last` (B, H) each for h, c and n, in: the gradient of the last state beside that in `d_h`; out: of the first.
 ///
@@ -183,13 +180,15 @@ pub fn backward<E: Element>(
     cpu: &Cpu,
     shape: Shape,
     weights: &HeadWeights<E>,
-    gates: &mut [E],
+    gates: [&mut [E]; 2],
     states: States<&[E]>,
     d_h: &[E],
     d_last: [&mut [E]; 3],
 ) {
     weights.check(cpu, shape);
-    shape.check("gates", gates.len(), GATES * shape.sequence());
+    for gates in &gates {
+        shape.check("gates", gates.len(), 2 * shape.sequence());
+    }
     let States { h, c, n, m } = states;
     for (name, part) in [("h", h), ("c", c), ("n", n), ("m", m)] {
         shape.check(name, part.len(), shape.sequence() + shape.state());
@@ -198,21 +197,13 @@ pub fn backward<E: Element>(
     for part in &d_last {
         shape.check("d_last", part.len(), shape.state());
     }
-    let [d_h_last, d_c_last, d_n_last] = d_last;
-    if let (Some(c), Some(n), Some(m), Some(d_h)) =
+    let (Some(c), Some(n), Some(m), Some(d_h)) =
         (E::as_f32(c), E::as_f32(n), E::as_f32(m), E::as_f32(d_h))
-        && let (Some(gates), Some(d_h_last), Some(d_c_last), Some(d_n_last)) = (
-            E::as_f32_mut(gates),
-            E::as_f32_mut(d_h_last),
-            E::as_f32_mut(d_c_last),
-            E::as_f32_mut(d_n_last),
-        )
-    {
-        let panels = weights.0.iter().map(RecurrentWeight::backward_panels).collect();
-        let d_last = [d_h_last, d_c_last, d_n_last];
-        return vector::backward(cpu, shape, panels, gates, [c, n, m], d_h, d_last);
-    }
-    let weights: Vec<&[E]> = weights.0.iter().map(RecurrentWeight::plain).collect();
-    let d_last = [d_h_last, d_c_last, d_n_last];
-    reference::backward(shape, &weights, gates, [c, n, m], d_h, d_last);
+    else {
+        let weights: Vec<&[E]> = weights.0.iter().map(RecurrentWeight::plain).collect();
+        return reference::backward(shape, &weights, gates, [c, n, m], d_h, d_last);
+    };
+    let panels = weights.0.iter().map(RecurrentWeight::backward_panels).collect();
+    let (gates, d_last) = (gates.map(shared), d_last.map(shared));
+    vector::backward(cpu, shape, panels, gates, [c, n, m], d_h, d_last);
 }

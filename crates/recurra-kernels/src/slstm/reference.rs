@@ -29,7 +29,7 @@ pub(crate) fn forward<E: Element>(
     weights: &[&[E]],
     bias: &[E],
     inputs: [&[E]; 2],
-    gates: &mut [E],
+    gates: [&mut [E]; 2],
     states: States<&mut [E]>,
 ) {
     let (units, hidden) = (shape.units, shape.hidden());
@@ -38,10 +38,11 @@ pub(crate) fn forward<E: Element>(
         let (before, now) = (step * hidden, (step + shape.batch) * hidden);
         for (head, unit, place) in places(shape) {
             let h_before = &h[before + head * units..][..units];
-            let a = |gate: usize| {
-                inputs[gate / 2][((step * shape.heads + head) * 2 + gate % 2) * units + unit]
-                    + bias[(head * GATES + gate) * units + unit]
-                    + row_times(weights[head], gate * units + unit, h_before)
+            let gate = |gate: usize| ((step * shape.heads + head) * 2 + gate % 2) * units + unit;
+            let a = |idx: usize| {
+                inputs[idx / 2][gate(idx)]
+                    + bias[(head * GATES + idx) * units + unit]
+                    + row_times(weights[head], idx * units + unit, h_before)
             };
             let (i_raw, f_raw, z, o) = (a(0), a(1), a(2).tanh(), a(3).sigmoid());
             let (c_before, n_before) = (c[before + place], n[before + place]);
@@ -53,8 +54,8 @@ pub(crate) fn forward<E: Element>(
             c[now + place] = f * c_before + i * z;
             n[now + place] = f * n_before + i;
             h[now + place] = o * c[now + place] / n[now + place];
-            for (gate, value) in [i, f_raw, z, o].into_iter().enumerate() {
-                gates[((step * shape.heads + head) * GATES + gate) * units + unit] = value;
+            for (idx, value) in [i, f_raw, z, o].into_iter().enumerate() {
+                gates[idx / 2][gate(idx)] = value;
             }
         }
     }
@@ -63,7 +64,7 @@ pub(crate) fn forward<E: Element>(
 pub(crate) fn backward<E: Element>(
     shape: Shape,
     weights: &[&[E]],
-    gates: &mut [E],
+    gates: [&mut [E]; 2],
     [c, n, m]: [&[E]; 3],
     d_h: &[E],
     [d_h_last, d_c_last, d_n_last]: [&mut [E]; 3],
@@ -73,8 +74,8 @@ pub(crate) fn backward<E: Element>(
         let (before, now) = (step * hidden, (step + shape.batch) * hidden);
         let row = step % shape.batch * hidden;
         for (head, unit, place) in places(shape) {
-            let gate = |gate: usize| ((step * shape.heads + head) * GATES + gate) * units + unit;
-            let [i, f_raw, z, o] = [0, 1, 2, 3].map(|g| gates[gate(g)]);
+            let gate = |gate: usize| ((step * shape.heads + head) * 2 + gate % 2) * units + unit;
+            let [i, f_raw, z, o] = [0, 1, 2, 3].map(|idx| gates[idx / 2][gate(idx)]);
             let carried = log_sigmoid(f_raw) + m[before + place];
             let f = smaller(carried - m[now + place], E::ZERO).exp();
             let (c_before, n_before) = (c[before + place], n[before + place]);
@@ -83,10 +84,10 @@ pub(crate) fn backward<E: Element>(
             let d_h = d_h[before + place] + d_h_last[row + place];
             let d_c = d_c_last[row + place] + d_h * o / n;
             let d_n = d_n_last[row + place] - d_h * o * mean / n;
-            gates[gate(0)] = (d_c * z + d_n) * i;
-            gates[gate(1)] = (d_c * c_before + d_n * n_before) * f * (E::ONE - f_raw.sigmoid());
-            gates[gate(2)] = d_c * i * (E::ONE - z * z);
-            gates[gate(3)] = d_h * mean * o * (E::ONE - o);
+            gates[0][gate(0)] = (d_c * z + d_n) * i;
+            gates[0][gate(1)] = (d_c * c_before + d_n * n_before) * f * (E::ONE - f_raw.sigmoid());
+            gates[1][gate(2)] = d_c * i * (E::ONE - z * z);
+            gates[1][gate(3)] = d_h * mean * o * (E::ONE - o);
             d_c_last[row + place] = d_c * f;
             d_n_last[row + place] = d_n * f;
         }
@@ -94,7 +95,8 @@ pub(crate) fn backward<E: Element>(
             let d_h_before = &mut d_h_last[row + head * units..][..units];
             d_h_before.fill(E::ZERO);
             for column in 0..GATES * units {
-                let d_a = gates[(step * shape.heads + head) * GATES * units + column];
+                let (half, column_of_half) = (column / (2 * units), column % (2 * units));
+                let d_a = gates[half][(step * shape.heads + head) * 2 * units + column_of_half];
                 add_row(weight, column, d_a, d_h_before);
             }
         }

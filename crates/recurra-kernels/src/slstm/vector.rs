@@ -31,16 +31,13 @@ pub(super) fn forward(
     panels: Vec<&Panels>,
     bias: &[f32],
     inputs: [&[f32]; 2],
-    gates: &mut [f32],
-    states: States<&mut [f32]>,
+    gates: [SharedSlice<'_, f32>; 2],
+    states: States<SharedSlice<'_, f32>>,
 ) {
-    let States { h, c, n, m } = states;
-    let [gates, h, c, n, m] = [gates, h, c, n, m].map(SharedSlice::new);
-    let states = States { h, c, n, m };
+    let (gates, states) = (&gates, &states);
     each(cpu, shape, |head, rows| {
         let panels = panels[head];
-        let sweep =
-            Forward { shape, head, rows, panels, bias, inputs, gates: &gates, states: &states };
+        let sweep = Forward { shape, head, rows, panels, bias, inputs, gates, states };
         run_alone(cpu.isa(), &sweep);
     });
 }
@@ -49,17 +46,15 @@ pub(super) fn backward(
     cpu: &Cpu,
     shape: Shape,
     panels: Vec<&Panels>,
-    gates: &mut [f32],
+    gates: [SharedSlice<'_, f32>; 2],
     states: [&[f32]; 3],
     d_h: &[f32],
-    d_last: [&mut [f32]; 3],
+    d_last: [SharedSlice<'_, f32>; 3],
 ) {
-    let gates = SharedSlice::new(gates);
-    let d_last = d_last.map(SharedSlice::new);
+    let (gates, d_last) = (&gates, &d_last);
     each(cpu, shape, |head, rows| {
         let panels = panels[head];
-        let sweep =
-            Backward { shape, head, rows, panels, gates: &gates, states, d_h, d_last: &d_last };
+        let sweep = Backward { shape, head, rows, panels, gates, states, d_h, d_last };
         run_alone(cpu.isa(), &sweep);
     });
 }
@@ -72,7 +67,7 @@ struct Forward<'a> {
     panels: &'a Panels,
     bias: &'a [f32],
     inputs: [&'a [f32]; 2],
-    gates: &'a SharedSlice<'a, f32>,
+    gates: &'a [SharedSlice<'a, f32>; 2],
     states: &'a States<SharedSlice<'a, f32>>,
 }
 
@@ -110,13 +105,12 @@ impl Sweep for Forward<'_> {
         // SAFETY: unit + n ≤ D, so that all places lie in this head's part of this row, whose sizes `forward` has checked;
         // they are this task's, which alone has this head and row.
         unsafe {
-            let gates = self.gates.ptr((row * heads + self.head) * GATES * units + unit);
+            let place = |gate: usize| ((row * heads + self.head) * 2 + gate % 2) * units + unit;
             let mut a = [V::splat(0.0); GATES];
             for (gate, a) in a.iter_mut().enumerate() {
-                let input = ((row * heads + self.head) * 2 + gate % 2) * units + unit;
-                let input = self.inputs[gate / 2].as_ptr().add(input);
+                let input = self.inputs[gate / 2].as_ptr().add(place(gate));
                 fetch_ahead::<V>(input, 2 * hidden);
-                fetch_ahead::<V>(gates.add(gate * units), GATES * hidden);
+                fetch_ahead::<V>(self.gates[gate / 2].ptr(place(gate)), 2 * hidden);
                 let bias = self.bias.as_ptr().add((self.head * GATES + gate) * units + unit);
                 let sum = V::load(sums.add(gate * V::LANES));
                 *a = load::<V>(input, n).add(load(bias, n)).add(sum);
@@ -136,7 +130,7 @@ impl Sweep for Forward<'_> {
             store(n_now, normalizer.ptr(now), n);
             store(o.mul(c_now).div(n_now), h.ptr(now), n);
             for (gate, value) in [i, f_raw, z, o].into_iter().enumerate() {
-                store(value, gates.add(gate * units), n);
+                store(value, self.gates[gate / 2].ptr(place(gate)), n);
             }
         }
     }
@@ -148,7 +142,7 @@ struct Backward<'a> {
     head: usize,
     rows: Range<usize>,
     panels: &'a Panels,
-    gates: &'a SharedSlice<'a, f32>,
+    gates: &'a [SharedSlice<'a, f32>; 2],
     /// c, n, m.
     states: [&'a [f32]; 3],
     d_h: &'a [f32],
@@ -172,8 +166,11 @@ impl Sweep for Backward<'_> {
         }
         let Shape { time, batch, heads, units } = self.shape;
         let row = (time - step) * batch + self.rows.start;
-        let values = self.gates.ptr((row * heads + self.head) * GATES * units);
-        [Left { values, row_stride: GATES * heads * units, depth: GATES * units }, Left::NONE]
+        self.gates.each_ref().map(|gates| Left {
+            values: gates.ptr((row * heads + self.head) * 2 * units),
+            row_stride: 2 * heads * units,
+            depth: 2 * units,
+        })
     }
     #[inline(always)]
     unsafe fn finish<V: Vector>(
@@ -203,10 +200,12 @@ impl Sweep for Backward<'_> {
             let row = (time - 1 - step) * batch + row;
             let before = row * hidden + self.head * units + unit;
             let now = before + batch * hidden;
-            let gates = self.gates.ptr((row * heads + self.head) * GATES * units + unit);
-            let gate = |gate: usize| gates.add(gate * units);
+            let gate = |gate: usize| {
+                let place = ((row * heads + self.head) * 2 + gate % 2) * units + unit;
+                self.gates[gate / 2].ptr(place)
+            };
             for idx in 0..GATES {
-                fetch_ahead::<V>(gate(idx), GATES * hidden);
+                fetch_ahead::<V>(gate(idx), 2 * hidden);
             }
             for states in [c, normalizer, m] {
                 fetch_ahead::<V>(states.add(before), hidden);

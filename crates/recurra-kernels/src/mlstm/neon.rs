@@ -1,0 +1,18 @@
+//! The mLSTM with NEON.
+
+use super::backward::Backward;
+use super::chunk::Forward;
+use super::{Loops, backward, chunk};
+use crate::simd::Neon;
+
+pub(super) static LOOPS: Loops = Loops { forward, backward: back };
+
+unsafe fn forward(job: &Forward<'_>, head: usize) {
+    // SAFETY: the caller's contract is the same.
+    unsafe { chunk::forward::<Neon, 8>(job, head) }
+}
+
+unsafe fn back(job: &Backward<'_>, head: usize) {
+    // SAFETY: the caller's contract is the same.
+    unsafe { backward::backward::<Neon, 8>(job, head) }
+}
