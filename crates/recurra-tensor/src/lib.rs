@@ -38,6 +38,7 @@ pub use arena::Arena;
 pub use ops::input::Input;
 pub use ops::rnn::Activation;
 pub use ops::scan::ScanWeights;
+pub use ops::slstm::SlstmWeights;
 pub use ops::sweep::RecurrentWeights;
 pub use optimizer::{Method, Moments, Optimizer, Step};
 pub use parameters::{ParameterId, Parameters, Role};

@@ -6,6 +6,7 @@ use recurra_kernels::dropout::{self, Mask};
 use recurra_kernels::layer::{CellKind, Direction, PackedLayer};
 use recurra_kernels::matmul::{Matrix, PackedMatrix};
 use recurra_kernels::recurrent::RecurrentWeight;
+use recurra_kernels::slstm::HeadWeights;
 use recurra_kernels::{Cpu, Element};
 
 use crate::ops::sweep::RecurrentWeights;
@@ -19,6 +20,7 @@ pub(crate) struct PackedWeights<E> {
     recurrent: HashMap<ParameterId, (Version, RecurrentWeight<E>)>,
     /// A recurrent weight with some of it dropped, while it is packed.
     dropped: Vec<E>,
+    heads: HashMap<ParameterId, (u64, HeadWeights<E>)>,
     /// Those of a tape for inference, where the copies beside the parameters are stale or none.
     pub(crate) layers: PackedLayers,
 }
@@ -26,7 +28,13 @@ pub(crate) struct PackedWeights<E> {
 impl<E: Element> PackedWeights<E> {
     pub(crate) fn new() -> Self {
         let layers = PackedLayers::default();
-        Self { matrices: HashMap::new(), recurrent: HashMap::new(), dropped: Vec::new(), layers }
+        Self {
+            matrices: HashMap::new(),
+            recurrent: HashMap::new(),
+            dropped: Vec::new(),
+            heads: HashMap::new(),
+            layers,
+        }
     }
 
     /// `weight` (out, in) packed as the right side of a product: transposed for x·Wᵀ, or as it is for d·W.
@@ -47,6 +55,26 @@ impl<E: Element> PackedWeights<E> {
             .or_insert_with(|| (version, PackedMatrix::pack(cpu, matrix)));
         if *packed_from != version {
             packed.repack(cpu, matrix);
+            *packed_from = version;
+        }
+        packed
+    }
+
+    /// R (A, 4·D, D) of an sLSTM packed for its sweeps.
+    pub(crate) fn heads(
+        &mut self,
+        cpu: &Cpu,
+        values: &Values<E>,
+        recurrent: ParameterId,
+    ) -> &HeadWeights<E> {
+        let (weight, version) = (values.of(recurrent), values.version());
+        let units = values.shape(recurrent)[2];
+        let (packed_from, packed) = self
+            .heads
+            .entry(recurrent)
+            .or_insert_with(|| (version, HeadWeights::pack(cpu, weight, units)));
+        if *packed_from != version {
+            packed.repack(cpu, weight);
             *packed_from = version;
         }
         packed

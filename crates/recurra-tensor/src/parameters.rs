@@ -334,6 +334,10 @@ impl<E: Element> Values<E> {
         &self.slab[self.entries[id.index()].range.clone()]
     }
 
+    pub(crate) fn shape(&self, id: ParameterId) -> &[usize] {
+        &self.entries[id.index()].shape
+    }
+
     /// Where the next parameter begins.
     fn end(&self) -> usize {
         self.entries.last().map_or(0, |last| last.range.end.next_multiple_of(ALIGNMENT))

@@ -2,6 +2,8 @@
 
 mod activation;
 mod attention;
+mod block_linear;
+mod convolution;
 pub(crate) mod cross_entropy;
 mod dropout;
 mod embedding;
@@ -10,11 +12,14 @@ pub(crate) mod input;
 mod layer;
 mod linear;
 pub(crate) mod lstm;
+mod penalty;
+mod mlstm;
 mod norm;
 mod penalty;
 mod pointwise;
 pub(crate) mod rnn;
 pub(crate) mod scan;
+pub(crate) mod slstm;
 mod squared_error;
 pub(crate) mod sweep;
 mod unfold;
@@ -45,6 +50,10 @@ pub(crate) enum Op<E> {
     Unfold(unfold::Unfold),
     Layer(layer::Layer<E>),
     Penalty(penalty::Penalty),
+    BlockLinear(block_linear::BlockLinear),
+    Convolution(convolution::Convolution<E>),
+    Slstm(slstm::Slstm<E>),
+    Mlstm(mlstm::Mlstm<E>),
     CrossEntropy(cross_entropy::CrossEntropy<E>),
     SquaredError(squared_error::SquaredError<E>),
 }
@@ -71,6 +80,10 @@ impl<E: Element> Op<E> {
             Op::Unfold(op) => op.backward(tape, out),
             Op::Layer(op) => op.backward(tape, out),
             Op::Penalty(op) => op.backward(tape),
+            Op::BlockLinear(op) => op.backward(tape, out),
+            Op::Convolution(op) => op.backward(tape, out),
+            Op::Slstm(op) => op.backward(tape, out),
+            Op::Mlstm(op) => op.backward(tape, out),
             Op::CrossEntropy(op) => return Op::CrossEntropy(op.backward(tape)),
             Op::SquaredError(op) => return Op::SquaredError(op.backward(tape)),
         }
@@ -95,6 +108,9 @@ impl<E: Element> Op<E> {
             Op::Attended(op) => op.recycle(arena),
             Op::Scan(op) => op.recycle(arena),
             Op::Layer(op) => op.recycle(arena),
+            Op::Convolution(op) => op.recycle(arena),
+            Op::Slstm(op) => op.recycle(arena),
+            Op::Mlstm(op) => op.recycle(arena),
             Op::CrossEntropy(op) => op.recycle(arena),
             Op::SquaredError(op) => op.recycle(arena),
             _ => {}
