@@ -21,7 +21,7 @@ from xlstm.blocks.slstm.layer import sLSTMLayerConfig
 from xlstm.components import feedforward
 from xlstm.components.feedforward import FeedForwardConfig
 
-TIME, BATCH, WIDTH, HEADS = 11, 2, 8, 4
+TIME, BATCH, WIDTH, HEADS = 11, 2, 16, 2
 
 torch.manual_seed(3)
 torch.set_default_dtype(torch.float64)

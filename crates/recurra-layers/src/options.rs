@@ -54,6 +54,10 @@ options! {
         positions: PositionKind,
         /// What stands within a Transformer's feed-forward part; by default `swiglu` with `rms`, else `gelu`.
         activation: ActivationKind,
+        /// Heads that a layer is divided into; by default four where they divide its width, else one.
+        heads: usize,
+        /// Units of the feed-forward part of a block; by default what its paper says.
+        feed_forward: usize,
     }
 }
 

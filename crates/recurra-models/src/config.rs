@@ -143,6 +143,12 @@ impl LanguageModelConfig {
         ] {
             if let Some(found) = found {
                 in_range(name, found, limit)?;
+        let CellOptions { forget_bias, weight_dropout, heads, feed_forward } = self.options;
+        check_number("forget_bias", forget_bias, f32::is_finite, "a finite number")?;
+        check_rate("weight_dropout", weight_dropout)?;
+        for (name, found) in [("heads", heads), ("feed_forward", feed_forward)] {
+            if let Some(found) = found {
+                in_range(name, found, LARGEST_SIZE)?;
             }
         }
         let heads = heads.unwrap_or(1);
@@ -219,6 +225,12 @@ mod tests {
         check(|config| config.dropout = f32::NAN, "`dropout` is NaN");
         check(|config| config.options.forget_bias = Some(f32::INFINITY), "`forget_bias` is inf");
         check(|config| config.options.weight_dropout = Some(1.0), "`weight_dropout` is 1");
+        let mlstm = |config: &mut LanguageModelConfig, heads| {
+            config.cell = CellKind::Mlstm;
+            config.options.heads = Some(heads);
+        };
+        check(|config| mlstm(config, 7), "7 heads cannot share");
+        check(|config| mlstm(config, 0), "`heads` is 0");
         let forgets = |config: &mut LanguageModelConfig| {
             config.cell = CellKind::Gru;
             config.options.forget_bias = Some(1.0);

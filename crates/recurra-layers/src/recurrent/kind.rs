@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cell as _, CellSize, CellState, Gru, Lstm, Rnn};
 use crate::{CellOptions, Transformer};
+use super::{Cell as _, CellSize, CellState, Gru, Lstm, Mlstm, Rnn, Slstm};
+use crate::CellOptions;
 
 /// Which cell a recurrent layer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,6 +27,10 @@ pub enum CellKind {
     Gru,
     /// A block of a Transformer decoder.
     Transformer,
+    /// sLSTM block.
+    Slstm,
+    /// mLSTM block.
+    Mlstm,
 }
 
 /// Does the same with the type of whichever cell it is.
@@ -45,6 +51,12 @@ macro_rules! of_kind {
             }
             CellKind::Transformer => {
                 type $cell = Transformer;
+            CellKind::Slstm => {
+                type $cell = Slstm;
+                $do
+            }
+            CellKind::Mlstm => {
+                type $cell = Mlstm;
                 $do
             }
         }
@@ -58,11 +70,14 @@ pub struct UnknownCell(pub String);
 impl CellKind {
     /// All cells.
     pub const ALL: [CellKind; 5] = [
+    pub const ALL: [CellKind; 6] = [
         CellKind::RnnTanh,
         CellKind::RnnRelu,
         CellKind::Lstm,
         CellKind::Gru,
         CellKind::Transformer,
+        CellKind::Slstm,
+        CellKind::Mlstm,
     ];
 
     /// Its name in a config and on the command line.
@@ -73,6 +88,8 @@ impl CellKind {
             CellKind::Lstm => "lstm",
             CellKind::Gru => "gru",
             CellKind::Transformer => "transformer",
+            CellKind::Slstm => "slstm",
+            CellKind::Mlstm => "mlstm",
         }
     }
 
@@ -133,6 +150,10 @@ pub enum Recurrent {
     Gru(Gru),
     /// A block of a Transformer decoder.
     Transformer(Transformer),
+    /// sLSTM block.
+    Slstm(Slstm),
+    /// mLSTM block.
+    Mlstm(Mlstm),
 }
 
 /// Does the same with whichever cell it is.
@@ -143,6 +164,8 @@ macro_rules! each {
             Recurrent::Lstm($cell) => $do,
             Recurrent::Gru($cell) => $do,
             Recurrent::Transformer($cell) => $do,
+            Recurrent::Slstm($cell) => $do,
+            Recurrent::Mlstm($cell) => $do,
         }
     };
 }
@@ -172,6 +195,12 @@ impl Recurrent {
             CellKind::Transformer => Recurrent::Transformer(Transformer::declare(
                 parameters, layer, inputs, hidden, options,
             )),
+            CellKind::Slstm => {
+                Recurrent::Slstm(Slstm::declare(parameters, layer, inputs, hidden, options))
+            }
+            CellKind::Mlstm => {
+                Recurrent::Mlstm(Mlstm::declare(parameters, layer, inputs, hidden, options))
+            }
         }
     }
 
@@ -193,6 +222,7 @@ impl Recurrent {
                 (Recurrent::Transformer(block.with_dropout(rate)), true)
             }
             other => (other, false),
+            Recurrent::Slstm(_) | Recurrent::Mlstm(_) => None,
         }
     }
 

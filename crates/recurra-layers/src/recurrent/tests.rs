@@ -23,11 +23,20 @@ fn input<E: Element>(rows: usize) -> Vec<E> {
     values
 }
 
-fn some_state<E: Element>(layer: &Recurrent, batch: usize) -> CellState<E> {
+/// The state after two steps: not every state is one that a layer can have.
+fn some_state<E: Element>(
+    cpu: &Cpu,
+    parameters: &Parameters<E>,
+    layer: &Recurrent,
+    batch: usize,
+) -> CellState<E> {
     let mut state = layer.zero_state(batch);
-    for (stream, part) in state.parts.iter_mut().enumerate() {
-        Random::new(8, stream as u64).fill_uniform(part, 1.0);
-    }
+    let mut values = vec![E::ZERO; 2 * batch * INPUTS];
+    Random::new(8, 0).fill_uniform(&mut values, 2.0);
+    let mut workspace = Workspace::new();
+    let mut tape = Tape::inference(cpu, parameters, &mut workspace);
+    let x = tape.constant(&values, INPUTS);
+    layer.sequence(&mut tape, x, Window { time: 2, batch }, &mut state);
     state
 }
 
@@ -48,7 +57,7 @@ fn a_sequence_equals_repeated_steps<E: Element>(kind: CellKind, tolerance: f64) 
         let cpu = Cpu::new(2).unwrap();
         let mut workspace = Workspace::new();
         let x = input::<E>(window.len());
-        let mut whole_state = some_state(&layer, window.batch);
+        let mut whole_state = some_state(&cpu, &parameters, &layer, window.batch);
         let mut state = whole_state.clone();
         let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
         let x_all = tape.constant(&x, INPUTS);
@@ -93,10 +102,18 @@ fn gradients_equal_finite_differences(kind: CellKind) {
         let targets: Vec<f64> =
             input::<f64>(window.len() * hidden)[..window.len() * hidden].to_vec();
         let mut workspace = Workspace::new();
+        // What begins as 0 lets no gradient through.
+        for id in parameters.ids().collect::<Vec<_>>() {
+            let values = parameters.value_mut(id);
+            let mut shifts = vec![0.0; values.len()];
+            random.fill_uniform(&mut shifts, 0.3);
+            values.iter_mut().zip(shifts).for_each(|(value, shift)| *value += shift);
+        }
+        let first = some_state(&cpu, &parameters, &layer, window.batch);
         let error =
             finite_differences::largest_error(&mut parameters, 1000, |parameters, learn| {
                 let mut tape = Tape::training(&cpu, parameters, &mut workspace, 0);
-                let mut state = some_state(&layer, window.batch);
+                let mut state = first.clone();
                 let x = tape.constant(&input::<f64>(window.len()), INPUTS);
                 let x = below.forward(&mut tape, x);
                 let h = layer.sequence(&mut tape, x, window, &mut state);

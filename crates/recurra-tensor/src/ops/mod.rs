@@ -12,7 +12,6 @@ pub(crate) mod input;
 mod layer;
 mod linear;
 pub(crate) mod lstm;
-mod penalty;
 mod mlstm;
 mod norm;
 mod penalty;
