@@ -18,13 +18,13 @@ pub struct NetworkFlags {
     /// Share of recurrent weights dropped, the same for a whole window (weight-drop)
     #[arg(long, value_parser = values::below_one, value_name = "F")]
     pub weight_dropout: Option<f64>,
-    /// Heads of a Transformer's attention [default: one for each 64 values of its width]
+    /// Heads of a layer [default: one for each 64 values of a Transformer's width, 4 of slstm and mlstm]
     #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
     pub heads: Option<usize>,
     /// Positions a Transformer sees at most [default: 256]
     #[arg(long, value_parser = values::size::<1, 1048576>, value_name = "N")]
     pub context: Option<usize>,
-    /// Inner width of a Transformer's feed-forward part [default: 8/3 of its width; 4 times with gelu]
+    /// Inner width of a feed-forward part [default: 8/3 of a Transformer's width, 4 times with gelu; of slstm 4/3]
     #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
     pub feed_forward: Option<usize>,
     /// How a Transformer normalises; layer norm brings biases [default: rms]
@@ -36,12 +36,6 @@ pub struct NetworkFlags {
     /// What stands within a Transformer's feed-forward part [default: swiglu; gelu with layer norm]
     #[arg(long, value_parser = ActivationKind::from_str, value_name = "swiglu|gelu")]
     pub activation: Option<ActivationKind>,
-    /// Heads that a layer is divided into [default: 4 where they divide its width, else 1]
-    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
-    pub heads: Option<usize>,
-    /// Units of the feed-forward part of a block [default: as its paper says]
-    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
-    pub feed_forward: Option<usize>,
     /// Share of words dropped in a window
     #[arg(long, value_parser = values::below_one, value_name = "F")]
     pub word_dropout: Option<f64>,
@@ -77,7 +71,6 @@ impl NetworkFlags {
             norm: self.norm.or(below.norm),
             positions: self.positions.or(below.positions),
             activation: self.activation.or(below.activation),
-            feed_forward: self.feed_forward.or(below.feed_forward),
             word_dropout: self.word_dropout.or(below.word_dropout),
             input_dropout: self.input_dropout.or(below.input_dropout),
             layer_dropout: self.layer_dropout.or(below.layer_dropout),
@@ -100,7 +93,6 @@ impl NetworkFlags {
             norm: self.norm,
             positions: self.positions,
             activation: self.activation,
-            feed_forward: self.feed_forward,
         }
     }
 

@@ -42,11 +42,13 @@ options! {
         /// The rate at which recurrent weights are dropped, the same ones for a whole window (weight-drop, Merity et al.
         /// 2018); by default 0.
         weight_dropout: f32,
-        /// How many heads a Transformer's attention has; by default one for each 64 values of its width.
+        /// How many heads a layer is divided into; by default one for each 64 values of a Transformer's width, and four of an
+        /// xLSTM block where they divide its width, else one.
         heads: usize,
         /// How many positions a Transformer sees at most; by default 256.
         context: usize,
-        /// How wide a Transformer's feed-forward part is within; by default 4 times its width, 8/3 with a gate.
+        /// How wide the feed-forward part of a block is within; by default 4 times a Transformer's width, 8/3 with a gate, and what
+        /// its paper says of an xLSTM block.
         feed_forward: usize,
         /// How a Transformer normalises; by default `rms`. `layer` brings biases.
         norm: NormKind,
@@ -54,10 +56,6 @@ options! {
         positions: PositionKind,
         /// What stands within a Transformer's feed-forward part; by default `swiglu` with `rms`, else `gelu`.
         activation: ActivationKind,
-        /// Heads that a layer is divided into; by default four where they divide its width, else one.
-        heads: usize,
-        /// Units of the feed-forward part of a block; by default what its paper says.
-        feed_forward: usize,
     }
 }
 

@@ -143,12 +143,6 @@ impl LanguageModelConfig {
         ] {
             if let Some(found) = found {
                 in_range(name, found, limit)?;
-        let CellOptions { forget_bias, weight_dropout, heads, feed_forward } = self.options;
-        check_number("forget_bias", forget_bias, f32::is_finite, "a finite number")?;
-        check_rate("weight_dropout", weight_dropout)?;
-        for (name, found) in [("heads", heads), ("feed_forward", feed_forward)] {
-            if let Some(found) = found {
-                in_range(name, found, LARGEST_SIZE)?;
             }
         }
         let heads = heads.unwrap_or(1);

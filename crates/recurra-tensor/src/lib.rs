@@ -43,9 +43,8 @@ pub use ops::sweep::RecurrentWeights;
 pub use optimizer::{Method, Moments, Optimizer, Step};
 pub use parameters::{ParameterId, Parameters, Role};
 pub use random::Random;
+pub use recurra_kernels::scan::ScanCell;
 pub use recurra_kernels::{
     Cpu, Element, Isa, IsaError, Precision, activation, attention, norm, step,
 };
-pub use recurra_kernels::scan::ScanCell;
-pub use recurra_kernels::{Cpu, Element, Isa, IsaError, Precision, step};
 pub use tape::{Tape, Var, Window, Workspace};

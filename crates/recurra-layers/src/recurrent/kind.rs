@@ -8,10 +8,8 @@ use recurra_tensor::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Cell as _, CellSize, CellState, Gru, Lstm, Rnn};
-use crate::{CellOptions, Transformer};
 use super::{Cell as _, CellSize, CellState, Gru, Lstm, Mlstm, Rnn, Slstm};
-use crate::CellOptions;
+use crate::{CellOptions, Transformer};
 
 /// Which cell a recurrent layer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,6 +49,8 @@ macro_rules! of_kind {
             }
             CellKind::Transformer => {
                 type $cell = Transformer;
+                $do
+            }
             CellKind::Slstm => {
                 type $cell = Slstm;
                 $do
@@ -69,8 +69,7 @@ pub struct UnknownCell(pub String);
 
 impl CellKind {
     /// All cells.
-    pub const ALL: [CellKind; 5] = [
-    pub const ALL: [CellKind; 6] = [
+    pub const ALL: [CellKind; 7] = [
         CellKind::RnnTanh,
         CellKind::RnnRelu,
         CellKind::Lstm,
@@ -210,7 +209,7 @@ impl Recurrent {
             Recurrent::Rnn(rnn) => Some((step::CellKind::Rnn(rnn.activation()), *rnn.weights())),
             Recurrent::Lstm(lstm) => Some((step::CellKind::Lstm, *lstm.weights())),
             Recurrent::Gru(gru) => Some((step::CellKind::Gru, *gru.weights())),
-            Recurrent::Transformer(_) => None,
+            Recurrent::Transformer(_) | Recurrent::Slstm(_) | Recurrent::Mlstm(_) => None,
         }
     }
 
@@ -222,7 +221,6 @@ impl Recurrent {
                 (Recurrent::Transformer(block.with_dropout(rate)), true)
             }
             other => (other, false),
-            Recurrent::Slstm(_) | Recurrent::Mlstm(_) => None,
         }
     }
 
