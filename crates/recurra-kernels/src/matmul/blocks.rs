@@ -16,8 +16,8 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Values of B in a task: a MiB of the second cache.
-const TASK_VALUES: usize = 1 << 18;
+/// Units of memory (`f32`, or two `bf16`) of B in a task: a MiB of the second cache.
+const TASK_UNITS: usize = 1 << 18;
 /// Most rows of a task, so that members finish at nearly the same time.
 const TASK_ROWS: usize = 512;
 /// Values of A that are laid out at a time: 8 MiB.
@@ -291,7 +291,7 @@ impl Grid {
         let Kernels { rows: height, cols: width, .. } = *job.kernels;
         let (n_rows, depth) = (job.a.rows(), job.a.cols().max(1));
         let (a_panels, b_panels) = (n_rows.div_ceil(height), job.cols.div_ceil(width));
-        let most_panels = (TASK_VALUES / (depth * width)).max(1);
+        let most_panels = (TASK_UNITS / job.kernels.col_panel(depth)).max(1);
         let fewest = b_panels.div_ceil(most_panels);
         // Rows that are used by one task go from memory to the cache of its thread; laid out with all others they would be
         // written to memory and read again. (With two tasks for the same rows that was no faster.)
