@@ -12,7 +12,7 @@ use crate::values::{self, Parsed, ValueError, nearest};
 /// What single families know, and kinds of dropout. Whatever is not given is as the family has it.
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq)]
 pub struct NetworkFlags {
-    /// Initial bias of an LSTM's forget gate [default: 1]
+    /// Initial bias of the forget gate [default: 1 for an LSTM, 0 for others]
     #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
     pub forget_bias: Option<f64>,
     /// Share of recurrent weights dropped, the same for a whole window (weight-drop)
@@ -36,6 +36,12 @@ pub struct NetworkFlags {
     /// What stands within a Transformer's feed-forward part [default: swiglu; gelu with layer norm]
     #[arg(long, value_parser = ActivationKind::from_str, value_name = "swiglu|gelu")]
     pub activation: Option<ActivationKind>,
+    /// How many inputs a gate of a QRNN sees, the present one among them [default: 2]
+    #[arg(long, value_parser = values::size::<1, 64>, value_name = "N")]
+    pub window: Option<usize>,
+    /// Initial bias of an SRU's highway gate; below 0, more of the input passes by [default: 0]
+    #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
+    pub highway_bias: Option<f64>,
     /// Share of words dropped in a window
     #[arg(long, value_parser = values::below_one, value_name = "F")]
     pub word_dropout: Option<f64>,
@@ -71,6 +77,8 @@ impl NetworkFlags {
             norm: self.norm.or(below.norm),
             positions: self.positions.or(below.positions),
             activation: self.activation.or(below.activation),
+            window: self.window.or(below.window),
+            highway_bias: self.highway_bias.or(below.highway_bias),
             word_dropout: self.word_dropout.or(below.word_dropout),
             input_dropout: self.input_dropout.or(below.input_dropout),
             layer_dropout: self.layer_dropout.or(below.layer_dropout),
@@ -93,6 +101,8 @@ impl NetworkFlags {
             norm: self.norm,
             positions: self.positions,
             activation: self.activation,
+            window: self.window,
+            highway_bias: number(self.highway_bias),
         }
     }
 

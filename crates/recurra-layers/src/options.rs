@@ -37,7 +37,7 @@ macro_rules! options {
 options! {
     /// Settings of single families; what is `None` is the family's own default.
     CellOptions {
-        /// Added to the bias of the forget gate at the start; by default 1.
+        /// Added to the bias of the forget gate at the start; by default 1 for an LSTM, 0 for others.
         forget_bias: f32,
         /// The rate at which recurrent weights are dropped, the same ones for a whole window (weight-drop, Merity et al.
         /// 2018); by default 0.
@@ -56,6 +56,10 @@ options! {
         positions: PositionKind,
         /// What stands within a Transformer's feed-forward part; by default `swiglu` with `rms`, else `gelu`.
         activation: ActivationKind,
+        /// k: how many inputs a gate of a QRNN sees, the present one among them; by default 2.
+        window: usize,
+        /// The bias of an SRU's highway gate at the start; by default 0, and below it more of the input passes by.
+        highway_bias: f32,
     }
 }
 

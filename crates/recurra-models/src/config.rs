@@ -11,6 +11,8 @@ const LARGEST_SIZE: usize = 1 << 24;
 const MOST_LAYERS: usize = 64;
 /// The most positions that are seen: places of a ring are counted in `f32`.
 const LONGEST_CONTEXT: usize = 1 << 20;
+/// Inputs that a gate sees.
+const WIDEST_WINDOW: usize = 64;
 /// The most parameters: 16 GiB of `f32`.
 const MOST_PARAMETERS: u128 = 1 << 32;
 
@@ -149,6 +151,15 @@ impl LanguageModelConfig {
         match self.hidden_sizes.iter().find(|width| !width.is_multiple_of(heads)) {
             Some(&width) => Err(Error::Heads { heads, width }),
             None => Ok(()),
+        let CellOptions { forget_bias, weight_dropout, window, highway_bias } = self.options;
+        check_number("forget_bias", forget_bias, f32::is_finite, "a finite number")?;
+        check_rate("weight_dropout", weight_dropout)?;
+        check_number("highway_bias", highway_bias, f32::is_finite, "a finite number")?;
+        match window {
+            Some(found) if !(1..=WIDEST_WINDOW).contains(&found) => {
+                Err(Error::Size { name: "window", found, limit: WIDEST_WINDOW })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -230,6 +241,11 @@ mod tests {
             config.options.forget_bias = Some(1.0);
         };
         check(forgets, "`forget_bias` means nothing to the cell `gru`");
+        let looks_back = |config: &mut LanguageModelConfig| {
+            config.cell = CellKind::Qrnn;
+            config.options.window = Some(0);
+        };
+        check(looks_back, "`window` is 0");
         check(|config| config.hidden_sizes = vec![100_000; 3], "parameters; the limit");
     }
 

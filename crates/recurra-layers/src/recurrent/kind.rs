@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cell as _, CellSize, CellState, Gru, Lstm, Mlstm, Rnn, Slstm};
 use crate::{CellOptions, Transformer};
+use super::{Cell as _, CellSize, CellState, Gru, Lstm, MinGru, MinLstm, Qrnn, Rnn, Sru};
+use crate::CellOptions;
 
 /// Which cell a recurrent layer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,6 +31,14 @@ pub enum CellKind {
     Slstm,
     /// mLSTM block.
     Mlstm,
+    /// Minimal gated recurrent unit.
+    MinGru,
+    /// Minimal long short-term memory.
+    MinLstm,
+    /// Quasi-recurrent network.
+    Qrnn,
+    /// Simple recurrent unit.
+    Sru,
 }
 
 /// Does the same with the type of whichever cell it is.
@@ -57,6 +67,20 @@ macro_rules! of_kind {
             }
             CellKind::Mlstm => {
                 type $cell = Mlstm;
+            CellKind::MinGru => {
+                type $cell = MinGru;
+                $do
+            }
+            CellKind::MinLstm => {
+                type $cell = MinLstm;
+                $do
+            }
+            CellKind::Qrnn => {
+                type $cell = Qrnn;
+                $do
+            }
+            CellKind::Sru => {
+                type $cell = Sru;
                 $do
             }
         }
@@ -70,6 +94,7 @@ pub struct UnknownCell(pub String);
 impl CellKind {
     /// All cells.
     pub const ALL: [CellKind; 7] = [
+    pub const ALL: [CellKind; 8] = [
         CellKind::RnnTanh,
         CellKind::RnnRelu,
         CellKind::Lstm,
@@ -77,6 +102,10 @@ impl CellKind {
         CellKind::Transformer,
         CellKind::Slstm,
         CellKind::Mlstm,
+        CellKind::MinGru,
+        CellKind::MinLstm,
+        CellKind::Qrnn,
+        CellKind::Sru,
     ];
 
     /// Its name in a config and on the command line.
@@ -89,6 +118,10 @@ impl CellKind {
             CellKind::Transformer => "transformer",
             CellKind::Slstm => "slstm",
             CellKind::Mlstm => "mlstm",
+            CellKind::MinGru => "min-gru",
+            CellKind::MinLstm => "min-lstm",
+            CellKind::Qrnn => "qrnn",
+            CellKind::Sru => "sru",
         }
     }
 
@@ -153,6 +186,14 @@ pub enum Recurrent {
     Slstm(Slstm),
     /// mLSTM block.
     Mlstm(Mlstm),
+    /// Minimal gated recurrent unit.
+    MinGru(MinGru),
+    /// Minimal long short-term memory.
+    MinLstm(MinLstm),
+    /// Quasi-recurrent network.
+    Qrnn(Qrnn),
+    /// Simple recurrent unit.
+    Sru(Sru),
 }
 
 /// Does the same with whichever cell it is.
@@ -165,6 +206,10 @@ macro_rules! each {
             Recurrent::Transformer($cell) => $do,
             Recurrent::Slstm($cell) => $do,
             Recurrent::Mlstm($cell) => $do,
+            Recurrent::MinGru($cell) => $do,
+            Recurrent::MinLstm($cell) => $do,
+            Recurrent::Qrnn($cell) => $do,
+            Recurrent::Sru($cell) => $do,
         }
     };
 }
@@ -199,6 +244,17 @@ impl Recurrent {
             }
             CellKind::Mlstm => {
                 Recurrent::Mlstm(Mlstm::declare(parameters, layer, inputs, hidden, options))
+            CellKind::MinGru => {
+                Recurrent::MinGru(MinGru::declare(parameters, layer, inputs, hidden, options))
+            }
+            CellKind::MinLstm => {
+                Recurrent::MinLstm(MinLstm::declare(parameters, layer, inputs, hidden, options))
+            }
+            CellKind::Qrnn => {
+                Recurrent::Qrnn(Qrnn::declare(parameters, layer, inputs, hidden, options))
+            }
+            CellKind::Sru => {
+                Recurrent::Sru(Sru::declare(parameters, layer, inputs, hidden, options))
             }
         }
     }
@@ -221,6 +277,10 @@ impl Recurrent {
                 (Recurrent::Transformer(block.with_dropout(rate)), true)
             }
             other => (other, false),
+            Recurrent::MinGru(_)
+            | Recurrent::MinLstm(_)
+            | Recurrent::Qrnn(_)
+            | Recurrent::Sru(_) => None,
         }
     }
 

@@ -7,6 +7,12 @@ mod lstm;
 mod mlstm;
 mod rnn;
 mod slstm;
+mod min_gru;
+mod min_lstm;
+mod qrnn;
+mod rnn;
+mod scan;
+mod sru;
 mod stack;
 
 pub use cell::{Cell, CellSize, CellState, initialize_uniform};
@@ -16,6 +22,11 @@ pub use lstm::Lstm;
 pub use mlstm::Mlstm;
 pub use rnn::Rnn;
 pub use slstm::Slstm;
+pub use min_gru::MinGru;
+pub use min_lstm::MinLstm;
+pub use qrnn::Qrnn;
+pub use rnn::Rnn;
+pub use sru::Sru;
 pub use stack::{RecurrentStack, Top};
 
 #[cfg(test)]

@@ -51,8 +51,11 @@ fn assert_near<E: Element>(a: &[E], b: &[E], tolerance: f64, what: &str) {
 
 /// A sequence of T steps equals T sequences of one step, and the carried state is the last of them.
 fn a_sequence_equals_repeated_steps<E: Element>(kind: CellKind, tolerance: f64) {
-    for (hidden, window) in [(1, Window { time: 4, batch: 1 }), (17, Window { time: 3, batch: 5 })]
-    {
+    for (hidden, window) in [
+        (1, Window { time: 4, batch: 1 }),
+        (INPUTS, Window { time: 2, batch: 2 }),
+        (17, Window { time: 3, batch: 5 }),
+    ] {
         let (parameters, layer) = declared::<E>(kind, hidden);
         let cpu = Cpu::new(2).unwrap();
         let mut workspace = Workspace::new();
@@ -90,7 +93,11 @@ fn a_sequence_equals_repeated_steps<E: Element>(kind: CellKind, tolerance: f64) 
 
 /// Gradients of all parameters, and of a layer below, equal finite differences.
 fn gradients_equal_finite_differences(kind: CellKind) {
-    for (hidden, window) in [(1, Window { time: 3, batch: 2 }), (5, Window { time: 4, batch: 3 })] {
+    for (hidden, window) in [
+        (1, Window { time: 3, batch: 2 }),
+        (INPUTS, Window { time: 4, batch: 2 }),
+        (5, Window { time: 4, batch: 3 }),
+    ] {
         let cpu = Cpu::new(2).unwrap();
         let mut parameters = Parameters::<f64>::new();
         let below = Linear::declare(&mut parameters, "below", INPUTS, INPUTS);
@@ -180,4 +187,37 @@ fn the_forget_bias_is_added_to_the_forget_gate_only() {
     };
     let difference: Vec<f32> = biases(1.0).iter().zip(biases(0.0)).map(|(a, b)| a - b).collect();
     assert_near(&difference, &[0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], 1e-6, "forget bias");
+}
+
+#[test]
+fn a_qrnn_looks_back_as_far_as_it_is_told() {
+    let window = Window { time: 4, batch: 2 };
+    let cpu = Cpu::new(1).unwrap();
+    for width in [1, 2, 3] {
+        let mut parameters = Parameters::<f64>::new();
+        let options = CellOptions { window: Some(width), ..CellOptions::default() };
+        let layer = Qrnn::declare(&mut parameters, 0, INPUTS, 5, &options);
+        layer.initialize(&mut parameters, &mut Random::new(5, 0));
+        assert_eq!(layer.part_widths(), [5, (width - 1) * INPUTS]);
+        let size = CellKind::Qrnn.size(INPUTS, 5, &options);
+        assert_eq!(size.parameters, parameters.n_values() as u128);
+        // An input changes the gates of so many steps: with c = 0 before it and no forget gate, its own and the next ones.
+        let run = |parameters: &Parameters<f64>, x: &[f64]| {
+            let mut workspace = Workspace::new();
+            let mut tape = Tape::inference(&cpu, parameters, &mut workspace);
+            let x = tape.constant(x, INPUTS);
+            let out = layer.sequence(&mut tape, x, window, &mut layer.zero_state(window.batch));
+            tape.value(out).to_vec()
+        };
+        let bias = parameters.ids().find(|&id| parameters.name(id).contains("bias")).unwrap();
+        parameters.value_mut(bias)[5..10].fill(-1000.0);
+        let x = input::<f64>(window.len());
+        let mut other = x.clone();
+        other[0] += 1.0; // of stream 0 at the first step
+        let (before, after) = (run(&parameters, &x), run(&parameters, &other));
+        for (row, (before, after)) in before.chunks(5).zip(after.chunks(5)).enumerate() {
+            let (step, stream) = (row / window.batch, row % window.batch);
+            assert_eq!(before != after, stream == 0 && step < width, "k {width}, row {row}");
+        }
+    }
 }
