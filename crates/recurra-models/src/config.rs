@@ -134,14 +134,16 @@ impl LanguageModelConfig {
         if let Some((option, _)) = self.options.given().into_iter().find(unknown) {
             return Err(Error::Option { option, cell: self.cell });
         }
-        let CellOptions { forget_bias, weight_dropout, heads, context, feed_forward, .. } =
-            self.options;
+        let CellOptions { forget_bias, weight_dropout, heads, context, .. } = self.options;
+        let CellOptions { feed_forward, window, highway_bias, .. } = self.options;
         check_number("forget_bias", forget_bias, f32::is_finite, "a finite number")?;
+        check_number("highway_bias", highway_bias, f32::is_finite, "a finite number")?;
         check_rate("weight_dropout", weight_dropout)?;
         for (name, found, limit) in [
             ("heads", heads, LARGEST_SIZE),
             ("context", context, LONGEST_CONTEXT),
             ("feed_forward", feed_forward, LARGEST_SIZE),
+            ("window", window, WIDEST_WINDOW),
         ] {
             if let Some(found) = found {
                 in_range(name, found, limit)?;
@@ -151,15 +153,6 @@ impl LanguageModelConfig {
         match self.hidden_sizes.iter().find(|width| !width.is_multiple_of(heads)) {
             Some(&width) => Err(Error::Heads { heads, width }),
             None => Ok(()),
-        let CellOptions { forget_bias, weight_dropout, window, highway_bias } = self.options;
-        check_number("forget_bias", forget_bias, f32::is_finite, "a finite number")?;
-        check_rate("weight_dropout", weight_dropout)?;
-        check_number("highway_bias", highway_bias, f32::is_finite, "a finite number")?;
-        match window {
-            Some(found) if !(1..=WIDEST_WINDOW).contains(&found) => {
-                Err(Error::Size { name: "window", found, limit: WIDEST_WINDOW })
-            }
-            _ => Ok(()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What every recurrent cell can do.
 
 use recurra_tensor::{
-    Element, Input, Parameters, Random, RecurrentWeights, Role, Tape, Var, Window,
+    Element, Input, Parameters, Random, RecurrentWeights, Role, Tape, Var, Window, step,
 };
 
 use crate::CellOptions;
@@ -51,6 +51,17 @@ pub trait Cell: Sized {
     /// The values that a stream has in each part of the state.
     fn part_widths(&self) -> Vec<usize> {
         vec![self.hidden_size(); Self::PARTS.len()]
+    }
+
+    /// The cell and the weights for steps one token at a time by kernels of their own, where the family has them.
+    fn step_weights(&self) -> Option<(step::CellKind, RecurrentWeights)> {
+        None
+    }
+
+    /// The same with dropout on the branches of a residual link, and whether there is one.
+    #[must_use]
+    fn with_branch_dropout(self, _rate: f32) -> (Self, bool) {
+        (self, false)
     }
 
     /// Draws the parameters.

@@ -1,6 +1,8 @@
 //! Gated recurrent unit.
 
-use recurra_tensor::{Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window};
+use recurra_tensor::{
+    Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window, step,
+};
 
 use super::cell::{Cell, CellSize, CellState, declare, initialize_uniform};
 use crate::CellOptions;
@@ -66,6 +68,10 @@ impl Cell for Gru {
 
     fn hidden_size(&self) -> usize {
         self.hidden_size
+    }
+
+    fn step_weights(&self) -> Option<(step::CellKind, RecurrentWeights)> {
+        Some((step::CellKind::Gru, self.weights))
     }
 
     fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {

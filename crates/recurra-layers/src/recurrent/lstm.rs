@@ -1,6 +1,8 @@
 //! Long short-term memory.
 
-use recurra_tensor::{Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window};
+use recurra_tensor::{
+    Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window, step,
+};
 
 use super::cell::{Cell, CellSize, CellState, declare, initialize_uniform};
 use crate::CellOptions;
@@ -65,6 +67,10 @@ impl Cell for Lstm {
 
     fn hidden_size(&self) -> usize {
         self.hidden_size
+    }
+
+    fn step_weights(&self) -> Option<(step::CellKind, RecurrentWeights)> {
+        Some((step::CellKind::Lstm, self.weights))
     }
 
     fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {

@@ -1,7 +1,7 @@
 //! Plain recurrent network.
 
 use recurra_tensor::{
-    Activation, Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window,
+    Activation, Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window, step,
 };
 
 use super::cell::{Cell, CellSize, CellState, declare, initialize_uniform};
@@ -41,11 +41,6 @@ impl Rnn {
         }
     }
 
-    /// φ.
-    pub fn activation(&self) -> Activation {
-        self.activation
-    }
-
     /// The names of the layer's parameters.
     pub fn weights(&self) -> &RecurrentWeights {
         &self.weights
@@ -62,6 +57,10 @@ impl Cell for Rnn {
 
     fn hidden_size(&self) -> usize {
         self.hidden_size
+    }
+
+    fn step_weights(&self) -> Option<(step::CellKind, RecurrentWeights)> {
+        Some((step::CellKind::Rnn(self.activation), self.weights))
     }
 
     fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
