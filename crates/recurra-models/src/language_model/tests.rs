@@ -1,7 +1,7 @@
 //! A whole model: gradients, overfitting, carried state.
 
 use recurra_layers::{CellKind, CellOptions};
-use recurra_tensor::{Cpu, Method, Moments, Optimizer, Step, Workspace, finite_differences};
+use recurra_tensor::{Cpu, Method, Moments, Optimizer, Role, Step, Workspace, finite_differences};
 
 use super::*;
 
@@ -210,6 +210,24 @@ fn the_number_of_threads_changes_no_bit() {
             let one = trained(cell, optimizer, 1);
             assert!(one == trained(cell, optimizer, 2), "{cell}, {optimizer:?}, two threads");
             assert!(one == trained(cell, optimizer, 3), "{cell}, {optimizer:?}, three threads");
+        }
+    }
+}
+
+/// Muon moves the gates of a layer each alone, and neither embedding nor output weight.
+#[test]
+fn gates_are_matrices_of_their_own_and_tables_are_none() {
+    for (cell, parts) in [(CellKind::Lstm, 4), (CellKind::Gru, 3), (CellKind::RnnTanh, 1)] {
+        let mut parameters = Parameters::<f32>::new();
+        LanguageModel::new(&config(cell, false), &mut parameters).unwrap();
+        for id in parameters.ids() {
+            let name = parameters.name(id);
+            let expected = match name {
+                "embedding.weight" | "output.weight" => Role::Table,
+                _ if name.contains("bias") => Role::Vector,
+                _ => Role::Matrix { parts },
+            };
+            assert_eq!(parameters.role(id), expected, "{cell}: {name}");
         }
     }
 }
