@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use recurra_tensor::attention::{self, Positions};
-use recurra_tensor::{Element, Parameters, Random, Tape, Var, Window};
+use recurra_tensor::{Element, Parameters, Random, Role, Tape, Var, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::norm::names;
@@ -51,7 +51,9 @@ impl Attention {
             let name = format!("{name}.{part}");
             Projection::declare(parameters, &name, width, outputs, has_bias)
         };
-        Self { qkv: part("qkv", 3 * width), output: part("output", width), sizes }
+        let (qkv, output) = (part("qkv", 3 * width), part("output", width));
+        parameters.set_role(qkv.weight, Role::Matrix { parts: 3 });
+        Self { qkv, output, sizes }
     }
 
     /// How many numbers it learns.

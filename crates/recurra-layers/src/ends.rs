@@ -1,6 +1,6 @@
 //! What a Transformer has before its first block and after its last.
 
-use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Tape, Var, Window};
+use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Role, Tape, Var, Window};
 
 use crate::transformer::Sizes;
 use crate::{CellOptions, CellState, Norm, PositionKind};
@@ -25,7 +25,9 @@ impl Ends {
         let sizes = Sizes::of(width, options);
         let positions = (sizes.positions == PositionKind::Learned).then(|| {
             let shape = [sizes.attention.context, embed_size];
-            parameters.declare("transformer.positions.weight", &shape)
+            let positions = parameters.declare("transformer.positions.weight", &shape);
+            parameters.set_role(positions, Role::Table);
+            positions
         });
         let norm = Norm::declare(parameters, "transformer.norm", sizes.norm, width);
         Self { positions, norm, sizes }

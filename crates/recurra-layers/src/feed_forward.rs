@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use recurra_tensor::activation::Function;
-use recurra_tensor::{Element, Parameters, Random, Tape, Var};
+use recurra_tensor::{Element, Parameters, Random, Role, Tape, Var};
 use serde::{Deserialize, Serialize};
 
 use crate::norm::names;
@@ -57,8 +57,11 @@ impl FeedForward {
             let name = format!("{name}.{part}");
             Projection::declare(parameters, &name, inputs, outputs, has_bias)
         };
-        let input = part("input", width, activation.n_halves() * inner);
-        Self { input, output: part("output", inner, width), activation }
+        let n_halves = activation.n_halves();
+        let input = part("input", width, n_halves * inner);
+        let output = part("output", inner, width);
+        parameters.set_role(input.weight, Role::Matrix { parts: n_halves });
+        Self { input, output, activation }
     }
 
     /// How many numbers it learns.

@@ -6,7 +6,7 @@ use recurra_tensor::{Element, ParameterId, Parameters, Random, Tape, Var};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Projection {
     /// (O, I)
-    weight: ParameterId,
+    pub(crate) weight: ParameterId,
     /// (O)
     bias: Option<ParameterId>,
 }
