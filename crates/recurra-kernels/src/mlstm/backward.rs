@@ -130,6 +130,7 @@ impl Part {
     /// # Safety
     /// As [`backward`].
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // steps, counted alike for registers and memory
     unsafe fn gradients<V: Vector, const R: usize>(&self, room: &Room) -> [f32; CHUNK] {
         let &Self { len, d, ref decays, q, k, v, h, d_h, .. } = self;
         let scale = self.scale();
@@ -246,6 +247,7 @@ impl Part {
     /// # Safety
     /// As [`backward`], after [`gradients`](Self::gradients).
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // steps, counted alike for registers and memory
     unsafe fn carry<V: Vector, const R: usize>(&self, room: &Room, e: &[f32; CHUNK]) {
         let &Self { len, d, ref decays, q, .. } = self;
         let scales = [decays.carried[len - 1]; CHUNK];

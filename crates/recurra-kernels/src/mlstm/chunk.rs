@@ -150,6 +150,7 @@ fn log_sigmoid(x: f32) -> f32 {
 /// # Safety
 /// As for [`Vector`]; sizes are as [`super::forward`] checks them, and this head is nobody else's.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // steps, counted alike for registers and memory
 pub(super) unsafe fn forward<V: Vector, const R: usize>(job: &Forward<'_>, head: usize) {
     let shape = job.shape;
     let d = shape.units;

@@ -168,7 +168,7 @@ pub(super) fn backward<E: Element>(
             }
             d_gates[gate] = i * d_i;
             d_gates[gate + shape.heads] = f * d_f * (E::ONE - step.f.sigmoid());
-            d_c.iter_mut().chain(&mut d_n).for_each(|d| *d = *d * f);
+            d_c.iter_mut().chain(&mut d_n).for_each(|d| *d *= f);
         }
     }
 }

@@ -41,12 +41,15 @@ pub struct Taps<'a, E> {
     pub cols: usize,
 }
 
+/// y of the values from the given one on, which begins a row: of the taps, the bias and x.
+type Sum = unsafe fn(Taps<'_, f32>, Option<&[f32]>, &[f32], usize, &mut [f32]);
+/// The gradients of some columns, from which on and how many: of the offsets, x, d_y and C.
+type Gradient = unsafe fn(&[isize], &[f32], &[f32], usize, &SharedSlice<'_, f32>, [usize; 2]);
+
 /// What an instruction set has.
 struct Loops {
-    /// y of the values from the given one on, which begins a row.
-    sum: unsafe fn(Taps<'_, f32>, Option<&[f32]>, &[f32], usize, &mut [f32]),
-    /// The gradients of some columns: from which on, and how many.
-    gradient: unsafe fn(&[isize], &[f32], &[f32], usize, &SharedSlice<'_, f32>, [usize; 2]),
+    sum: Sum,
+    gradient: Gradient,
 }
 
 /// y = b + Σ_j w_j ⊙ x_j.

@@ -32,6 +32,15 @@ impl Blocks {
         self.outputs == self.inputs && self.inputs <= SMALL
     }
 
+    /// Values that the product with `rows` rows works in: the coefficients of all copies, or what one block makes.
+    fn scratch_len(self, rows: usize, is_turned: bool) -> usize {
+        match () {
+            () if self.are_small() => (2 * self.inputs - 1) * self.count * self.inputs,
+            () if is_turned => rows * self.inputs,
+            () => rows * self.outputs,
+        }
+    }
+
     /// How far each copy is shifted: what a row of a block reads lies at most so far before or behind it.
     fn offsets(self) -> Vec<isize> {
         (1 - self.inputs as isize..self.inputs as isize).collect()
@@ -68,47 +77,63 @@ impl<E: Element> Tape<'_, E> {
         assert_eq!(cols, count * inputs, "x of {cols} columns for {count} blocks of {inputs}");
         let blocks = Blocks { count, outputs, inputs };
         let mut out = self.workspace.arena.take(rows * count * outputs);
-        if blocks.are_small() {
-            self.small_blocks(blocks, weight, false, self.value(x), &mut out);
-        } else {
-            self.large_blocks(blocks, weight, false, self.value(x), &mut out);
-        }
+        let mut scratch = self.workspace.arena.take(blocks.scratch_len(rows, false));
+        self.block_products(blocks, weight, false, self.value(x), &mut scratch, &mut out);
+        self.workspace.arena.give(scratch);
         let op = Op::BlockLinear(BlockLinear { x, weight, blocks });
         self.push(op, count * outputs, out, 0, true)
     }
 
     /// out = x·Wᵀ, or x·W where `is_turned`.
+    fn block_products(
+        &self,
+        blocks: Blocks,
+        weight: ParameterId,
+        is_turned: bool,
+        x: &[E],
+        scratch: &mut [E],
+        out: &mut [E],
+    ) {
+        if blocks.are_small() {
+            self.small_blocks(blocks, weight, is_turned, x, scratch, out);
+        } else {
+            self.large_blocks(blocks, weight, is_turned, x, scratch, out);
+        }
+    }
+
+    /// By sums of shifted copies of x.
     fn small_blocks(
         &self,
         blocks: Blocks,
         weight: ParameterId,
         is_turned: bool,
         x: &[E],
+        coefficients: &mut [E],
         out: &mut [E],
     ) {
         let cols = blocks.count * blocks.inputs;
         let offsets = blocks.offsets();
-        let mut coefficients = vec![E::ZERO; offsets.len() * cols];
+        coefficients.fill(E::ZERO);
         for (place, coefficient) in blocks.places(is_turned) {
             coefficients[coefficient] = self.values.of(weight)[place];
         }
-        let taps = Taps { coefficients: &coefficients, offsets: &offsets, cols };
+        let taps = Taps { coefficients, offsets: &offsets, cols };
         taps::sum(self.cpu, taps, None, x, out);
     }
 
-    /// The same by products.
+    /// By a product for each block.
     fn large_blocks(
         &self,
         blocks: Blocks,
         weight: ParameterId,
         is_turned: bool,
         x: &[E],
+        part: &mut [E],
         out: &mut [E],
     ) {
         let Blocks { count, outputs, inputs } = blocks;
         let (from, to) = if is_turned { (outputs, inputs) } else { (inputs, outputs) };
         let rows = x.len() / (count * from);
-        let mut part = vec![E::ZERO; rows * to];
         let weights = self.values.of(weight).chunks_exact(outputs * inputs);
         for (block, weight) in weights.enumerate() {
             let x = Matrix::with_strides(&x[block * from..], rows, from, count * from);
@@ -117,7 +142,7 @@ impl<E: Element> Tape<'_, E> {
             if count == 1 {
                 return matmul(self.cpu, x, weight, Start::Zero, out);
             }
-            matmul(self.cpu, x, weight, Start::Zero, &mut part);
+            matmul(self.cpu, x, weight, Start::Zero, part);
             for (out, part) in out.chunks_exact_mut(count * to).zip(part.chunks_exact(to)) {
                 out[block * to..][..to].copy_from_slice(part);
             }
@@ -150,12 +175,10 @@ impl BlockLinear {
         }
         if tape.needs_gradient(x) {
             let mut d_x = tape.workspace.arena.take(rows * count * inputs);
-            if blocks.are_small() {
-                tape.small_blocks(blocks, weight, true, &d_y, &mut d_x);
-            } else {
-                tape.large_blocks(blocks, weight, true, &d_y, &mut d_x);
-            }
+            let mut scratch = tape.workspace.arena.take(blocks.scratch_len(rows, true));
+            tape.block_products(blocks, weight, true, &d_y, &mut scratch, &mut d_x);
             tape.add_gradient(x, d_x);
+            tape.workspace.arena.give(scratch);
         }
         tape.workspace.arena.give(d_y);
     }

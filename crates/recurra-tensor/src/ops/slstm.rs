@@ -80,7 +80,7 @@ impl<E: Element> Tape<'_, E> {
 impl<E: Element> Slstm<E> {
     pub(crate) fn backward(self, tape: &mut Tape<'_, E>, out: Var) {
         let Self { inputs, weights, shape, mut gates, states: [c, n, m] } = self;
-        let Shape { time, batch, heads, units } = shape;
+        let Shape { time, batch, units, .. } = shape;
         let (rows, hidden) = (time * batch, shape.hidden());
         let d_h = tape.take_gradient(out);
         let mut d_last = [(); 3].map(|()| tape.workspace.arena.take_zeros(shape.state()));
@@ -105,7 +105,6 @@ impl<E: Element> Slstm<E> {
             let d_a = &gates[place % 2][place / 2 * 2 * units..];
             column_sums(tape.cpu, Matrix::with_strides(d_a, rows, 2 * units, 2 * hidden), d_bias);
         }
-        debug_assert_eq!(heads * units, hidden);
         for (input, d_input) in inputs.into_iter().zip(gates) {
             if tape.needs_gradient(input) {
                 tape.add_gradient(input, d_input);
