@@ -48,6 +48,9 @@ pub struct RecipeFlags {
     /// Tokens of each stream that gradients reach back
     #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
     pub bptt: Option<usize>,
+    /// Let windows vary in length, and the learning rate with them
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub vary_windows: Option<bool>,
     /// Windows whose gradients make one step
     #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
     pub accumulate: Option<usize>,
@@ -96,6 +99,7 @@ impl RecipeFlags {
             optimizer: self.optimizer.over(below.optimizer),
             batch: self.batch.or(below.batch),
             bptt: self.bptt.or(below.bptt),
+            vary_windows: self.vary_windows.or(below.vary_windows),
             accumulate: self.accumulate.or(below.accumulate),
             epochs: self.epochs.or(below.epochs),
             steps: self.steps.or(below.steps),
@@ -131,6 +135,7 @@ impl RecipeFlags {
             averaging: self.optimizer.averaging,
             batch: self.batch,
             bptt: self.bptt,
+            vary_windows: self.vary_windows,
             accumulate: self.accumulate,
             length: length.or(self.budget.map(|budget| Length::Budget(budget.as_secs_f64()))),
             validate_every: self.valid_every,

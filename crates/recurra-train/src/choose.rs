@@ -126,6 +126,7 @@ pub fn choose(
         averaging,
         batch,
         bptt,
+        vary_windows: options.vary_windows.unwrap_or(false),
         accumulate,
         length,
         validate_every: options.validate_every,

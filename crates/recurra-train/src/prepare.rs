@@ -46,7 +46,10 @@ impl<'a> Run<'a> {
         let purpose = Purpose::Training { moments: recipe.n_moments() };
         expect_room(&config, purpose, machine_memory_bytes())?; // before a long text is tokenised for a model that cannot be
         let corpus = TokenizedCorpus::open(&texts, tokenizer, &cache, observer)?;
-        let streams = Streams::new(corpus.train.tokens.clone(), recipe.batch, recipe.bptt)?;
+        let mut streams = Streams::new(corpus.train.tokens.clone(), recipe.batch, recipe.bptt)?;
+        if recipe.vary_windows {
+            streams = streams.varied(recipe.seed);
+        }
         let validation = Validation::new(&corpus.valid, recipe.batch, recipe.bptt)?;
 
         // The model, and where it stands.
@@ -58,6 +61,7 @@ impl<'a> Run<'a> {
             None => Start::anew(&recipe, &config, &corpus, optimizer)?,
         };
         start.expect_within(&streams, &settings.out)?;
+        streams.begin_epoch(start.position.epoch);
         let Start { model, parameters, carried, mut position, resumed_step, is_of_new_length } =
             start.with_arithmetic(cpu.isa(), observer);
         let pace = Pace::new(

@@ -79,6 +79,8 @@ pub struct RecipeOptions {
     pub batch: Option<usize>,
     /// Tokens of each stream between two truncations.
     pub bptt: Option<usize>,
+    /// Whether windows vary in length, and the learning rate with them.
+    pub vary_windows: Option<bool>,
     /// Windows whose gradients make one update.
     pub accumulate: Option<usize>,
     /// Epochs, steps or wall clock.
@@ -128,6 +130,9 @@ pub struct Recipe {
     pub batch: usize,
     /// Tokens of each stream between two truncations.
     pub bptt: usize,
+    /// Whether windows vary in length, and the learning rate with them.
+    #[serde(default)]
+    pub vary_windows: bool,
     /// Windows whose gradients make one update.
     pub accumulate: usize,
     /// Epochs, steps or wall clock.
@@ -161,6 +166,7 @@ impl Recipe {
             ("averaging", self.averaging.to_string()),
             ("batch", self.batch.to_string()),
             ("bptt", self.bptt.to_string()),
+            ("vary windows", self.vary_windows.to_string()),
             ("accumulate", self.accumulate.to_string()),
             ("length", self.length.to_string()),
             (
@@ -280,6 +286,7 @@ impl RecipeOptions {
         put(lay.averaging, &mut recipe.averaging);
         put(lay.batch, &mut recipe.batch);
         put(lay.bptt, &mut recipe.bptt);
+        put(lay.vary_windows, &mut recipe.vary_windows);
         put(lay.accumulate, &mut recipe.accumulate);
         put(lay.length, &mut recipe.length);
         recipe.validate_every = lay.validate_every.or(recipe.validate_every);

@@ -131,8 +131,6 @@ impl Run<'_> {
         let started = Instant::now();
         let Run { recipe, position, cpu, model, parameters, carried, streams, batch, .. } = self;
         let progress = self.pace.schedule_progress(position);
-        let learning_rate =
-            recipe.learning_rate * recipe.schedule.multiple(progress, &position.plateau);
         let beta1 = recipe.schedule.beta1(progress);
         let optimizer = beta1.map_or(self.optimizer, |beta1| self.optimizer.with_beta1(beta1));
         let average = recipe.averaging.weight(progress, &position.average);
@@ -140,7 +138,7 @@ impl Run<'_> {
         // An update never reaches over the end of the text.
         let n_windows = recipe.accumulate.min(streams.windows_per_epoch() - position.window);
 
-        let (mut total_nats, mut n_tokens) = (0.0, 0);
+        let (mut total_nats, mut n_tokens, mut n_steps) = (0.0, 0, 0);
         for _ in 0..n_windows {
             streams.window(position.window, batch);
             let dropout_key =
@@ -153,9 +151,17 @@ impl Run<'_> {
             tape.backward(loss);
             total_nats += tape.loss(loss) * batch.targets.len() as f64;
             n_tokens += batch.targets.len();
+            n_steps += batch.time;
             position.window += 1;
             position.windows_seen += 1;
         }
+        // A short window says less: where lengths vary, the rate is in proportion to them (Merity et al. 2018).
+        let length = match recipe.vary_windows {
+            true => n_steps as f64 / (n_windows * recipe.bptt) as f64,
+            false => 1.0,
+        };
+        let multiple = length * recipe.schedule.multiple(progress, &position.plateau);
+        let learning_rate = recipe.learning_rate * multiple;
         let clip = (recipe.clip > 0.0).then_some(recipe.clip);
         let step = Step { number: position.step + 1, lr: learning_rate, clip, average };
         let gradient_norm = optimizer.make(cpu, parameters, &step);
@@ -170,6 +176,7 @@ impl Run<'_> {
         if position.window == streams.windows_per_epoch() {
             position.epoch += 1;
             position.window = 0;
+            streams.begin_epoch(position.epoch);
             carried.clear();
         }
         let seconds = started.elapsed().as_secs_f64();
