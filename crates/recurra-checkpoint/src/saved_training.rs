@@ -207,13 +207,14 @@ fn no_training_state(reader: TensorReader) -> Error {
 
 /// Whether the file has numbers enough for the state of so many streams.
 pub(crate) fn fits(streams: usize, config: &LanguageModelConfig, reader: &TensorReader) -> bool {
-    let width = config.hidden_sizes.iter().map(|&size| size as u128).fold(0, u128::saturating_add);
+    let widths = config.state_widths().into_iter().map(|width| width as u128);
+    let width = widths.fold(0, u128::saturating_add);
     (streams as u128).saturating_mul(width) <= u128::from(reader.n_values())
 }
 
 /// How many streams a state has.
 pub(crate) fn streams(state: &State<f32>, config: &LanguageModelConfig) -> usize {
     let first = state.layers.first().and_then(|cell| cell.parts.first());
-    let width = config.hidden_sizes.first().copied().unwrap_or(0);
+    let width = config.state_widths().first().copied().unwrap_or(0);
     first.map_or(0, |part| part.len() / width.max(1))
 }

@@ -157,6 +157,11 @@ impl Cell for Transformer {
         self.width
     }
 
+    fn state_widths(_: usize, width: usize, options: &CellOptions) -> Vec<usize> {
+        let ring = Sizes::of(width, options).attention.context * width;
+        vec![ring, ring, 1]
+    }
+
     fn part_widths(&self) -> Vec<usize> {
         let ring = self.attention.sizes().context * self.width;
         vec![ring, ring, 1]

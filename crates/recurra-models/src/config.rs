@@ -84,6 +84,13 @@ impl LanguageModelConfig {
         vocab * embed + layers + beside + projection + output + vocab
     }
 
+    /// The values that a stream has in each part of the state, layer by layer.
+    pub fn state_widths(&self) -> Vec<usize> {
+        self.layer_sizes()
+            .flat_map(|(inputs, hidden)| self.cell.state_widths(inputs, hidden, &self.options))
+            .collect()
+    }
+
     /// Floating-point operations of training on one token: three times the forward pass's 2·(Σ layers + output), with V·H for
     /// the output, or H·E + V·E through a projection.
     pub fn flops_per_token(&self) -> u64 {

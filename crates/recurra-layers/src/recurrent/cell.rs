@@ -45,6 +45,11 @@ pub trait Cell: Sized {
     /// What a layer with E = `inputs` and H = `hidden` costs, before there is one.
     fn size(inputs: usize, hidden: usize, options: &CellOptions) -> CellSize;
 
+    /// The values that a stream has in each part of the state of a layer with E = `inputs` and H = `hidden`, before there is one.
+    fn state_widths(_inputs: usize, hidden: usize, _: &CellOptions) -> Vec<usize> {
+        vec![hidden; Self::PARTS.len()]
+    }
+
     /// H: the width of what the layer hands up.
     fn hidden_size(&self) -> usize;
 

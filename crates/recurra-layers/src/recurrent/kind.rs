@@ -47,6 +47,18 @@ macro_rules! cells {
                 }
             }
 
+            /// The values that a stream has in each part of the state of such a layer.
+            pub fn state_widths(
+                self,
+                inputs: usize,
+                hidden: usize,
+                options: &CellOptions,
+            ) -> Vec<usize> {
+                match self {
+                    $(CellKind::$kind => $cell::state_widths(inputs, hidden, options),)*
+                }
+            }
+
             /// The names of the parts of its state.
             pub fn parts(self) -> &'static [&'static str] {
                 match self {

@@ -209,6 +209,11 @@ impl Cell for Mlstm {
         self.hidden_size
     }
 
+    fn state_widths(_: usize, hidden: usize, options: &CellOptions) -> Vec<usize> {
+        let (inner, heads) = (inner_size(hidden), heads_of(hidden, options));
+        vec![inner * inner / heads, inner, heads, (TAPS - 1) * inner]
+    }
+
     fn part_widths(&self) -> Vec<usize> {
         let inner = inner_size(self.hidden_size);
         vec![inner * inner / self.heads, inner, self.heads, (TAPS - 1) * inner]

@@ -76,6 +76,10 @@ impl Cell for Qrnn {
         self.hidden_size
     }
 
+    fn state_widths(inputs: usize, hidden: usize, options: &CellOptions) -> Vec<usize> {
+        vec![hidden, (window_of(options) - 1) * inputs]
+    }
+
     fn part_widths(&self) -> Vec<usize> {
         vec![self.hidden_size, (self.window - 1) * self.inputs]
     }

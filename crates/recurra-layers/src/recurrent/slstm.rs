@@ -102,6 +102,10 @@ impl Cell for Slstm {
         self.hidden_size
     }
 
+    fn state_widths(_: usize, hidden: usize, _: &CellOptions) -> Vec<usize> {
+        vec![hidden, hidden, hidden, hidden, (TAPS - 1) * hidden]
+    }
+
     fn part_widths(&self) -> Vec<usize> {
         let hidden = self.hidden_size;
         vec![hidden, hidden, hidden, hidden, (TAPS - 1) * hidden]

@@ -159,7 +159,9 @@ fn a_zero_state_is_zero_and_has_the_stated_parts() {
 fn a_layer_costs_what_was_said_before_there_was_one() {
     for kind in CellKind::ALL {
         for hidden in [1, 8, 17] {
-            let (parameters, _) = declared::<f32>(kind, hidden);
+            let (parameters, layer) = declared::<f32>(kind, hidden);
+            let widths = kind.state_widths(INPUTS, hidden, &CellOptions::default());
+            assert_eq!(widths, layer.part_widths(), "{kind}, H {hidden}");
             let size = kind.size(INPUTS, hidden, &CellOptions::default());
             assert_eq!(size.parameters, parameters.n_values() as u128, "{kind}, H {hidden}");
             assert!(size.multiplications > 0);

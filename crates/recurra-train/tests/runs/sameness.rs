@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use recurra_checkpoint::ModelFolder;
+use recurra_models::{CellKind, CellOptions, Regularization};
 use recurra_train::{
     Averaging, Event, Length, MethodSettings, MomentSettings, OptimizerSettings, RecipeOptions,
     Report, Settings, StopReason, train,
@@ -100,13 +101,65 @@ fn a_killed_and_resumed_run_ends_with_the_same_bits() {
             let moments = MomentSettings { beta1: 0.0, ..MomentSettings::default() };
             averaged("tail:0.3", OptimizerSettings::new(MethodSettings::Adam(moments)))
         },
+        // What AWD-LSTM does.
+        RecipeOptions {
+            vary_windows: Some(true),
+            cell_options: CellOptions { weight_dropout: Some(0.5), ..CellOptions::default() },
+            regularization: Regularization {
+                word_dropout: Some(0.1),
+                locked_dropout: Some(true),
+                activation_penalty: Some(2.0),
+                temporal_penalty: Some(1.0),
+                ..Regularization::default()
+            },
+            length: Some(Length::Epochs(2)),
+            bptt: Some(140),
+            ..small_recipe()
+        },
     ];
+    expect_the_same_after_kills(&place, &recipes);
+}
+
+/// What each family remembers, and all that it learns, comes back from a checkpoint.
+#[test]
+fn every_family_resumes_with_the_same_bits_on_any_number_of_threads() {
+    let families = CellKind::ALL.map(|cell| RecipeOptions {
+        cell: Some(cell),
+        embed: Some(12),
+        hidden: Some(vec![12, 12]),
+        ..small_recipe()
+    });
+    let place = Place::new();
+    for (idx, recipe) in families.into_iter().enumerate() {
+        let settings = |name: &str| Settings {
+            recipe: recipe.clone(),
+            ..place.settings(&format!("{idx}-{name}"))
+        };
+        let expected = result(&run(settings("whole")));
+        let stopping = |threads| Settings {
+            threads: Some(threads),
+            save_every_seconds: 0.0,
+            ..settings("stopped")
+        };
+        let stop = AtomicBool::new(false);
+        let mut observer = |event: &Event| {
+            if let Event::Progress(progress) = event {
+                stop.store(progress.step == 11, Ordering::Relaxed);
+            }
+        };
+        train(stopping(2), &mut observer, &stop).unwrap();
+        let resumed = Settings { resume: true, ..stopping(3) };
+        assert_eq!(result(&run(resumed)), expected, "{:?}", recipe.cell);
+    }
+}
+
+fn expect_the_same_after_kills(place: &Place, recipes: &[RecipeOptions]) {
     std::panic::set_hook(Box::new(|info| {
         if info.payload().downcast_ref::<&str>() != Some(&"killed") {
             eprintln!("{info}");
         }
     }));
-    for (idx, recipe) in recipes.into_iter().enumerate() {
+    for (idx, recipe) in recipes.iter().enumerate() {
         let settings = |name: &str| Settings {
             recipe: recipe.clone(),
             ..place.settings(&format!("{idx}-{name}"))
