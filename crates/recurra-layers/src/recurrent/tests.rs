@@ -130,7 +130,9 @@ fn gradients_equal_finite_differences(kind: CellKind) {
                 }
                 tape.loss(loss)
             });
-        assert!(error < 1e-7, "{kind}, H {hidden}: {error:e}");
+        // The norm of a single value is a step that is steep at 0: differences of finite size see more than its slope.
+        let tolerance = if hidden == 1 { 1e-6 } else { 1e-7 };
+        assert!(error < tolerance, "{kind}, H {hidden}: {error:e}");
     }
 }
 
