@@ -17,7 +17,7 @@ pub struct Prepared {
 #[derive(Debug)]
 enum Network {
     /// Kernels of their own, with weights laid out for them.
-    Kernels { weights: step::Weights, table: ParameterId },
+    Kernels { weights: Box<step::Weights>, table: ParameterId },
     /// The tape, with windows of one token: cells that have no such kernels.
     Tape { model: Box<LanguageModel>, storage: Storage },
 }
@@ -31,11 +31,11 @@ pub struct Stepper {
 #[derive(Debug)]
 enum Steps {
     Kernels {
-        stepper: step::Stepper,
+        stepper: Box<step::Stepper>,
         /// (B, E)
         x: Vec<f32>,
     },
-    Tape(TapeStepper),
+    Tape(Box<TapeStepper>),
 }
 
 impl LanguageModel {
@@ -64,7 +64,8 @@ impl LanguageModel {
         let projected = (self.projection())
             .map(|projection| parameters.product(cpu, output.weight, projection)); // (V, H)
         let output = OutputWeights { weight: projected.as_deref().unwrap_or(weight), bias };
-        let weights = step::Weights::pack(cpu, storage, cells[0].0, &layers, Some(output));
+        let weights =
+            Box::new(step::Weights::pack(cpu, storage, cells[0].0, &layers, Some(output)));
         Prepared { network: Network::Kernels { weights, table: self.embedding().weight } }
     }
 }
@@ -86,9 +87,11 @@ impl Stepper {
             Network::Kernels { weights, .. } => {
                 let stepper = step::Stepper::new(cpu, weights, n_streams);
                 let x = vec![0.0; stepper.n_streams() * weights.inputs()];
-                Steps::Kernels { stepper, x }
+                Steps::Kernels { stepper: Box::new(stepper), x }
             }
-            Network::Tape { model, .. } => Steps::Tape(TapeStepper::new(model, n_streams)),
+            Network::Tape { model, .. } => {
+                Steps::Tape(Box::new(TapeStepper::new(model, n_streams)))
+            }
         };
         Self { steps }
     }

@@ -143,6 +143,16 @@ pub(crate) struct PackedLayers {
     dropped: Vec<f32>,
 }
 
+/// A layer as a tape wants it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub cell: CellKind,
+    pub direction: Direction,
+    pub weights: &'a RecurrentWeights,
+    /// What is dropped of W_hh.
+    pub mask: Option<Mask>,
+}
+
 /// One layer, for each direction that was asked for.
 #[derive(Debug)]
 struct Copies {
@@ -152,15 +162,12 @@ struct Copies {
 }
 
 impl PackedLayers {
-    /// The layer as it is now, without what `mask` drops of W_hh, laid out if need be.
+    /// The layer as it is now, laid out if need be.
     pub(crate) fn laid_out<E: Element>(
         &mut self,
         cpu: &Cpu,
         values: &Values<E>,
-        cell: CellKind,
-        direction: Direction,
-        weights: &RecurrentWeights,
-        mask: Option<Mask>,
+        Wanted { cell, direction, weights, mask }: Wanted<'_>,
     ) -> &PackedLayer {
         let (_, hidden) = values.matrix_shape(weights.weight_hh);
         let ids = [weights.weight_ih, weights.weight_hh];
@@ -234,24 +241,19 @@ pub(crate) enum Layers<'a> {
 }
 
 impl Layers<'_> {
-    /// The layer as it is now, in training without what `mask` drops of W_hh.
+    /// The layer as it is now.
     pub(crate) fn laid_out<'s, E: Element>(
         &'s mut self,
         workspace: &'s mut PackedLayers,
         cpu: &Cpu,
         values: &Values<E>,
-        cell: CellKind,
-        direction: Direction,
-        weights: &RecurrentWeights,
-        mask: Option<Mask>,
+        wanted: Wanted<'_>,
     ) -> &'s PackedLayer {
         match self {
-            Layers::Training(layers) => {
-                layers.laid_out(cpu, values, cell, direction, weights, mask)
-            }
+            Layers::Training(layers) => layers.laid_out(cpu, values, wanted),
             Layers::Inference(layers) => layers
-                .fresh(values.version(), direction, weights)
-                .unwrap_or_else(|| workspace.laid_out(cpu, values, cell, direction, weights, None)),
+                .fresh(values.version(), wanted.direction, wanted.weights)
+                .unwrap_or_else(|| workspace.laid_out(cpu, values, wanted)),
         }
     }
 }

@@ -84,11 +84,14 @@ pub struct Memory<'a, E> {
     pub lengths: &'a [E],
 }
 
+/// The keys that a row of scores has, from one up to another.
+type Seen = [std::ops::Range<usize>; 2];
+
 /// What an instruction set has.
 struct Loops {
     rotate: unsafe fn(&[f32], &mut [f32], rotation::Angle<'_, f32>, f32),
-    softmax: unsafe fn(&mut [f32], [std::ops::Range<usize>; 2]) -> (f32, f32),
-    scores_back: unsafe fn(&mut [f32], &mut [f32], [std::ops::Range<usize>; 2], f32, f32),
+    softmax: unsafe fn(&mut [f32], Seen) -> (f32, f32),
+    scores_back: unsafe fn(&mut [f32], &mut [f32], Seen, f32, f32),
     step: unsafe fn(&Step<'_>, &mut [f32], &mut [f32]),
 }
 

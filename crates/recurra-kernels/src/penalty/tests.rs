@@ -22,9 +22,11 @@ fn a_single_step_does_not_change() {
 #[test]
 fn gradients_are_slopes() {
     let h = [0.3_f64, -1.2, 0.7, 2.0, 0.1, -0.4];
-    let penalties: [fn(&[f64], &mut [f64]) -> f64; 2] =
-        [|h, d_h| activation(h, 0.7, d_h), |h, d_h| temporal(h, 2, 0.7, d_h)];
-    for penalty in penalties {
+    for is_temporal in [false, true] {
+        let penalty = |h: &[f64], d_h: &mut [f64]| match is_temporal {
+            false => activation(h, 0.7, d_h),
+            true => temporal(h, 2, 0.7, d_h),
+        };
         let mut gradient = [0.0; 6];
         penalty(&h, &mut gradient);
         for idx in 0..6 {

@@ -11,7 +11,7 @@ pub(super) fn apply<E: Element>(scales: &[E], values: &mut [E]) {
         if scale == E::ZERO {
             row.fill(E::ZERO);
         } else {
-            row.iter_mut().for_each(|value| *value = *value * scale);
+            row.iter_mut().for_each(|value| *value *= scale);
         }
     }
 }

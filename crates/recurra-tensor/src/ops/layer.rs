@@ -11,6 +11,7 @@ use super::input::{Input, Source};
 use super::sweep::{RecurrentWeights, carry};
 use crate::arena::Arena;
 use crate::gradients::Writing;
+use crate::packed::Wanted;
 use crate::parameters::{ParameterId, Values};
 use crate::tape::{Node, Tape, Var, Window};
 
@@ -99,10 +100,12 @@ impl<E: Element> Tape<'_, E> {
                 &mut self.workspace.packed.layers,
                 self.cpu,
                 self.values,
-                cell,
-                Direction::Forward,
-                &weights,
-                weight_mask,
+                Wanted {
+                    cell,
+                    direction: Direction::Forward,
+                    weights: &weights,
+                    mask: weight_mask,
+                },
             ),
             [weights.bias_ih, weights.bias_hh].map(|bias| as_f32(self.values.of(bias))),
             x.source.through(&self.workspace.nodes, self.values, mask),
@@ -161,10 +164,12 @@ impl<E: Element> Layer<E> {
                 &mut tape.workspace.packed.layers,
                 tape.cpu,
                 tape.values,
-                cell,
-                Direction::Backward,
-                &weights,
-                weight_mask,
+                Wanted {
+                    cell,
+                    direction: Direction::Backward,
+                    weights: &weights,
+                    mask: weight_mask,
+                },
             ),
             as_f32_mut(&mut self.kept),
             x.source().through(&tape.workspace.nodes, tape.values, mask),
