@@ -1,6 +1,6 @@
 //! One head of one stream, backward, a chunk of steps at a time, the last first.
 
-use super::chunk::{Decays, Places, decayed_sum, with_scratch};
+use super::chunk::{Decays, LINE, Places, decayed_sum, parts};
 use super::product::{Depth, Left, Right, To, add_scaled, copy_scaled, dot, product, transpose};
 use super::{CHUNK, Inputs, Shape};
 use crate::SharedSlice;
@@ -19,38 +19,50 @@ pub(super) struct Backward<'a> {
     pub d_gates: SharedSlice<'a, f32>,
 }
 
+/// Scratch values of a task.
+pub(super) fn scratch_len(shape: Shape) -> usize {
+    sizes(shape).iter().map(|size| size.next_multiple_of(LINE)).sum()
+}
+
+/// Those of the parts of [`Room`].
+fn sizes(shape: Shape) -> [usize; 9] {
+    let (d, square) = (shape.units, CHUNK * CHUNK);
+    let carried = if shape.chunks() > 1 { d * d } else { 0 };
+    [d * CHUNK, CHUNK * d, square, square, square, d * d, carried, carried, d]
+}
+
 /// All chunks of one head of one stream.
 ///
 /// # Safety
-/// As for [`Vector`]; sizes are as [`super::backward`] checks them, and this head is nobody else's.
+/// As for [`Vector`]; sizes are as [`super::backward`] checks them, this head is nobody else's, and `scratch` has
+/// [`scratch_len`] values.
 #[inline(always)]
-pub(super) unsafe fn backward<V: Vector, const R: usize>(job: &Backward<'_>, head: usize) {
+pub(super) unsafe fn backward<V: Vector, const R: usize>(
+    job: &Backward<'_>,
+    head: usize,
+    scratch: &mut [f32],
+) {
     let shape = job.shape;
     let d = shape.units;
     let places = Places::new(shape, head);
-    let has_earlier = shape.chunks() > 1;
-    let carried = if has_earlier { d * d } else { 0 };
-    let square = CHUNK * CHUNK;
-    let sizes = [d * CHUNK, CHUNK * d, square, square, square, d * d, carried, carried, d];
-    with_scratch(sizes, |[turned, u, decay, p, d_s, c_turned, d_c, d_c_turned, d_n]| {
-        let mut d_forgets = 0.0; // Σ over all later steps
-        // SAFETY: so many values.
-        unsafe { std::slice::from_raw_parts_mut(d_n, d) }.fill(0.0);
-        for chunk in (0..shape.chunks()).rev() {
-            let is_last = chunk + 1 == shape.chunks();
-            // SAFETY: everything is inside by this function's contract; scratch memory has the sizes above, that of d_c
-            // holds what a later chunk left there, and is not read by the last one.
-            unsafe {
-                let part = Part::new(job, &places, head, chunk, is_last);
-                let room = Room { turned, u, decay, p, d_s, c_turned, d_c, d_c_turned, d_n };
-                let e = part.gradients::<V, R>(&room);
-                part.gate_gradients::<V>(job, &places, &mut d_forgets);
-                if chunk > 0 {
-                    part.carry::<V, R>(&room, &e);
-                }
+    let [turned, u, decay, p, d_s, c_turned, d_c, d_c_turned, d_n] = parts(scratch, sizes(shape));
+    let mut d_forgets = 0.0; // Σ over all later steps
+    // SAFETY: so many values.
+    unsafe { std::slice::from_raw_parts_mut(d_n, d) }.fill(0.0);
+    for chunk in (0..shape.chunks()).rev() {
+        let is_last = chunk + 1 == shape.chunks();
+        // SAFETY: everything is inside by this function's contract; scratch memory has the sizes above, that of d_c
+        // holds what a later chunk left there, and is not read by the last one.
+        unsafe {
+            let part = Part::new(job, &places, head, chunk, is_last);
+            let room = Room { turned, u, decay, p, d_s, c_turned, d_c, d_c_turned, d_n };
+            let e = part.gradients::<V, R>(&room);
+            part.gate_gradients::<V>(job, &places, &mut d_forgets);
+            if chunk > 0 {
+                part.carry::<V, R>(&room, &e);
             }
         }
-    });
+    }
 }
 
 /// Scratch memory of a task.

@@ -1,11 +1,8 @@
 //! One head of one stream, forward, a chunk of steps at a time.
 
-use std::cell::RefCell;
-
 use super::product::{Depth, Left, Right, To, copy_scaled, dot, product, transpose};
 use super::{CHUNK, Inputs, Shape};
 use crate::SharedSlice;
-use crate::matmul::buffer::Buffer;
 use crate::recurrent::{load, store};
 use crate::simd::Vector;
 use crate::simd::math::exp;
@@ -20,22 +17,28 @@ pub(super) struct Forward<'a> {
     pub kept: Option<SharedSlice<'a, f32>>,
 }
 
-thread_local! {
-    static SCRATCH: RefCell<Buffer<f32>> = const { RefCell::new(Buffer::new()) };
+/// Values from one part of scratch memory to the next: whole lines.
+pub(super) const LINE: usize = 16;
+
+/// Scratch values of a task.
+pub(super) fn scratch_len(shape: Shape) -> usize {
+    sizes(shape).iter().map(|size| size.next_multiple_of(LINE)).sum()
 }
 
-/// Lends scratch memory in parts of so many values, each beginning with a line.
-pub(super) fn with_scratch<const N: usize>(sizes: [usize; N], work: impl FnOnce([*mut f32; N])) {
-    const LINE: usize = 16;
-    SCRATCH.with_borrow_mut(|buffer| {
-        let sizes = sizes.map(|size| size.next_multiple_of(LINE));
-        let mut rest = buffer.take(sizes.iter().sum());
-        work(sizes.map(|size| {
-            let (part, after) = std::mem::take(&mut rest).split_at_mut(size);
-            rest = after;
-            part.as_mut_ptr()
-        }));
-    });
+/// Those of kᵀ, w ⊙ v, the decays and P.
+fn sizes(shape: Shape) -> [usize; 4] {
+    let keys = shape.units * CHUNK;
+    [keys, keys, CHUNK * CHUNK, CHUNK * CHUNK]
+}
+
+/// Scratch memory in parts of so many values, each beginning with a line.
+pub(super) fn parts<const N: usize>(scratch: &mut [f32], sizes: [usize; N]) -> [*mut f32; N] {
+    let mut rest = scratch;
+    sizes.map(|size| {
+        let (part, after) = std::mem::take(&mut rest).split_at_mut(size.next_multiple_of(LINE));
+        rest = after;
+        part.as_mut_ptr()
+    })
 }
 
 /// Where one head of one stream has its values.
@@ -148,87 +151,83 @@ fn log_sigmoid(x: f32) -> f32 {
 /// All chunks of one head of one stream.
 ///
 /// # Safety
-/// As for [`Vector`]; sizes are as [`super::forward`] checks them, and this head is nobody else's.
+/// As for [`Vector`]; sizes are as [`super::forward`] checks them, this head is nobody else's, and `scratch` has
+/// [`scratch_len`] values.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // steps, counted alike for registers and memory
-pub(super) unsafe fn forward<V: Vector, const R: usize>(job: &Forward<'_>, head: usize) {
+pub(super) unsafe fn forward<V: Vector, const R: usize>(
+    job: &Forward<'_>,
+    head: usize,
+    scratch: &mut [f32],
+) {
     let shape = job.shape;
     let d = shape.units;
     let places = Places::new(shape, head);
     let scale = 1.0 / (d as f32).sqrt();
-    let sizes = [d * CHUNK, CHUNK * d, CHUNK * CHUNK, CHUNK * CHUNK];
-    with_scratch(sizes, |[keys, values, decay, p]| {
-        let memory = job.state[0].ptr(head * d * d);
-        let norm = job.state[1].ptr(head * d);
-        let level = job.state[2].ptr(head);
-        for chunk in 0..shape.chunks() {
-            let first = chunk * CHUNK;
-            let len = CHUNK.min(shape.time - first);
-            let at = places.first + first * places.step;
-            // SAFETY: everything is inside by this function's contract, and scratch memory has the sizes above.
-            unsafe {
-                if let Some(kept) = &job.kept {
-                    let [c, n, m] = shape.kept_at(chunk, head);
-                    copy_scaled::<V>(memory, 1.0, kept.ptr(c), d * d);
-                    copy_scaled::<V>(norm, 1.0, kept.ptr(n), d);
-                    *kept.ptr(m) = *level;
-                }
-                let decays = Decays::new(job.inputs.gates, &places, first, len, *level);
-                let rows =
-                    |of: &[f32]| Right { values: of.as_ptr().add(at), row_stride: places.step };
-                let (q, k, v) = (rows(job.inputs.q), rows(job.inputs.k), rows(job.inputs.v));
-                let h = To { values: job.h.ptr(at), row_stride: places.step };
-                let left = |of: Right| Left {
-                    values: of.values,
-                    row_stride: of.row_stride,
-                    col_stride: 1,
-                };
-                transpose(k, len, d, scale, To { values: keys, row_stride: CHUNK }); // (d, L)
-                let keys = Right { values: keys, row_stride: CHUNK };
-                decays.matrix::<V>(decay);
-                let rows_of_p = To { values: p, row_stride: CHUNK };
-                product::<V, R>(left(q), keys, None, rows_of_p, (len, Depth::Whole(d), len));
-                let c = Right { values: memory, row_stride: d };
-                product::<V, R>(left(q), c, None, h, (len, Depth::Whole(d), d));
-                let mut divisor = [0.0; CHUNK];
-                for t in 0..len {
-                    let row = p.add(t * CHUNK);
-                    let sum = decayed_sum::<V>(row, decay.add(t * CHUNK), len);
-                    let read = dot::<V>(q.values.add(t * q.row_stride), norm, d);
-                    divisor[t] = (sum + decays.carried[t] * read).abs().max(decays.bound[t]);
-                }
-                let carried = Some(decays.carried.as_ptr());
-                let p = Left { values: p, row_stride: CHUNK, col_stride: 1 };
-                product::<V, R>(p, v, carried, h, (len, Depth::UpTo, d));
-                for t in 0..len {
-                    let row = h.values.add(t * h.row_stride);
-                    copy_scaled::<V>(row, 1.0 / divisor[t], row, d);
-                    let value = v.values.add(t * v.row_stride);
-                    copy_scaled::<V>(value, decays.weight[t], values.add(t * d), d);
-                }
-                // C ← g_L·C + Σ_s k_s·(w_s·v_s)ᵀ, some rows at a time.
-                let weighted = Right { values, row_stride: d };
-                let scales = [decays.carried[len - 1]; CHUNK];
-                for row in (0..d).step_by(CHUNK) {
-                    let n = CHUNK.min(d - row);
-                    let keys = Left {
-                        values: keys.values.add(row * CHUNK),
-                        row_stride: CHUNK,
-                        col_stride: 1,
-                    };
-                    let c = To { values: memory.add(row * d), row_stride: d };
-                    let scales = Some(scales.as_ptr());
-                    product::<V, R>(keys, weighted, scales, c, (n, Depth::Whole(len), d));
-                }
-                for unit in 0..d {
-                    let key = keys.values.add(unit * CHUNK);
-                    let sum = dot::<V>(key, decays.weight.as_ptr(), len);
-                    *norm.add(unit) = scales[0] * *norm.add(unit) + sum;
-                }
-                *level = decays.level;
+    let [keys, values, decay, p] = parts(scratch, sizes(shape));
+    let memory = job.state[0].ptr(head * d * d);
+    let norm = job.state[1].ptr(head * d);
+    let level = job.state[2].ptr(head);
+    for chunk in 0..shape.chunks() {
+        let first = chunk * CHUNK;
+        let len = CHUNK.min(shape.time - first);
+        let at = places.first + first * places.step;
+        // SAFETY: everything is inside by this function's contract, and scratch memory has the sizes above.
+        unsafe {
+            if let Some(kept) = &job.kept {
+                let [c, n, m] = shape.kept_at(chunk, head);
+                copy_scaled::<V>(memory, 1.0, kept.ptr(c), d * d);
+                copy_scaled::<V>(norm, 1.0, kept.ptr(n), d);
+                *kept.ptr(m) = *level;
             }
+            let decays = Decays::new(job.inputs.gates, &places, first, len, *level);
+            let rows = |of: &[f32]| Right { values: of.as_ptr().add(at), row_stride: places.step };
+            let (q, k, v) = (rows(job.inputs.q), rows(job.inputs.k), rows(job.inputs.v));
+            let h = To { values: job.h.ptr(at), row_stride: places.step };
+            let left =
+                |of: Right| Left { values: of.values, row_stride: of.row_stride, col_stride: 1 };
+            transpose(k, len, d, scale, To { values: keys, row_stride: CHUNK }); // (d, L)
+            let keys = Right { values: keys, row_stride: CHUNK };
+            decays.matrix::<V>(decay);
+            let rows_of_p = To { values: p, row_stride: CHUNK };
+            product::<V, R>(left(q), keys, None, rows_of_p, (len, Depth::Whole(d), len));
+            let c = Right { values: memory, row_stride: d };
+            product::<V, R>(left(q), c, None, h, (len, Depth::Whole(d), d));
+            let mut divisor = [0.0; CHUNK];
+            for t in 0..len {
+                let row = p.add(t * CHUNK);
+                let sum = decayed_sum::<V>(row, decay.add(t * CHUNK), len);
+                let read = dot::<V>(q.values.add(t * q.row_stride), norm, d);
+                divisor[t] = (sum + decays.carried[t] * read).abs().max(decays.bound[t]);
+            }
+            let carried = Some(decays.carried.as_ptr());
+            let p = Left { values: p, row_stride: CHUNK, col_stride: 1 };
+            product::<V, R>(p, v, carried, h, (len, Depth::UpTo, d));
+            for t in 0..len {
+                let row = h.values.add(t * h.row_stride);
+                copy_scaled::<V>(row, 1.0 / divisor[t], row, d);
+                let value = v.values.add(t * v.row_stride);
+                copy_scaled::<V>(value, decays.weight[t], values.add(t * d), d);
+            }
+            // C ← g_L·C + Σ_s k_s·(w_s·v_s)ᵀ, some rows at a time.
+            let weighted = Right { values, row_stride: d };
+            let scales = [decays.carried[len - 1]; CHUNK];
+            for row in (0..d).step_by(CHUNK) {
+                let n = CHUNK.min(d - row);
+                let keys =
+                    Left { values: keys.values.add(row * CHUNK), row_stride: CHUNK, col_stride: 1 };
+                let c = To { values: memory.add(row * d), row_stride: d };
+                let scales = Some(scales.as_ptr());
+                product::<V, R>(keys, weighted, scales, c, (n, Depth::Whole(len), d));
+            }
+            for unit in 0..d {
+                let key = keys.values.add(unit * CHUNK);
+                let sum = dot::<V>(key, decays.weight.as_ptr(), len);
+                *norm.add(unit) = scales[0] * *norm.add(unit) + sum;
+            }
+            *level = decays.level;
         }
-    });
+    }
 }
 
 /// Multiplies `n` values of `row` with those of `decay`, and returns their sum.

@@ -51,7 +51,9 @@ mod avx512;
 mod neon;
 mod plain;
 
+use crate::matmul::buffer::Buffer;
 use crate::{Cpu, Element, Isa, SharedSlice};
+use std::cell::RefCell;
 
 #[cfg(test)]
 mod tests;
@@ -163,8 +165,8 @@ impl<'a, E: Element> Inputs<'a, E> {
 
 /// What an instruction set has.
 struct Loops {
-    forward: unsafe fn(&chunk::Forward<'_>, usize),
-    backward: unsafe fn(&backward::Backward<'_>, usize),
+    forward: unsafe fn(&chunk::Forward<'_>, usize, &mut [f32]),
+    backward: unsafe fn(&backward::Backward<'_>, usize, &mut [f32]),
 }
 
 /// h of all steps, and the state after them.
@@ -205,9 +207,9 @@ pub fn forward<E: Element>(
         kept: kept.map(as_shared),
     };
     let loops = loops(cpu.isa());
-    each_head(cpu, shape, |head| {
+    each_head(cpu, shape, chunk::scratch_len(shape), |head, scratch| {
         // SAFETY: sizes are checked above; each head of each stream is one task; `Cpu` has found the instruction set.
-        unsafe { (loops.forward)(&job, head) }
+        unsafe { (loops.forward)(&job, head, scratch) }
     });
 }
 
@@ -249,17 +251,27 @@ pub fn backward<E: Element>(
     let d_gates = as_shared(d_gates);
     let job = backward::Backward { shape, inputs, kept, h, d_h, gradients, d_gates };
     let loops = loops(cpu.isa());
-    each_head(cpu, shape, |head| {
+    each_head(cpu, shape, backward::scratch_len(shape), |head, scratch| {
         // SAFETY: sizes are checked above; each head of each stream is one task; `Cpu` has found the instruction set.
-        unsafe { (loops.backward)(&job, head) }
+        unsafe { (loops.backward)(&job, head, scratch) }
     });
 }
 
 /// Multiply-adds below which other threads would still be waking up when the work is done.
 const ALONE: usize = 1 << 16;
 
-/// Runs `task` for each head of each stream.
-fn each_head(cpu: &Cpu, shape: Shape, task: impl Fn(usize) + Sync) {
+thread_local! {
+    static SCRATCH: RefCell<Buffer<f32>> = const { RefCell::new(Buffer::new()) };
+}
+
+/// Runs `task` for each head of each stream, with so much scratch memory.
+///
+/// (The memory is lent out here and not in the loops: a closure inside of them has none of their instruction set where it is
+/// not inlined, and every vector operation in it was a call. That made training 16 times as slow.)
+fn each_head(cpu: &Cpu, shape: Shape, scratch_len: usize, task: impl Fn(usize, &mut [f32]) + Sync) {
+    let task = |head: usize| {
+        SCRATCH.with_borrow_mut(|scratch| task(head, scratch.take(scratch_len)));
+    };
     let heads = shape.batch * shape.heads;
     if shape.sequence() * shape.units < ALONE {
         (0..heads).for_each(task);

@@ -7,12 +7,12 @@ use crate::simd::Plain;
 
 pub(super) static LOOPS: Loops = Loops { forward, backward: back };
 
-unsafe fn forward(job: &Forward<'_>, head: usize) {
+unsafe fn forward(job: &Forward<'_>, head: usize, scratch: &mut [f32]) {
     // SAFETY: the caller's contract is the same.
-    unsafe { chunk::forward::<Plain, 4>(job, head) }
+    unsafe { chunk::forward::<Plain, 4>(job, head, scratch) }
 }
 
-unsafe fn back(job: &Backward<'_>, head: usize) {
+unsafe fn back(job: &Backward<'_>, head: usize, scratch: &mut [f32]) {
     // SAFETY: the caller's contract is the same.
-    unsafe { backward::backward::<Plain, 4>(job, head) }
+    unsafe { backward::backward::<Plain, 4>(job, head, scratch) }
 }

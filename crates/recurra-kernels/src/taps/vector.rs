@@ -46,7 +46,10 @@ pub(super) unsafe fn sum<V: Vector>(
             let place = start + row * cols + col;
             // SAFETY: col + n ≤ C, which bias, coefficients and y have.
             unsafe {
-                let mut sum = bias.map_or(V::splat(0.0), |bias| load(bias.as_ptr().add(col), n));
+                let mut sum = match bias {
+                    Some(bias) => load(bias.as_ptr().add(col), n),
+                    None => V::splat(0.0),
+                };
                 for (j, &offset) in offsets.iter().enumerate() {
                     let w = load::<V>(coefficients.as_ptr().add(j * cols + col), n);
                     sum = w.mul_add(shifted(x, place, offset, n), sum);

@@ -41,6 +41,10 @@ pub struct Slstm {
     heads: usize,
 }
 
+/// Where the gain of norm_head begins: as small as the embedding that it is added to, because nothing stands between the last
+/// block and the output layer. With 1 a tied network of three blocks began at 19.7 nats a token where 9.2 are those of chance.
+const HEAD_GAIN: f64 = 0.1;
+
 /// F.
 fn feed_forward_size(hidden: usize, options: &CellOptions) -> usize {
     options.feed_forward.unwrap_or((4 * hidden).div_ceil(3).next_multiple_of(64))
@@ -122,9 +126,10 @@ impl Cell for Slstm {
         }
         draw(parameters, random, self.ffn_down, small_on_the_way_back(hidden));
         self.conv.initialize(parameters, random);
-        for id in [self.norm, self.head_norm, self.ffn_norm] {
+        for id in [self.norm, self.ffn_norm] {
             fill(parameters, id, 1.0);
         }
+        fill(parameters, self.head_norm, HEAD_GAIN);
         fill(parameters, self.weights.recurrent, 0.0);
         fill(parameters, self.weights.bias, 0.0);
         let units = hidden / self.heads;
