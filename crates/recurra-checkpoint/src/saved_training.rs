@@ -205,11 +205,15 @@ fn no_training_state(reader: TensorReader) -> Error {
     reader.blame(Error::NotSafetensors { path, reason })
 }
 
+/// How many times the numbers of a file are made room for before it is known whose they are: a state of a larger model should
+/// be refused by its shapes, which say more.
+const OF_ANOTHER_MODEL: u128 = 16;
+
 /// Whether the file has numbers enough for the state of so many streams.
 pub(crate) fn fits(streams: usize, config: &LanguageModelConfig, reader: &TensorReader) -> bool {
     let widths = config.state_widths().into_iter().map(|width| width as u128);
     let width = widths.fold(0, u128::saturating_add);
-    (streams as u128).saturating_mul(width) <= u128::from(reader.n_values())
+    (streams as u128).saturating_mul(width) <= OF_ANOTHER_MODEL * u128::from(reader.n_values())
 }
 
 /// How many streams a state has.

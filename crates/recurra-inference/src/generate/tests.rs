@@ -340,7 +340,8 @@ fn written_with(fixture: &Fixture, storage: Storage, cut: Option<usize>) -> (Str
     let SavedModel { model, parameters, .. } = &fixture.saved;
     let prepared = model.prepare(&fixture.cpu, parameters, storage);
     let reference = fixture.model().with_prepared(&prepared);
-    assert_eq!(reference.storage(), storage);
+    let is_tape = !["lstm", "gru", "rnn-tanh", "rnn-relu"].contains(&model.config().cell.name());
+    assert!(is_tape || reference.storage() == storage, "the tape has the weights of training");
     let mut generator = Generator::new(reference, &options(cut.unwrap_or(50)), 3).unwrap();
     generator.feed("the dog saw").unwrap();
     let (mut text, mut memory) = (text_of(&mut generator), generator.memory());

@@ -1,6 +1,7 @@
 //! A window of a stream's head: some queries at a time against all keys that they see.
 
 use super::rotation::{Angle, Rotation};
+use super::rounds::{Across, Down, Rounds};
 use super::{Attention, Loops, Memory, Outcome, Positions, Shape};
 use crate::SharedSlice;
 use crate::matmul::alone::{self, Left, Right};
@@ -14,7 +15,7 @@ const FORWARD: usize = 32;
 /// Queries at a time backward: sums over them are taken up and laid down again for each.
 const BACKWARD: usize = 64;
 /// Columns of scores begin at whole lines.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// A stream's head.
 pub(super) struct Head<'a> {
@@ -39,14 +40,14 @@ struct Queries {
 
 /// The keys of one round that some queries see.
 #[derive(Clone)]
-struct Seen {
-    round: usize,
+pub(super) struct Seen {
+    pub round: usize,
     /// How many rounds ago that was.
     ago: usize,
     /// Slots, from the first of a panel on.
-    slots: Range<usize>,
+    pub slots: Range<usize>,
     /// Where their scores stand in a row.
-    col: usize,
+    pub col: usize,
 }
 
 /// What a thread works in.
@@ -163,101 +164,6 @@ fn cols_of(seen: &[Option<Seen>; 2], slot: usize) -> [Range<usize>; 2] {
     seen.each_ref().map(|seen| seen.as_ref().map_or(0..0, |seen| seen.of(slot)))
 }
 
-/// Keys and values of the rounds that a window sees, slot by slot.
-struct Rounds {
-    first: usize,
-    count: usize,
-    /// Slots of a round that there is room for.
-    slots: usize,
-    size: usize,
-}
-
-impl Rounds {
-    fn of(head: &Head<'_>) -> Self {
-        let Attention { context, .. } = head.attention;
-        let end = head.start() + head.shape.time;
-        let first = head.attention.first_seen(head.start()) / context;
-        let count = (end - 1) / context - first + 1;
-        Self { first, count, slots: context.min(end), size: head.size() }
-    }
-
-    /// Values of a round.
-    fn len(&self) -> usize {
-        self.slots * self.size
-    }
-
-    /// Which of them a round is.
-    fn idx(&self, round: usize) -> usize {
-        round - self.first
-    }
-
-    /// Slots of a round that exist when the window is over.
-    fn existing(&self, head: &Head<'_>, round: usize) -> usize {
-        let end = head.start() + head.shape.time;
-        (end - round * head.attention.context).min(head.attention.context)
-    }
-
-    /// Copies keys, rotated by their slots, and values to their places; zero where there are none any more.
-    ///
-    /// # Safety
-    /// The machine has the instruction set of the loops.
-    unsafe fn gather(&self, head: &Head<'_>, keys: &mut [f32], values: &mut [f32]) {
-        let Attention { context, .. } = head.attention;
-        let (start, width) = (head.start(), head.shape.width);
-        for round in self.first..self.first + self.count {
-            for slot in 0..self.existing(head, round) {
-                let place = round * context + slot;
-                let at = self.idx(round) * self.len() + slot * self.size;
-                let (key, value) = (&mut keys[at..at + self.size], &mut values[at..at + self.size]);
-                if let Some(time) = place.checked_sub(start) {
-                    // SAFETY: by this function's contract.
-                    unsafe {
-                        (head.loops.rotate)(head.part(time, 1), key, head.rotation.by(slot), 1.0);
-                    }
-                    value.copy_from_slice(head.part(time, 2));
-                } else if place + context >= start {
-                    let row = head.stream * context + slot;
-                    let from = row * width + head.head * self.size;
-                    key.copy_from_slice(&head.memory.keys[from..from + self.size]);
-                    value.copy_from_slice(&head.memory.values[from..from + self.size]);
-                } else {
-                    key.fill(0.0);
-                    value.fill(0.0);
-                }
-            }
-        }
-    }
-
-    /// Lays the rounds out as right operands: (D, slots) where `across`, else (slots, D).
-    ///
-    /// # Safety
-    /// The machine has the instruction set of the kernels.
-    unsafe fn lay(
-        &self,
-        head: &Head<'_>,
-        from: &[f32],
-        across: bool,
-        to: &mut Buffer<f32>,
-    ) -> usize {
-        let kernels = head.kernels;
-        let len = if across {
-            alone::right_len(kernels, self.size, self.slots)
-        } else {
-            alone::right_len(kernels, self.slots, self.size)
-        };
-        let len = len.next_multiple_of(LINE);
-        let to = to.take(len * self.count);
-        for round in self.first..self.first + self.count {
-            let (idx, n) = (self.idx(round), self.existing(head, round));
-            let rows = Matrix::new(&from[idx * self.len()..][..n * self.size], n, self.size);
-            let rows = if across { rows.transposed() } else { rows };
-            // SAFETY: by this function's contract.
-            unsafe { alone::lay_right(kernels, rows, &mut to[idx * len..(idx + 1) * len]) };
-        }
-        len
-    }
-}
-
 /// Some rows of queries, or of what has their shape, as they are wanted.
 struct Turned<'a> {
     head: &'a Head<'a>,
@@ -285,84 +191,6 @@ impl Head<'_> {
     /// The angle of a query in `slot` for keys of so many rounds ago.
     fn angle(&self, slot: usize, ago: usize) -> Angle<'_, f32> {
         self.rotation.by(slot + ago * self.attention.context)
-    }
-}
-
-/// C ← A·Bᵀ for some slots of a round: `right` holds rows of all slots, laid out across.
-struct Across<'a> {
-    right: &'a [f32],
-    round_len: usize,
-    rounds: &'a Rounds,
-}
-
-impl Across<'_> {
-    /// Scores of `left` (queries, D) against the slots that are seen.
-    ///
-    /// # Safety
-    /// As [`alone::multiply`].
-    unsafe fn multiply(
-        &self,
-        head: &Head<'_>,
-        left: Left<'_>,
-        seen: &Seen,
-        c: &mut [f32],
-        stride: usize,
-    ) {
-        let idx = self.rounds.idx(seen.round);
-        let right = Right {
-            panels: &self.right[idx * self.round_len..(idx + 1) * self.round_len],
-            depth: self.rounds.size,
-            first_row: 0,
-            first_col: seen.slots.start,
-            cols: seen.slots.len(),
-        };
-        // SAFETY: by this function's contract.
-        unsafe {
-            alone::multiply(head.kernels, left, right, false, c[seen.col..].as_mut_ptr(), stride);
-        }
-    }
-}
-
-/// C ← P·B, summed over the slots of all rounds that are seen.
-struct Down<'a> {
-    right: &'a [f32],
-    round_len: usize,
-    rounds: &'a Rounds,
-}
-
-impl Down<'_> {
-    /// (queries, D) from rows of scores.
-    ///
-    /// # Safety
-    /// As [`alone::multiply`].
-    #[allow(clippy::too_many_arguments)] // a product has so many
-    unsafe fn multiply(
-        &self,
-        head: &Head<'_>,
-        scores: &[f32],
-        stride: usize,
-        rows: usize,
-        seen: &Seen,
-        laid: &mut Buffer<f32>,
-        adds: bool,
-        c: &mut [f32],
-    ) {
-        let (idx, depth) = (self.rounds.idx(seen.round), seen.slots.len());
-        let panels = laid.take(alone::left_len(head.kernels, rows, depth));
-        let right = Right {
-            panels: &self.right[idx * self.round_len..(idx + 1) * self.round_len],
-            depth: self.rounds.existing(head, seen.round),
-            first_row: seen.slots.start,
-            first_col: 0,
-            cols: self.rounds.size,
-        };
-        // SAFETY: by this function's contract; C has a row of D values for each row of scores.
-        unsafe {
-            let p = Matrix::with_strides(&scores[seen.col..], rows, depth, stride);
-            alone::lay_left(head.kernels, p, panels);
-            let left = Left { panels, rows, depth };
-            alone::multiply(head.kernels, left, right, adds, c.as_mut_ptr(), self.rounds.size);
-        }
     }
 }
 

@@ -22,6 +22,7 @@
 mod blocks;
 mod reference;
 mod rotation;
+mod rounds;
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
