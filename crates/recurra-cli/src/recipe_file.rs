@@ -11,10 +11,37 @@ use crate::failure::Failure;
 use crate::recipe_flags::RecipeFlags;
 use crate::values::nearest;
 
-/// Name and text of the recipes inside the program.
-pub const BUILT_IN: [(&str, &str); 2] = [
-    ("word_language_model_200", include_str!("../../../recipes/word_language_model_200.toml")),
-    ("word_language_model_650", include_str!("../../../recipes/word_language_model_650.toml")),
+/// Names and texts of files of `recipes/`.
+macro_rules! built_in {
+    ($($name:literal,)*) => {
+        &[$(($name, include_str!(concat!("../../../recipes/", $name, ".toml"))),)*]
+    };
+}
+
+/// Name and text of the recipes inside the program: every file of `recipes/`.
+pub const BUILT_IN: &[(&str, &str)] = built_in![
+    "awd_lstm_ptb",
+    "awd_lstm_ptb_fast",
+    "awd_lstm_wikitext2",
+    "awd_lstm_wikitext2_fast",
+    "char_ptb",
+    "family_gru",
+    "family_lstm",
+    "family_min_gru",
+    "family_min_lstm",
+    "family_mlstm",
+    "family_qrnn",
+    "family_rnn_relu",
+    "family_rnn_tanh",
+    "family_slstm",
+    "family_sru",
+    "family_transformer",
+    "tang_poems",
+    "tiny_shakespeare",
+    "word_language_model_1500",
+    "word_language_model_200",
+    "word_language_model_650",
+    "zaremba_medium",
 ];
 
 /// Largest recipe file.
@@ -31,8 +58,8 @@ pub fn load(name: &str) -> Result<RecipeFlags, Failure> {
     let path = Path::new(name);
     let looks_like_a_path = path.extension().is_some() || path.components().count() > 1;
     if !looks_like_a_path && !path.exists() {
-        let known = BUILT_IN.map(|(built_in, _)| built_in);
-        let hint = match nearest(name, known) {
+        let known: Vec<&str> = BUILT_IN.iter().map(|(built_in, _)| *built_in).collect();
+        let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known: {}; or give a TOML file", known.join(", ")),
         };
@@ -107,7 +134,14 @@ mod tests {
     use crate::optimizer_flags::Optimizer;
 
     #[test]
-    fn every_built_in_recipe_reads() {
+    fn every_file_of_the_folder_is_built_in_and_reads() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let mut stems: Vec<String> =
+            files.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+        stems.sort();
+        let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, stems);
         for (name, _) in BUILT_IN {
             let recipe = load(name).unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
             assert_ne!(recipe, RecipeFlags::default(), "{name}");

@@ -89,7 +89,11 @@ fn unknown_names_are_answered_with_the_nearest() {
     refused("bench tain", "unknown command `tain`", "did you mean `train`?");
     refused("compare a b --at step", "`--at` cannot be `step`: expected time, tokens, flops", "");
     refused("train --tokenizer bpe:3", "`--tokenizer` cannot be `bpe:3`", "at least 256");
-    refused("train --model perceptron", "`--model` cannot be `perceptron`", "give --model rnn-tanh, rnn-relu, lstm");
+    refused(
+        "train --model perceptron",
+        "`--model` cannot be `perceptron`",
+        "give --model rnn-tanh, rnn-relu, lstm",
+    );
 }
 
 #[test]
