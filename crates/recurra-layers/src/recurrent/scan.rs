@@ -1,6 +1,6 @@
 //! What the cells that are trained as scans share: products of a whole sequence with the input, every unit alone over the steps.
 
-use recurra_tensor::{Element, Parameters, Random, ScanCell, ScanWeights};
+use recurra_tensor::{Element, Parameters, Random, Role, ScanCell, ScanWeights};
 
 use super::CellSize;
 
@@ -13,8 +13,10 @@ pub(crate) fn declare<E: Element>(
     hidden: usize,
 ) -> ScanWeights {
     let [rows, biased] = [cell.n_gates(), cell.biased_gates().len()].map(|n| n * hidden);
+    let weight = parameters.declare(&format!("rnn.weight_ih_l{layer}"), &[rows, inputs]);
+    parameters.set_role(weight, Role::Matrix { parts: cell.n_gates() });
     ScanWeights {
-        weight: parameters.declare(&format!("rnn.weight_ih_l{layer}"), &[rows, inputs]),
+        weight,
         bias: parameters.declare(&format!("rnn.bias_ih_l{layer}"), &[biased]),
         vectors: (cell.n_vectors() > 0).then(|| {
             parameters.declare(&format!("rnn.weight_c_l{layer}"), &[cell.n_vectors() * hidden])
