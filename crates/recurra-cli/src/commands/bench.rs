@@ -194,7 +194,7 @@ impl Bench {
 impl Settings {
     /// The named shape, with whatever was given beside it put over it.
     fn task(&self, is_training: bool) -> Result<Task, Failure> {
-        self.refuse_the_other_mode(is_training)?;
+        self.tell_of_the_other_mode(is_training);
         let named = self.shape;
         let widths = self
             .hidden
@@ -245,19 +245,19 @@ impl Settings {
         Ok(Task { name, config, window, steps })
     }
 
-    /// What would have no effect is told.
-    fn refuse_the_other_mode(&self, is_training: bool) -> Result<(), Failure> {
-        let refused = |flag: &str, mode: &str, hint: &str| {
-            Err(Failure::of_arguments(format!("`{flag}` has no part in `bench {mode}`"), hint))
+    /// Flags of the other mode have no effect, so that one line of them serves both; but that is told.
+    fn tell_of_the_other_mode(&self, is_training: bool) {
+        let (mode, instead) = match is_training {
+            true => ("train", "`--batch` is for the streams of training"),
+            false => ("generate", "`--streams` is for streams written side by side"),
         };
-        if is_training && self.streams.is_some() {
-            return refused("--streams", "train", "give `--batch` for the streams of training");
-        }
-        let one_stream = "give `--streams` for streams written side by side, one token at a time";
-        match (is_training, self.batch, self.bptt) {
-            (false, Some(_), _) => refused("--batch", "generate", one_stream),
-            (false, _, Some(_)) => refused("--bptt", "generate", one_stream),
-            _ => Ok(()),
+        let given = [
+            ("--streams", is_training && self.streams.is_some()),
+            ("--batch", !is_training && self.batch.is_some()),
+            ("--bptt", !is_training && self.bptt.is_some()),
+        ];
+        for (flag, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
+            tell_line!("`{flag}` has no part in `bench {mode}`: {instead}");
         }
     }
 

@@ -87,13 +87,6 @@ fn a_precision_that_the_forced_instruction_set_lacks_is_refused() {
 }
 
 #[test]
-fn flags_of_the_other_mode_of_bench_are_refused() {
-    check("bench train --streams 4", "`--streams` has no part in `bench train`", "`--batch`");
-    check("bench generate --batch 4", "`--batch` has no part in `bench generate`", "`--streams`");
-    check("bench generate --bptt 4", "`--bptt` has no part in `bench generate`", "`--streams`");
-}
-
-#[test]
 fn help_and_version_are_no_errors() {
     let place = Workplace::new();
     let version = place.run("--version").succeeds();

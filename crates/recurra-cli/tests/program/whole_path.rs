@@ -197,10 +197,11 @@ fn doctor_and_bench_measure() {
     let place = Workplace::new();
     let found = place.run("doctor --threads 1 --json").succeeds().tells("matrix product").json();
     has_keys(&found, "cores instruction_sets isa peaks matmul_gflops readings");
-    for mode in ["train --batch 2 --bptt 4", "generate --streams 2"] {
-        let line =
-            format!("bench {mode} --vocab 20 --embed 8 --hidden 8 --steps 2 --threads 1 --json");
-        let timing = place.run(&line).succeeds().json();
+    for (mode, other) in [("train", "--streams"), ("generate", "--bptt")] {
+        let sizes = "--vocab 20 --embed 8 --hidden 8 --batch 2 --bptt 4 --streams 2";
+        let line = format!("bench {mode} {sizes} --steps 2 --threads 1 --json");
+        let told = format!("`{other}` has no part in `bench {mode}`");
+        let timing = place.run(&line).succeeds().tells(&told).json();
         has_keys(
             &timing,
             "shape mode tokens_per_second flops_per_token gflops peak_gflops utilisation peak_rss_mib isa precision threads",
