@@ -1,46 +1,80 @@
-//! What a Transformer has before its first block and after its last.
+//! What blocks with residual links have before the first of them and after the last.
 
+use recurra_tensor::attention::Attention;
 use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Role, Tape, Var, Window};
 
 use crate::transformer::Sizes;
-use crate::{CellOptions, CellState, Norm, PositionKind};
+use crate::{CellKind, CellOptions, CellState, Norm, NormKind, PositionKind};
 
-/// Learned positions, where the family has them, and the last norm.
+/// The last norm, and before a Transformer's first block learned positions, where it has them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Ends {
-    /// (context, E)
-    positions: Option<ParameterId>,
+    positions: Option<Positions>,
     norm: Norm,
-    sizes: Sizes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Positions {
+    /// (context, E)
+    table: ParameterId,
+    attention: Attention,
+}
+
+/// How the blocks' stream is normalised at its end, and under which name; `None` for layers without residual links.
+fn last_norm(
+    kind: CellKind,
+    width: usize,
+    options: &CellOptions,
+) -> Option<(&'static str, NormKind)> {
+    match kind {
+        CellKind::Transformer => Some(("transformer.norm", Sizes::of(width, options).norm)),
+        CellKind::Slstm | CellKind::Mlstm => Some(("post_blocks_norm", NormKind::Layer)),
+        _ => None,
+    }
+}
+
+/// Attention with learned positions.
+fn with_learned_positions(
+    kind: CellKind,
+    width: usize,
+    options: &CellOptions,
+) -> Option<Attention> {
+    let sizes = (kind == CellKind::Transformer).then(|| Sizes::of(width, options))?;
+    (sizes.positions == PositionKind::Learned).then_some(sizes.attention)
 }
 
 impl Ends {
-    /// Declares `transformer.positions.weight` (context, E), where positions are learned, and `transformer.norm`.
+    /// Declares `transformer.positions.weight` (context, E), where positions are learned, and `transformer.norm`, or the
+    /// `post_blocks_norm` of an xLSTM.
     pub(crate) fn declare<E: Element>(
         parameters: &mut Parameters<E>,
+        kind: CellKind,
         embed_size: usize,
         width: usize,
         options: &CellOptions,
-    ) -> Self {
-        let sizes = Sizes::of(width, options);
-        let positions = (sizes.positions == PositionKind::Learned).then(|| {
-            let shape = [sizes.attention.context, embed_size];
-            let positions = parameters.declare("transformer.positions.weight", &shape);
-            parameters.set_role(positions, Role::Table);
-            positions
+    ) -> Option<Self> {
+        let (name, norm) = last_norm(kind, width, options)?;
+        let positions = with_learned_positions(kind, width, options).map(|attention| {
+            let shape = [attention.context, embed_size];
+            let table = parameters.declare("transformer.positions.weight", &shape);
+            parameters.set_role(table, Role::Table);
+            Positions { table, attention }
         });
-        let norm = Norm::declare(parameters, "transformer.norm", sizes.norm, width);
-        Self { positions, norm, sizes }
+        Some(Self { positions, norm: Norm::declare(parameters, name, norm, width) })
     }
 
     /// How many numbers they learn.
-    pub(crate) fn n_parameters(embed_size: usize, width: usize, options: &CellOptions) -> u128 {
-        let sizes = Sizes::of(width, options);
-        let positions = match sizes.positions {
-            PositionKind::Learned => sizes.attention.context as u128 * embed_size as u128,
-            PositionKind::Rotary => 0,
-        };
-        positions + Norm::n_parameters(sizes.norm, width)
+    pub(crate) fn n_parameters(
+        kind: CellKind,
+        embed_size: usize,
+        width: usize,
+        options: &CellOptions,
+    ) -> u128 {
+        let positions = with_learned_positions(kind, width, options)
+            .map_or(0, |attention| attention.context as u128 * embed_size as u128);
+        let norm =
+            last_norm(kind, width, options).map_or(0, |(_, norm)| Norm::n_parameters(norm, width));
+        positions + norm
     }
 
     /// Draws the positions from U(−0.1, 0.1), as the embedding.
@@ -49,8 +83,8 @@ impl Ends {
         parameters: &mut Parameters<E>,
         random: &mut Random,
     ) {
-        if let Some(positions) = self.positions {
-            random.fill_uniform(parameters.value_mut(positions), 0.1);
+        if let Some(Positions { table, .. }) = self.positions {
+            random.fill_uniform(parameters.value_mut(table), 0.1);
         }
         self.norm.initialize(parameters);
     }
@@ -66,15 +100,14 @@ impl Ends {
         window: Window,
         first: &CellState<E>,
     ) -> Input<'x> {
-        let Some(positions) = self.positions else { return x };
-        let attention = self.sizes.attention;
+        let Some(Positions { table, attention }) = self.positions else { return x };
         let lengths = first.parts.last().expect("keys, values and length");
         let starts: Vec<usize> = lengths.iter().map(|&length| attention.place(length)).collect();
         let ids: Vec<u32> = (0..window.time)
             .flat_map(|t| starts.iter().map(move |start| ((start + t) % attention.context) as u32))
             .collect(); // (T·B)
         let x = tape.read(x);
-        let positions = tape.embedding(positions, &ids);
+        let positions = tape.embedding(table, &ids);
         tape.add(x, positions).into()
     }
 

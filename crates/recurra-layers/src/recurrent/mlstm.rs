@@ -42,6 +42,8 @@ pub struct Mlstm {
     down: ParameterId,       // (H, I)
     hidden_size: usize,
     heads: usize,
+    /// Of what the block adds.
+    dropout: f32,
 }
 
 /// The parameters of a causal convolution.
@@ -183,6 +185,7 @@ impl Mlstm {
             conv: Convolution::declare(parameters, name, inner),
             hidden_size,
             heads,
+            dropout: 0.0,
         }
     }
 }
@@ -217,6 +220,10 @@ impl Cell for Mlstm {
     fn part_widths(&self) -> Vec<usize> {
         let inner = inner_size(self.hidden_size);
         vec![inner * inner / self.heads, inner, self.heads, (TAPS - 1) * inner]
+    }
+
+    fn with_branch_dropout(self, rate: f32) -> (Self, bool) {
+        (Self { dropout: rate, ..self }, true)
     }
 
     fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
@@ -270,6 +277,7 @@ impl Cell for Mlstm {
         let z = tape.activation(z, Function::Silu);
         let h = tape.multiply(h, z);
         let y = tape.linear(h, self.down, None); // (T·B, H)
+        let y = tape.dropout(y, self.dropout);
         tape.add(x, y)
     }
 }

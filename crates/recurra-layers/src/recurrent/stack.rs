@@ -52,8 +52,7 @@ impl RecurrentStack {
             layers.push(layer);
             inputs = hidden;
         }
-        let ends = (kind == CellKind::Transformer)
-            .then(|| Ends::declare(parameters, embed_size, inputs, options));
+        let ends = Ends::declare(parameters, kind, embed_size, inputs, options);
         // A residual link goes through whole.
         let outside = |rate: f32| if has_branches { 0.0 } else { rate };
         Self {
@@ -88,10 +87,7 @@ impl RecurrentStack {
         hidden: usize,
         options: &CellOptions,
     ) -> u128 {
-        match kind {
-            CellKind::Transformer => Ends::n_parameters(inputs, hidden, options),
-            _ => 0,
-        }
+        Ends::n_parameters(kind, inputs, hidden, options)
     }
 
     /// The states before the first token.

@@ -48,8 +48,10 @@ fn gradients_of_every_model_equal_finite_differences() {
             }
             tape.loss(loss)
         });
-        // The norm of an embedding of 0.1 bends so much that differences are off by this.
-        let tolerance = if cell == CellKind::Transformer { 2e-6 } else { 1e-7 };
+        // The norm of an embedding of 0.1 bends so much that differences are off by this; by a ninth of it with a third of the step.
+        let begins_with_a_norm =
+            matches!(cell, CellKind::Transformer | CellKind::Slstm | CellKind::Mlstm);
+        let tolerance = if begins_with_a_norm { 2e-6 } else { 1e-7 };
         assert!(error < tolerance, "{cell} tied {tied}: {error:e}");
     }
 }
