@@ -6,6 +6,7 @@
 #[macro_use]
 mod output;
 
+mod add_on_flags;
 mod argument_errors;
 mod commands;
 mod failure;

@@ -105,6 +105,21 @@ pub fn temperature(text: &str) -> Parsed<f64> {
     number(text, |x| (0.0..=100.0).contains(&x), "a number from 0 (always the likeliest) to 100")
 }
 
+/// Temperature of the softmax of a score.
+pub fn softmax_temperature(text: &str) -> Parsed<f64> {
+    number(text, |x| (0.1..=10.0).contains(&x), "a number from 0.1 to 10, or `tuned`")
+}
+
+/// `W` or `W:θ,λ`: a number, and after a colon others; how many is for the caller to say.
+pub fn with_numbers(text: &str) -> Parsed<(usize, Vec<f64>)> {
+    let refused = || ValueError::new("a whole number, or one and others as in `500:1,0.1`");
+    let (whole, rest) = text.split_once(':').map_or((text, None), |(a, b)| (a, Some(b)));
+    let whole = whole.trim().parse().map_err(|_| refused())?;
+    let read = |rest: &str| rest.split(',').map(|x| x.trim().parse::<f64>()).collect();
+    let numbers: Result<Vec<f64>, _> = rest.map_or(Ok(Vec::new()), read);
+    Ok((whole, numbers.map_err(|_| refused())?))
+}
+
 /// Repetition penalty; 1 is none.
 pub fn penalty(text: &str) -> Parsed<f64> {
     number(text, |x| (0.1..=100.0).contains(&x), "a number from 0.1 to 100 (1 is none)")
@@ -224,6 +239,16 @@ mod tests {
         check(share, &[("1", 1.0), ("0.9", 0.9)], &["0", "1.1", "nan"]);
         assert_eq!(below_one("20").unwrap_err().hint.unwrap(), "20 of 100 is written `0.2`");
         assert_eq!(share("90%").unwrap_err().hint.unwrap(), "90% of 100 is written `0.9`");
+    }
+
+    #[test]
+    fn numbers_follow_a_colon() {
+        let good = [
+            ("500", (500, vec![])),
+            ("500:1,0.1", (500, vec![1.0, 0.1])),
+            ("5: 5e-5 , 2e-3,1e-5", (5, vec![5e-5, 2e-3, 1e-5])),
+        ];
+        check(with_numbers, &good, &["", ":1", "x", "5:", "5:1,", "5:a", "-3", "1.5"]);
     }
 
     #[test]

@@ -22,6 +22,14 @@ pub enum Error {
         /// How the weights are stored.
         storage: String,
     },
+    /// Dynamic evaluation without the statistics that it needs.
+    #[error(
+        "there are no statistics of the training text for dynamic evaluation in segments of {segment} tokens"
+    )]
+    Statistics {
+        /// Tokens of a segment.
+        segment: usize,
+    },
     /// A stop string without a character.
     #[error("a stop string is empty; expected at least one character")]
     EmptyStop,
@@ -77,6 +85,7 @@ impl Error {
         Some(match self {
             Error::Setting { name, expected, .. } => format!("set the {name} to {expected}"),
             Error::Storage { .. } => "leave the precision to be chosen".into(),
+            Error::Statistics { .. } => "collect them from the training text first".into(),
             Error::EmptyStop => "leave the empty stop string out".into(),
             Error::Vocabulary { .. } | Error::Token { .. } => {
                 "use the `tokenizer.json` that was saved with this model".into()

@@ -55,7 +55,9 @@ pub use generate::{Ended, GenerateOptions, Generator, Written};
 pub use memory::Memory;
 pub use model_ref::ModelRef;
 pub use sampler::{Draws, Recent, Sampler, Sampling};
-pub use score::{AddOns, Evaluation, score, score_text, signature_of};
+pub use score::{
+    AddOns, DynamicEvaluation, Evaluation, NeuralCache, Tuned, score, score_text, signature_of,
+};
 pub use stop::{Found, StopStrings};
 pub use warning::Warning;
 

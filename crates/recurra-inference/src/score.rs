@@ -15,7 +15,10 @@
 //! [`Evaluation`] scores with what helps a model, [`AddOns`]; each part stands in the signature of the score.
 
 mod add_ons;
+mod cache;
+mod dynamic;
 mod evaluation;
+mod tune;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -24,11 +27,11 @@ use recurra_data::{Text, TokenFile, Tokenizer};
 use recurra_metrics::{Context, LanguageScore, Signature, StateCarry};
 use recurra_tensor::Workspace;
 
-use crate::{ModelRef, Result};
+use crate::{Error, ModelRef, Result};
 
-pub use add_ons::AddOns;
+pub use add_ons::{AddOns, DynamicEvaluation, NeuralCache};
 pub use evaluation::Evaluation;
-use evaluation::score_with;
+pub use tune::Tuned;
 
 /// Tokens that are in memory at once.
 const WINDOW: usize = 512;
@@ -59,7 +62,10 @@ pub fn score(
     tokens: &TokenFile,
     progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<LanguageScore> {
-    score_with(model, workspace, tokens, &AddOns::default(), progress)
+    let mut evaluation = Evaluation::with_workspace(model, std::mem::take(workspace));
+    let score = evaluation.score(tokens, &AddOns::default(), progress);
+    *workspace = evaluation.into_workspace();
+    score
 }
 
 /// The score of a text whose tokens were worth so many nats together, by the model alone.
@@ -73,6 +79,15 @@ fn plain_score(model: ModelRef<'_>, tokens: &TokenFile, total_nats: f64) -> Lang
         words: tokens.n_words().saturating_sub(words).max(1),
         total_nats,
         signature: signature_of(model.tokenizer, tokens.text_sha256(), model.storage()),
+    }
+}
+
+/// Refuses tokens that are none of the model's.
+fn check_ids(model: ModelRef<'_>, ids: &[u32]) -> Result<()> {
+    let (vocab_size, largest) = (model.vocab_size(), ids.iter().copied().max().unwrap_or(0));
+    match (largest as usize) < vocab_size {
+        true => Ok(()),
+        false => Err(Error::Token { id: largest, vocab_size }),
     }
 }
 

@@ -11,7 +11,7 @@ use recurra_kernels::layer::{
 use recurra_kernels::matmul::{Matrix, Start, matmul};
 use recurra_kernels::recurrent::{RecurrentWeight, Shape};
 use recurra_kernels::rnn::Activation;
-use recurra_kernels::update::{self, Adam, Pass, Rule, Sgd, Slabs};
+use recurra_kernels::update::{self, Adam, Dynamic, Pass, Rule, Sgd, Slabs};
 use recurra_kernels::{Cpu, Element, Precision, embedding, gru, lstm, rnn};
 
 fn main() {
@@ -378,6 +378,12 @@ fn sgd_of_13_million(bencher: Bencher<'_, '_>) {
 fn averaged_sgd_of_13_million(bencher: Bencher<'_, '_>) {
     let rule = Rule::Sgd(Sgd { lr: 20.0, momentum: 0.0, weight_decay: 0.0, scale: 0.25 });
     bench(bencher, &Update(Pass { rule, average: Some(0.125) }), 10_007, 13_280_000);
+}
+
+#[divan::bench]
+fn dynamic_evaluation_of_13_million(bencher: Bencher<'_, '_>) {
+    let rule = Dynamic { lr: 2e-4, decay: 0.01, epsilon: 2e-5 };
+    bench(bencher, &Update(Rule::Dynamic(rule).into()), 10_007, 13_280_000);
 }
 
 #[divan::bench]

@@ -25,16 +25,19 @@
 #![warn(missing_docs)]
 
 mod arena;
+mod dynamic;
 pub mod finite_differences;
 mod gradients;
 mod ops;
 mod optimizer;
 mod packed;
 mod parameters;
+mod products;
 mod random;
 mod tape;
 
 pub use arena::Arena;
+pub use dynamic::DynamicParameters;
 pub use ops::input::Input;
 pub use ops::rnn::Activation;
 pub use ops::scan::ScanWeights;
@@ -42,6 +45,7 @@ pub use ops::slstm::SlstmWeights;
 pub use ops::sweep::RecurrentWeights;
 pub use optimizer::{Method, Moments, Optimizer, Step};
 pub use parameters::{ParameterId, Parameters, Role};
+pub use products::dot_products;
 pub use random::Random;
 pub use recurra_kernels::scan::ScanCell;
 pub use recurra_kernels::{

@@ -144,54 +144,15 @@ impl Optimizer {
             return norm;
         }
         let scale = step.clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));
-        let whole = gradients.ranges().to_vec();
         // The average of what stays moves on.
         let skips = self.skips_zero_gradients() && step.average.is_none();
-        let mut changing: Vec<Vec<Range<usize>>> = match skips {
+        let changing: Vec<Vec<Range<usize>>> = match skips {
             true => parameters.ids().map(|id| gradients.written_ranges(id)).collect(),
-            false => whole.iter().map(|range| vec![range.clone()]).collect(),
+            false => gradients.ranges().iter().map(|range| vec![range.clone()]).collect(),
         };
         let ways: Vec<Way> =
             parameters.ids().map(|id| self.way(parameters, id, step, scale)).collect();
-        let average = step.average;
-        let store = parameters.for_update(average.is_some());
-        let (mut slabs, workspace) = (store.slabs, store.muon);
-        if layer::is_available(cpu)
-            && let Some(mut slabs) = slabs.as_f32()
-        {
-            // Both weights of a layer, and what becomes of them laid out, unless another layer has changed one of them already.
-            store.layers.write(store.version, |weights, copies| {
-                let ranges = weights.map(|id| whole[id.index()].clone());
-                let [Way::Rule(rule), Way::Rule(other)] = weights.map(|id| ways[id.index()]) else {
-                    return false;
-                };
-                let is_due = rule == other
-                    && zip(weights, &ranges)
-                        .all(|(id, range)| changing[id.index()] == [range.clone()]);
-                if is_due {
-                    weights.into_iter().for_each(|id| changing[id.index()].clear());
-                    let pass = Pass { rule, average };
-                    let parts = slabs.parts(ranges).map(|part| part.with_moments(rule.n_moments()));
-                    PackedLayer::update_all(copies, cpu, pass, parts);
-                }
-                is_due
-            });
-        }
-        for (way, ranges) in zip(ways, changing) {
-            for range in ranges {
-                let [part] = slabs.parts([range]);
-                match way {
-                    Way::Rule(rule) => {
-                        let part = part.with_moments(rule.n_moments());
-                        update::step(cpu, Pass { rule, average }, part);
-                    }
-                    Way::Muon(muon, shape) => {
-                        muon::step(cpu, muon, shape, part, average, workspace);
-                    }
-                }
-            }
-        }
-        parameters.ids().for_each(|id| parameters.gradients.forget(id));
+        follow(cpu, parameters, ways, step.average, changing);
         norm
     }
 
@@ -232,10 +193,59 @@ impl Optimizer {
 
 /// How one parameter follows its gradient.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+pub(crate) enum Way {
     Rule(Rule),
     /// Matrices one on top of the other: how many, and their columns.
     Muon(Muon, [usize; 2]),
+}
+
+/// One step of each parameter on its way, in some ranges of it past which its gradient is zero and it stays, and of the average
+/// behind it; then no gradient is left.
+pub(crate) fn follow<E: Element>(
+    cpu: &Cpu,
+    parameters: &mut Parameters<E>,
+    ways: Vec<Way>,
+    average: Option<f64>,
+    mut changing: Vec<Vec<Range<usize>>>,
+) {
+    let whole = parameters.gradients.ranges().to_vec();
+    let store = parameters.for_update(average.is_some());
+    let (mut slabs, workspace) = (store.slabs, store.muon);
+    if layer::is_available(cpu)
+        && let Some(mut slabs) = slabs.as_f32()
+    {
+        // Both weights of a layer, and what becomes of them laid out, unless another layer has changed one of them already.
+        store.layers.write(store.version, |weights, copies| {
+            let ranges = weights.map(|id| whole[id.index()].clone());
+            let [Way::Rule(rule), Way::Rule(other)] = weights.map(|id| ways[id.index()]) else {
+                return false;
+            };
+            let is_due = rule == other
+                && zip(weights, &ranges).all(|(id, range)| changing[id.index()] == [range.clone()]);
+            if is_due {
+                weights.into_iter().for_each(|id| changing[id.index()].clear());
+                let pass = Pass { rule, average };
+                let parts = slabs.parts(ranges).map(|part| part.with_moments(rule.n_moments()));
+                PackedLayer::update_all(copies, cpu, pass, parts);
+            }
+            is_due
+        });
+    }
+    for (way, ranges) in zip(ways, changing) {
+        for range in ranges {
+            let [part] = slabs.parts([range]);
+            match way {
+                Way::Rule(rule) => {
+                    let part = part.with_moments(rule.n_moments());
+                    update::step(cpu, Pass { rule, average }, part);
+                }
+                Way::Muon(muon, shape) => {
+                    muon::step(cpu, muon, shape, part, average, workspace);
+                }
+            }
+        }
+    }
+    parameters.ids().for_each(|id| parameters.gradients.forget(id));
 }
 
 #[cfg(test)]

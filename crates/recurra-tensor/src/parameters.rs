@@ -316,6 +316,11 @@ impl<E: Element> Parameters<E> {
         ForUpdate { slabs, layers, version, muon: &mut self.room.0 }
     }
 
+    /// All gradients and the optimizer state number `slot`, side by side.
+    pub(crate) fn gradients_and_moments(&mut self, slot: usize) -> (&mut [E], &mut [E]) {
+        (self.gradients.slab_mut(), &mut self.moments[slot])
+    }
+
     /// What a training tape reads and what it writes.
     pub(crate) fn for_training(&mut self) -> (&Values<E>, &mut Gradients<E>, &mut PackedLayers) {
         self.gradients.allocate(self.values.slab.len());

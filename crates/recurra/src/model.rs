@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use recurra_checkpoint::{ModelFolder, SavedModel, StateFile};
 use recurra_data::{Text, cache_dir};
-use recurra_inference::{GenerateOptions, Generator, Memory, ModelRef, score_text};
+use recurra_inference::{Evaluation, GenerateOptions, Generator, Memory, ModelRef, score_text};
 use recurra_metrics::LanguageScore;
 use recurra_models::{LanguageModel, Prepared};
 use recurra_tensor::step::Storage;
@@ -106,6 +106,11 @@ impl Model {
     pub fn evaluate(&self, text: &Text) -> Result<LanguageScore> {
         let mut to_the_end = |_, _| ControlFlow::Continue(());
         Ok(score_text(self.reference(), text, &cache_dir(), &mut to_the_end)?)
+    }
+
+    /// Scores with what helps a model, a temperature, a cache of the text or weights that follow it; the model stays as it is.
+    pub fn evaluation(&self) -> Evaluation<'_> {
+        Evaluation::new(self.reference())
     }
 
     /// Writes on from a prompt; the same seed, the same text.

@@ -6,13 +6,16 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use recurra::data::{Text, cache_dir};
-use recurra::inference::score_text;
+use recurra::data::{Text, TokenFile, cache_dir};
+use recurra::inference::AddOns;
 use recurra::metrics::{Incomparable, LanguageScore, Quantity};
+use serde::Serialize;
 
+use crate::add_on_flags::{AddOnFlags, Helped};
 use crate::failure::Failure;
 use crate::machine_flags::UseFlags;
 use crate::text_flags::TextFlags;
@@ -29,6 +32,8 @@ pub struct Eval {
     /// Files and folders to score on, read as one text; - is standard input
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    add_ons: AddOnFlags,
     /// A score to put beside this one: a file with the JSON line of another eval
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
@@ -41,12 +46,22 @@ pub struct Eval {
     machine: UseFlags,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Scored<'a> {
+    #[serde(flatten)]
+    score: &'a LanguageScore,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    add_ons: Option<Helped>,
+}
+
 /// Largest file with a score.
 const MAX_SCORE_BYTES: u64 = 16 << 20;
 
 impl Eval {
     /// Scores, and compares if asked to.
     pub fn run(self) -> Result<(), Failure> {
+        self.add_ons.check()?;
         let model = self.machine.open_to_read(&self.model)?;
         let other = self.against.as_deref().map(read_score).transpose()?;
         let stop = Arc::default();
@@ -65,13 +80,33 @@ impl Eval {
                 ControlFlow::Continue(())
             }
         };
-        let scored = score_text(model.reference(), &text, &cache_dir(), &mut progress);
+        let read = |paths: &[PathBuf]| -> Result<TokenFile, Failure> {
+            let text = Text::open(paths, &self.text.options())?.stopped_by(&stop);
+            Ok(TokenFile::open_or_build(&cache_dir(), &text, &model.saved().tokenizer)?)
+        };
+        let mut evaluation = model.evaluation();
+        let tokens = TokenFile::open_or_build(&cache_dir(), &text, &model.saved().tokenizer)?;
+        let started = Instant::now();
+        let plain = evaluation.score(&tokens, &AddOns::default(), &mut progress);
+        let plain_seconds = started.elapsed().as_secs_f64();
+        let scored = plain.map_err(Failure::from).and_then(|plain| {
+            match self.add_ons.score(&mut evaluation, &tokens, read, &mut progress)? {
+                None => Ok((plain, None)),
+                Some((score, cost)) => {
+                    let helped = Helped::new(&score, &plain, plain_seconds, cost);
+                    Ok((score, Some(helped)))
+                }
+            }
+        });
         bar.finish_and_clear();
-        let score = scored?;
+        let (score, helped) = scored?;
 
         tell!("{}", for_people(&score, &text.describe()));
+        if let Some(helped) = &helped {
+            tell!("{}", helped.for_people());
+        }
         if self.json {
-            output::write_json(&score)?;
+            output::write_json(&Scored { score: &score, add_ons: helped })?;
         }
         other.map_or(Ok(()), |other| compare(&score, &other))
     }

@@ -6,98 +6,170 @@ use recurra_data::TokenFile;
 use recurra_metrics::{LanguageScore, Signature};
 use recurra_tensor::Workspace;
 
-use super::{AddOns, WINDOW};
+use super::cache::{Cache, mixed};
+use super::dynamic::DynamicWeights;
+use super::{AddOns, DynamicEvaluation, NeuralCache, WINDOW, check_ids};
 use crate::predictor::{Predictor, Reading, Wanted};
 use crate::{Error, ModelRef, Result};
 
-/// A model that scores texts, and what it keeps from one to the next.
+/// Hears how much of how much is done, and may break off.
+pub(super) type Progress<'a> = dyn FnMut(u64, u64) -> ControlFlow<()> + 'a;
+
+/// A model that scores texts, and what it keeps from one to the next. The model itself stays as it is.
 #[derive(Debug)]
 pub struct Evaluation<'a> {
-    model: ModelRef<'a>,
+    pub(super) model: ModelRef<'a>,
     workspace: Workspace<f32>,
+    weights: Option<DynamicWeights>,
 }
 
 impl<'a> Evaluation<'a> {
     /// Nothing is read yet.
     pub fn new(model: ModelRef<'a>) -> Self {
-        Self { model, workspace: Workspace::new() }
+        Self::with_workspace(model, Workspace::new())
     }
 
-    /// Scores a text with `add_ons`.
+    /// The same in a workspace that has been used with this model.
+    pub(super) fn with_workspace(model: ModelRef<'a>, workspace: Workspace<f32>) -> Self {
+        Self { model, workspace, weights: None }
+    }
+
+    /// The workspace, to be used again.
+    pub(super) fn into_workspace(self) -> Workspace<f32> {
+        self.workspace
+    }
+
+    /// Takes the statistics that dynamic evaluation in segments of this length needs from the training text, or the first
+    /// million tokens of its streams; `progress` hears of windows.
     ///
     /// # Errors
-    /// When there are fewer than two tokens, one is none of the model's, a number of the add-ons makes no sense, or
-    /// `progress` broke off.
+    /// When the text has fewer than two tokens, one is none of the model's, the segment makes no sense, the model is prepared,
+    /// or `progress` broke off.
+    pub fn collect(
+        &mut self,
+        train: &TokenFile,
+        segment: usize,
+        progress: &mut Progress<'_>,
+    ) -> Result<()> {
+        let dynamic = Some(DynamicEvaluation::new(segment));
+        self.check(&AddOns { dynamic, ..AddOns::default() })?;
+        self.weights = Some(DynamicWeights::collect(self.model, train, segment, progress)?);
+        Ok(())
+    }
+
+    /// Scores a text with `add_ons`; `progress` hears how many tokens of how many are done.
+    ///
+    /// # Errors
+    /// When there are fewer than two tokens, one is none of the model's, a number of the add-ons makes no sense, there are no
+    /// statistics for dynamic evaluation, or `progress` broke off.
     pub fn score(
         &mut self,
         tokens: &TokenFile,
         add_ons: &AddOns,
-        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+        progress: &mut Progress<'_>,
     ) -> Result<LanguageScore> {
-        score_with(self.model, &mut self.workspace, tokens, add_ons, progress)
+        let total_nats = self.nats(tokens, tokens.len().saturating_sub(1), add_ons, progress)?;
+        let score = super::plain_score(self.model, tokens, total_nats);
+        let [temperature, cache, dynamic] = add_ons.parts();
+        let signature = Signature { temperature, cache, dynamic, ..score.signature };
+        Ok(LanguageScore { signature, ..score })
     }
-}
 
-/// See [`Evaluation::score`].
-pub(super) fn score_with(
-    model: ModelRef<'_>,
-    workspace: &mut Workspace<f32>,
-    tokens: &TokenFile,
-    add_ons: &AddOns,
-    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
-) -> Result<LanguageScore> {
-    add_ons.check()?;
-    if model.prepared.is_some() && !add_ons.is_empty() {
-        return Err(Error::Storage { storage: model.storage().to_string() });
+    /// −Σ ln p of the first `total` tokens that are predicted.
+    pub(super) fn nats(
+        &mut self,
+        tokens: &TokenFile,
+        total: usize,
+        add_ons: &AddOns,
+        progress: &mut Progress<'_>,
+    ) -> Result<f64> {
+        let wanted =
+            Wanted { temperatures: vec![add_ons.temperature()], hidden: add_ons.cache.is_some() };
+        let cpu = self.model.cpu;
+        // One after the other, whatever the windows.
+        let mut total_nats = 0.0;
+        let Some(NeuralCache { window, theta, lambda }) = add_ons.cache else {
+            self.read(tokens, total, add_ons, &wanted, progress, &mut |reading, _| {
+                reading.nats[0].iter().for_each(|nats| total_nats += nats);
+            })?;
+            return Ok(total_nats);
+        };
+        let mut cache = Cache::new(window, vec![theta]);
+        let (mut waiting, mut answers) = (Vec::new(), Vec::new());
+        let mut mix = |waiting: &mut Vec<f64>, answers: &mut Vec<Option<f64>>| {
+            let n = answers.len();
+            for (nats, share) in waiting.drain(..n).zip(answers.drain(..)) {
+                total_nats += mixed(nats, share, lambda);
+            }
+        };
+        self.read(tokens, total, add_ons, &wanted, progress, &mut |reading, targets| {
+            waiting.extend(&reading.nats[0]);
+            let each = &mut |shares: Option<&[f64]>| answers.push(shares.map(|shares| shares[0]));
+            cache.push(cpu, &reading.hidden, targets, each);
+            mix(&mut waiting, &mut answers);
+        })?;
+        cache.finish(cpu, &mut |shares| answers.push(shares.map(|shares| shares[0])));
+        mix(&mut waiting, &mut answers);
+        Ok(total_nats)
     }
-    let wanted = Wanted { temperatures: vec![add_ons.temperature()], hidden: false };
-    let mut total_nats = 0.0;
-    let total = tokens.len().saturating_sub(1);
-    read(model, workspace, tokens, total, &wanted, progress, &mut |reading, _| {
-        reading.nats[0].iter().for_each(|nats| total_nats += nats);
-    })?;
-    let score = super::plain_score(model, tokens, total_nats);
-    let temperature = add_ons.temperature.map(|temperature| temperature.to_string());
-    Ok(LanguageScore { signature: Signature { temperature, ..score.signature }, ..score })
-}
 
-/// Reads the first tokens of a text, window by window, and hands on what is wanted of each with the tokens it is of.
-fn read(
-    model: ModelRef<'_>,
-    workspace: &mut Workspace<f32>,
-    tokens: &TokenFile,
-    total: usize,
-    wanted: &Wanted,
-    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
-    each: &mut dyn FnMut(&Reading, &[u32]),
-) -> Result<()> {
-    if tokens.len() < 2 {
-        return Err(Error::TooShort { tokens: tokens.len() });
+    /// Reads the first tokens of a text, window by window, and hands on what is wanted of each with the tokens it is of.
+    pub(super) fn read(
+        &mut self,
+        tokens: &TokenFile,
+        total: usize,
+        add_ons: &AddOns,
+        wanted: &Wanted,
+        progress: &mut Progress<'_>,
+        each: &mut dyn FnMut(&Reading, &[u32]),
+    ) -> Result<()> {
+        self.check(add_ons)?;
+        if tokens.len() < 2 {
+            return Err(Error::TooShort { tokens: tokens.len() });
+        }
+        let model = self.model;
+        let mut following = match (&add_ons.dynamic, &mut self.weights) {
+            (None, _) => None,
+            (Some(options), Some(weights)) if weights.segment() == options.segment => {
+                weights.reset();
+                Some((options, weights))
+            }
+            (Some(options), _) => return Err(Error::Statistics { segment: options.segment }),
+        };
+        let at_once = add_ons.dynamic.map_or(WINDOW, |dynamic| dynamic.segment);
+        let mut ids = [0; WINDOW + 1];
+        let mut state = model.network.zero_state(1);
+        let mut predictor = Predictor::new(model, &mut self.workspace);
+        let mut done = 0;
+        while done < total {
+            let time = at_once.min(total - done);
+            let ids = &mut ids[..=time];
+            tokens.read(done, ids);
+            check_ids(model, ids)?;
+            let (inputs, targets) = (&ids[..time], &ids[1..]);
+            let reading = match &mut following {
+                None => predictor.read(inputs, targets, &mut state, wanted),
+                Some((options, weights)) => {
+                    weights.read(model, options, [inputs, targets], &mut state, wanted)
+                }
+            };
+            each(reading, targets);
+            done += time;
+            if progress(done as u64, total as u64).is_break() && done < total {
+                return Err(Error::Stopped { done: done as u64, total: total as u64 });
+            }
+        }
+        Ok(())
     }
-    let mut ids = [0; WINDOW + 1];
-    let mut state = model.network.zero_state(1);
-    let mut predictor = Predictor::new(model, workspace);
-    let mut done = 0;
-    while done < total {
-        let time = WINDOW.min(total - done);
-        let ids = &mut ids[..=time];
-        tokens.read(done, ids);
-        check_ids(model, ids)?;
-        let (inputs, targets) = (&ids[..time], &ids[1..]);
-        each(predictor.read(inputs, targets, &mut state, wanted), targets);
-        done += time;
-        if progress(done as u64, total as u64).is_break() && done < total {
-            return Err(Error::Stopped { done: done as u64, total: total as u64 });
+
+    fn check(&self, add_ons: &AddOns) -> Result<()> {
+        add_ons.check()?;
+        match self.model.prepared.is_some() && !add_ons.is_empty() {
+            true => Err(Error::Storage { storage: self.model.storage().to_string() }),
+            false => Ok(()),
         }
     }
-    Ok(())
 }
 
-/// Refuses tokens that are none of the model's.
-fn check_ids(model: ModelRef<'_>, ids: &[u32]) -> Result<()> {
-    let (vocab_size, largest) = (model.vocab_size(), ids.iter().copied().max().unwrap_or(0));
-    match (largest as usize) < vocab_size {
-        true => Ok(()),
-        false => Err(Error::Token { id: largest, vocab_size }),
-    }
-}
+#[cfg(test)]
+mod tests;

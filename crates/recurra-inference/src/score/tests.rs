@@ -6,7 +6,6 @@ use recurra_tensor::step::Storage;
 use recurra_tensor::{Cpu, Tape};
 
 use super::*;
-use crate::Error;
 use crate::fixture::{Fixture, TEXT};
 
 const GO_ON: ControlFlow<()> = ControlFlow::Continue(());

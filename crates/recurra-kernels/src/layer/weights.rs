@@ -307,7 +307,7 @@ impl Panels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::update::{self, Adam, Rule, Sgd};
+    use crate::update::{self, Adam, Dynamic, Rule, Sgd};
 
     const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
 
@@ -397,6 +397,7 @@ mod tests {
             (Rule::Adam(adamw), None),
             (Rule::Adam(Adam { scale: 0.7, ..adamw }), Some(0.1)),
             (Rule::Adam(Adam { beta1: 0.0, is_decoupled: false, ..adamw }), Some(1.0)),
+            (Rule::Dynamic(Dynamic { lr: 0.01, decay: 1.5, epsilon: 0.1 }), None),
         ];
         let passes = passes.map(|(rule, average)| Pass { rule, average });
         let sizes = [(1, 1), (15, 16), (16, 15), (33, 17), (31, 32), (65, 47), (64, 64), (130, 97)];

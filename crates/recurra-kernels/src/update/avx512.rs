@@ -1,6 +1,6 @@
 //! Sixteen lanes on x86-64.
 
-use super::{AdamStep, SgdStep, vector};
+use super::{AdamStep, DynamicStep, SgdStep, vector};
 use crate::simd::Avx512;
 
 /// [`vector::squared_norm`].
@@ -48,4 +48,29 @@ pub unsafe fn adam(
 pub unsafe fn average(weight: f32, value: &[f32], average: &mut [f32]) {
     // SAFETY: by the contract of this function.
     unsafe { vector::average::<Avx512>(weight, value, average) }
+}
+
+/// [`vector::dynamic`].
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub unsafe fn dynamic(
+    step: DynamicStep<f32>,
+    value: &mut [f32],
+    gradient: &mut [f32],
+    moments: [&[f32]; 2],
+) {
+    // SAFETY: by the contract of this function.
+    unsafe { vector::dynamic::<Avx512>(step, value, gradient, moments) }
+}
+
+/// [`vector::add_squares`].
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub unsafe fn add_squares(gradient: &mut [f32], sum: &mut [f32]) {
+    // SAFETY: by the contract of this function.
+    unsafe { vector::add_squares::<Avx512>(gradient, sum) }
 }

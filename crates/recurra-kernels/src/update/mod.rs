@@ -20,6 +20,7 @@ mod plain;
 pub(crate) mod put_row;
 mod reference;
 mod slabs;
+mod squares;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -29,6 +30,7 @@ pub use norm::{squared_norm, squared_norms, squared_norms_at};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use slabs::Update;
 pub use slabs::{Slabs, step};
+pub use squares::add_squares;
 
 use crate::{Element, Isa};
 
@@ -42,6 +44,8 @@ pub enum Rule {
     Sgd(Sgd),
     /// [`Adam`]
     Adam(Adam),
+    /// [`Dynamic`]
+    Dynamic(Dynamic),
 }
 
 /// What is made of the values in one pass over memory.
@@ -99,6 +103,20 @@ pub struct Adam {
     pub scale: f64,
 }
 
+/// A step of dynamic evaluation (Krause et al. 2018): x ← x − lr·g / (r + ε) + min(decay·r, 1)·(x₀ − x), where r is the root
+/// of the mean square of the gradient over the training text and x₀ the value that training ended with.
+///
+/// The moments are r and x₀, which it reads and does not change.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dynamic {
+    /// Learning rate.
+    pub lr: f64,
+    /// How fast a value goes back to where training left it, for each unit of r: λ divided by the mean of all r.
+    pub decay: f64,
+    /// Added to r.
+    pub epsilon: f64,
+}
+
 /// Coefficients of an Adam step: g ← `scale`·g + `pull`·x, m ← m + (g − m)·`toward_m`, v ← `keep_v`·v + `add_v`·g²,
 /// x ← `keep`·x − `rate`·m / (√v·`root_scale` + `epsilon`).
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +129,14 @@ struct AdamStep<E> {
     add_v: E,
     rate: E,
     root_scale: E,
+    epsilon: E,
+}
+
+/// [`Dynamic`] rounded to the element type.
+#[derive(Clone, Copy, Debug)]
+struct DynamicStep<E> {
+    lr: E,
+    decay: E,
     epsilon: E,
 }
 
@@ -130,7 +156,7 @@ impl Rule {
             Rule::Sgd(Sgd { momentum: 0.0, .. }) => 0,
             Rule::Sgd(_) => 1,
             Rule::Adam(Adam { beta1: 0.0, .. }) => 1,
-            Rule::Adam(_) => 2,
+            Rule::Adam(_) | Rule::Dynamic(_) => 2,
         }
     }
 }
@@ -166,6 +192,13 @@ impl Adam {
             root_scale: E::from_f64(1.0 / correction2.sqrt()),
             epsilon: E::from_f64(self.epsilon),
         }
+    }
+}
+
+impl Dynamic {
+    fn prepare<E: Element>(self) -> DynamicStep<E> {
+        let [lr, decay, epsilon] = [self.lr, self.decay, self.epsilon].map(E::from_f64);
+        DynamicStep { lr, decay, epsilon }
     }
 }
 
@@ -240,6 +273,44 @@ fn adam_f32(
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => neon::adam(step, value, gradient, m, v),
             _ => plain::adam(step, value, gradient, m, v),
+        }
+    }
+}
+
+/// One step of [`Dynamic`] on slices of one length; then the gradient is zero.
+fn dynamic<E: Element>(
+    isa: Isa,
+    dynamic: Dynamic,
+    value: &mut [E],
+    gradient: &mut [E],
+    [root, origin]: [&[E]; 2],
+) {
+    if let (Some(value), Some(gradient), Some(root), Some(origin)) =
+        (E::as_f32_mut(value), E::as_f32_mut(gradient), E::as_f32(root), E::as_f32(origin))
+    {
+        dynamic_f32(isa, dynamic.prepare(), value, gradient, [root, origin]);
+    } else {
+        reference::dynamic(dynamic.prepare(), value, gradient, [root, origin]);
+    }
+}
+
+fn dynamic_f32(
+    isa: Isa,
+    step: DynamicStep<f32>,
+    value: &mut [f32],
+    gradient: &mut [f32],
+    moments: [&[f32]; 2],
+) {
+    // SAFETY: lengths are equal; `Cpu` has checked that the machine has the instruction set.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Amx => avx512::dynamic(step, value, gradient, moments),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::dynamic(step, value, gradient, moments),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => neon::dynamic(step, value, gradient, moments),
+            _ => plain::dynamic(step, value, gradient, moments),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Four lanes on 64-bit ARM.
 
-use super::{AdamStep, SgdStep, vector};
+use super::{AdamStep, DynamicStep, SgdStep, vector};
 use crate::simd::Neon;
 
 /// [`vector::squared_norm`].
@@ -44,4 +44,27 @@ pub unsafe fn adam(
 pub unsafe fn average(weight: f32, value: &[f32], average: &mut [f32]) {
     // SAFETY: by the contract of this function.
     unsafe { vector::average::<Neon>(weight, value, average) }
+}
+
+/// [`vector::dynamic`].
+///
+/// # Safety
+/// As there.
+pub unsafe fn dynamic(
+    step: DynamicStep<f32>,
+    value: &mut [f32],
+    gradient: &mut [f32],
+    moments: [&[f32]; 2],
+) {
+    // SAFETY: by the contract of this function.
+    unsafe { vector::dynamic::<Neon>(step, value, gradient, moments) }
+}
+
+/// [`vector::add_squares`].
+///
+/// # Safety
+/// As there.
+pub unsafe fn add_squares(gradient: &mut [f32], sum: &mut [f32]) {
+    // SAFETY: by the contract of this function.
+    unsafe { vector::add_squares::<Neon>(gradient, sum) }
 }

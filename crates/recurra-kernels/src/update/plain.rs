@@ -1,6 +1,6 @@
 //! Whatever the compiler makes of it.
 
-use super::{AdamStep, SgdStep, vector};
+use super::{AdamStep, DynamicStep, SgdStep, vector};
 use crate::simd::Plain;
 
 /// [`vector::squared_norm`].
@@ -44,4 +44,27 @@ pub unsafe fn adam(
 pub unsafe fn average(weight: f32, value: &[f32], average: &mut [f32]) {
     // SAFETY: by the contract of this function.
     unsafe { vector::average::<Plain>(weight, value, average) }
+}
+
+/// [`vector::dynamic`].
+///
+/// # Safety
+/// As there.
+pub unsafe fn dynamic(
+    step: DynamicStep<f32>,
+    value: &mut [f32],
+    gradient: &mut [f32],
+    moments: [&[f32]; 2],
+) {
+    // SAFETY: by the contract of this function.
+    unsafe { vector::dynamic::<Plain>(step, value, gradient, moments) }
+}
+
+/// [`vector::add_squares`].
+///
+/// # Safety
+/// As there.
+pub unsafe fn add_squares(gradient: &mut [f32], sum: &mut [f32]) {
+    // SAFETY: by the contract of this function.
+    unsafe { vector::add_squares::<Plain>(gradient, sum) }
 }

@@ -1,6 +1,6 @@
 //! The plain loops.
 
-use super::{AdamStep, SgdStep};
+use super::{AdamStep, DynamicStep, SgdStep};
 use crate::Element;
 
 /// Running sums of a block: value i goes into sum i mod 16.
@@ -59,5 +59,28 @@ pub fn adam<E: Element>(
 pub fn average<E: Element>(weight: E, value: &[E], average: &mut [E]) {
     for (mean, &x) in average.iter_mut().zip(value) {
         *mean += weight * (x - *mean);
+    }
+}
+
+/// x ← x − lr·g / (r + ε) + min(decay·r, 1)·(x₀ − x); then the gradient is zero.
+pub fn dynamic<E: Element>(
+    step: DynamicStep<E>,
+    value: &mut [E],
+    gradient: &mut [E],
+    [root, origin]: [&[E]; 2],
+) {
+    for (((x, gradient), &r), &origin) in value.iter_mut().zip(gradient).zip(root).zip(origin) {
+        let rate = step.decay * r;
+        let rate = if rate < E::ONE { rate } else { E::ONE };
+        *x += rate * (origin - *x) - step.lr * *gradient / (r + step.epsilon);
+        *gradient = E::ZERO;
+    }
+}
+
+/// s ← s + g²; then the gradient is zero.
+pub fn add_squares<E: Element>(gradient: &mut [E], sum: &mut [E]) {
+    for (gradient, sum) in gradient.iter_mut().zip(sum) {
+        *sum += *gradient * *gradient;
+        *gradient = E::ZERO;
     }
 }

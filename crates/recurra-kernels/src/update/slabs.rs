@@ -18,7 +18,8 @@ pub struct Slabs<'a, E> {
     pub value: &'a mut [E],
     /// g, which is zero afterwards.
     pub gradient: &'a mut [E],
-    /// u of [`Sgd`](super::Sgd), or m and v of [`Adam`](super::Adam); what the rule does not keep is empty.
+    /// u of [`Sgd`](super::Sgd), m and v of [`Adam`](super::Adam), or r and x₀ of [`Dynamic`](super::Dynamic); what the rule
+    /// does not keep is empty.
     pub moments: [&'a mut [E]; 2],
     /// θ̄, the average of x; empty where none is kept.
     pub average: &'a mut [E],
@@ -171,6 +172,12 @@ impl<'a, E: Element> Update<'a, E> {
                 // SAFETY: as above.
                 let (m, v) = unsafe { (m.map(|m| m.slice(range.clone())), v.slice(range.clone())) };
                 super::adam(self.isa, adam, value, gradient, m, v);
+            }
+            Rule::Dynamic(dynamic) => {
+                // SAFETY: as above.
+                let moments =
+                    [first, second].map(|moment| unsafe { &*moment.slice(range.clone()) });
+                super::dynamic(self.isa, dynamic, value, gradient, moments);
             }
         }
         if let Some(weight) = self.pass.average {

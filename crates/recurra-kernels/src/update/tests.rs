@@ -193,6 +193,49 @@ fn an_average_alone_is_that_behind_a_step() {
 }
 
 #[test]
+fn dynamic_evaluation_is_its_formula_at_odd_sizes() {
+    // Some roots are so large that a value goes back all the way.
+    let (lr, decay, epsilon) = (0.01, 1.5, 0.05);
+    check(Rule::Dynamic(Dynamic { lr, decay, epsilon }), |[x, g, r, x0, mean]| {
+        [x - lr * g / (r + epsilon) + (decay * r).min(1.0) * (x0 - x), 0.0, r, x0, mean]
+    });
+}
+
+#[test]
+fn a_rate_and_a_decay_of_nothing_change_no_bit() {
+    for isa in Isa::available() {
+        let mut found = slabs(1000);
+        found[2].fill(0.0);
+        let rule = Rule::Dynamic(Dynamic { lr: 0.0, decay: 0.0, epsilon: 1e-5 });
+        make(&Cpu::with_isa(isa, 1), rule, found.each_mut().map(Vec::as_mut_slice));
+        assert_eq!(found[0], slabs(1000)[0], "{isa}");
+    }
+}
+
+#[test]
+fn squares_add_up_at_odd_sizes() {
+    for n in SIZES {
+        for isa in Isa::available() {
+            for threads in 1..=3 {
+                let (mut gradient, mut sum) = (values(n, 1), values(n, 2));
+                add_squares(&Cpu::with_isa(isa, threads), &mut gradient, &mut sum);
+                assert!(gradient.iter().all(|&g| g == 0.0), "{isa}: the gradient is zero");
+                for ((g, before), found) in values(n, 1).into_iter().zip(values(n, 2)).zip(sum) {
+                    let exact = f64::from(g) * f64::from(g) + f64::from(before);
+                    assert!((f64::from(found) - exact).abs() < 1e-6, "{isa}: {found}, {exact}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "lengths of gradient and squares")]
+fn squares_of_another_length_panic() {
+    add_squares(&Cpu::with_isa(Isa::Plain, 1), &mut [0.0_f32; 2], &mut [0.0; 3]);
+}
+
+#[test]
 fn the_norm_is_exact_and_the_same_bits_everywhere() {
     for n in SIZES {
         let gradients = values(n, 9);

@@ -2,7 +2,7 @@
 //! of the function around it, and every vector operation in it becomes a call (measured: twenty times slower).
 
 use super::reference::SUMS;
-use super::{AdamStep, SgdStep};
+use super::{AdamStep, DynamicStep, SgdStep};
 use crate::simd::Vector;
 
 /// Σ g² of one block, in the reference's order: arrays that the compiler turns into vectors of `f64`.
@@ -107,6 +107,35 @@ pub unsafe fn adam<V: Vector>(
     }
 }
 
+/// [`reference::dynamic`](super::reference::dynamic).
+///
+/// # Safety
+/// That of [`Vector`]; all slices have one length.
+#[inline(always)]
+pub unsafe fn dynamic<V: Vector>(
+    step: DynamicStep<f32>,
+    value: &mut [f32],
+    gradient: &mut [f32],
+    [root, origin]: [&[f32]; 2],
+) {
+    // SAFETY: by this function's contract; `at` + `n` stays within the length.
+    unsafe {
+        let (minus_lr, decay) = (V::splat(-step.lr), V::splat(step.decay));
+        let (epsilon, one) = (V::splat(step.epsilon), V::splat(1.0));
+        let (len, x, gradient) = (value.len(), value.as_mut_ptr(), gradient.as_mut_ptr());
+        let (root, origin) = (root.as_ptr(), origin.as_ptr());
+        for at in (0..len).step_by(V::LANES) {
+            let n = V::LANES.min(len - at);
+            let (g, r): (V, V) = (load(gradient.add(at), n), load(root.add(at), n));
+            let (now, before): (V, V) = (load(x.add(at), n), load(origin.add(at), n));
+            let back = before.sub(now).mul_add(r.mul(decay).min(one), now);
+            let next = g.div(r.add(epsilon)).mul_add(minus_lr, back);
+            store(next, x.add(at), n);
+            store(V::splat(0.0), gradient.add(at), n);
+        }
+    }
+}
+
 /// [`reference::average`](super::reference::average).
 ///
 /// # Safety
@@ -122,6 +151,24 @@ pub unsafe fn average<V: Vector>(weight: f32, value: &[f32], average: &mut [f32]
             let mean: V = load(average.add(at), n);
             let x: V = load(value.add(at), n);
             store(x.sub(mean).mul_add(weight, mean), average.add(at), n);
+        }
+    }
+}
+
+/// [`reference::add_squares`](super::reference::add_squares).
+///
+/// # Safety
+/// That of [`Vector`]; both slices have one length.
+#[inline(always)]
+pub unsafe fn add_squares<V: Vector>(gradient: &mut [f32], sum: &mut [f32]) {
+    // SAFETY: by this function's contract; `at` + `n` stays within the length.
+    unsafe {
+        let (len, gradient, sum) = (sum.len(), gradient.as_mut_ptr(), sum.as_mut_ptr());
+        for at in (0..len).step_by(V::LANES) {
+            let n = V::LANES.min(len - at);
+            let g: V = load(gradient.add(at), n);
+            store(g.mul_add(g, load(sum.add(at), n)), sum.add(at), n);
+            store(V::splat(0.0), gradient.add(at), n);
         }
     }
 }
