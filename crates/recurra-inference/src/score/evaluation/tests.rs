@@ -2,7 +2,7 @@
 
 use recurra_checkpoint::weights_sha256;
 use recurra_data::{Batch, Streams, Text};
-use recurra_models::{CellKind, LanguageModel};
+use recurra_models::{CellKind, LanguageModel, Regularization};
 use recurra_tensor::{Cpu, Isa, Parameters, Precision, Tape, Window};
 use safetensors::SafeTensors;
 
@@ -11,6 +11,12 @@ use crate::Tuned;
 use crate::fixture::{Fixture, TEXT};
 
 const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
+
+/// Two layers of every cell but the rectifier's, which grows without end with the weights of a fixture.
+fn fixtures() -> impl Iterator<Item = (CellKind, Fixture)> {
+    let cells = CellKind::ALL.into_iter().filter(|&cell| cell != CellKind::RnnRelu);
+    cells.map(|cell| (cell, Fixture::new("char", cell, vec![9, 7])))
+}
 
 fn tokens(fixture: &Fixture, text: &str) -> TokenFile {
     let cache = tempfile::tempdir().unwrap();
@@ -102,8 +108,7 @@ fn log_softmax(logits: &[f64], token: u32, temperature: f64) -> f64 {
 
 #[test]
 fn a_temperature_is_that_of_the_logits() {
-    for cell in [CellKind::Lstm, CellKind::Gru, CellKind::RnnTanh] {
-        let fixture = Fixture::new("char", cell, vec![9, 7]);
+    for (cell, fixture) in fixtures() {
         let tokens = tokens(&fixture, &TEXT.repeat(9));
         let ids = ids_of(&tokens);
         let positions = hidden_and_logits(&fixture, &ids);
@@ -120,30 +125,33 @@ fn a_temperature_is_that_of_the_logits() {
 
 #[test]
 fn a_cache_is_its_formula() {
-    let fixture = Fixture::lstm("char");
-    let tokens = tokens(&fixture, &TEXT.repeat(12));
-    let ids = ids_of(&tokens);
-    let positions = hidden_and_logits(&fixture, &ids);
-    for (window, theta, lambda) in [(1, 1.0, 0.3), (7, 0.0, 0.1), (130, 0.5, 0.2), (5000, 2.0, 0.9)]
-    {
-        let mut expected = 0.0;
-        for (at, (hidden, logits)) in positions.iter().enumerate() {
-            let target = ids[at + 1];
-            let model = log_softmax(logits, target, 1.0).exp();
-            let (mut all, mut hits) = (0.0, 0.0);
-            for past in at.saturating_sub(window)..at {
-                let product: f64 = hidden.iter().zip(&positions[past].0).map(|(a, b)| a * b).sum();
-                all += (theta * product).exp();
-                if ids[past + 1] == target {
-                    hits += (theta * product).exp();
+    for (cell, fixture) in fixtures() {
+        let tokens = tokens(&fixture, &TEXT.repeat(12));
+        let ids = ids_of(&tokens);
+        let positions = hidden_and_logits(&fixture, &ids);
+        let settings = [(1, 1.0, 0.3), (7, 0.0, 0.1), (130, 0.5, 0.2), (5000, 2.0, 0.9)];
+        for (window, theta, lambda) in settings {
+            let mut expected = 0.0;
+            for (at, (hidden, logits)) in positions.iter().enumerate() {
+                let target = ids[at + 1];
+                let model = log_softmax(logits, target, 1.0).exp();
+                let (mut all, mut hits) = (0.0, 0.0);
+                for past in at.saturating_sub(window)..at {
+                    let products = hidden.iter().zip(&positions[past].0).map(|(a, b)| a * b);
+                    let weight = (theta * products.sum::<f64>()).exp();
+                    all += weight;
+                    if ids[past + 1] == target {
+                        hits += weight;
+                    }
                 }
+                let p = if at == 0 { model } else { (1.0 - lambda) * model + lambda * hits / all };
+                expected -= p.ln();
             }
-            let p = if at == 0 { model } else { (1.0 - lambda) * model + lambda * hits / all };
-            expected -= p.ln();
+            let score = scored(&fixture, &tokens, &with_cache(window, theta, lambda)).unwrap();
+            let what = format!("{cell}, W {window}, θ {theta}, λ {lambda}");
+            assert_near(score.total_nats, expected, &what);
+            assert_eq!(score.signature.cache, Some(format!("{window},{theta},{lambda}")));
         }
-        let score = scored(&fixture, &tokens, &with_cache(window, theta, lambda)).unwrap();
-        assert_near(score.total_nats, expected, &format!("W {window}, θ {theta}, λ {lambda}"));
-        assert_eq!(score.signature.cache, Some(format!("{window},{theta},{lambda}")));
     }
 }
 
@@ -205,8 +213,7 @@ fn dynamic_nats(fixture: &Fixture, tokens: &TokenFile, options: DynamicEvaluatio
 
 #[test]
 fn dynamic_evaluation_is_its_formula() {
-    for (cell, segment) in [(CellKind::Lstm, 5), (CellKind::Gru, 1), (CellKind::RnnTanh, 20)] {
-        let fixture = Fixture::new("char", cell, vec![9, 7]);
+    for ((cell, fixture), segment) in fixtures().zip([20, 5, 1].into_iter().cycle()) {
         let tokens = tokens(&fixture, &TEXT.repeat(9));
         let plain = scored(&fixture, &tokens, &AddOns::default()).unwrap().total_nats;
         let add_ons = with_dynamic(segment, 0.003, 0.1);
@@ -276,16 +283,60 @@ fn what_does_nothing_leaves_every_bit() {
     }
 }
 
+/// What a cell remembers goes from segment to segment as it goes from window to window.
+#[test]
+fn segments_of_any_length_score_the_same() {
+    for (cell, mut fixture) in fixtures() {
+        let tokens = tokens(&fixture, &TEXT.repeat(9));
+        for isa in Isa::available() {
+            fixture.cpu = Cpu::with_isa(isa, 2);
+            let plain = scored(&fixture, &tokens, &AddOns::default()).unwrap().total_nats;
+            let tolerance = if isa.precision() == Precision::F32 { 2e-5 } else { 1e-2 };
+            for segment in [1, 5, 20, 512] {
+                let score = scored(&fixture, &tokens, &with_dynamic(segment, 0.0, 0.5)).unwrap();
+                let error = (score.total_nats / plain - 1.0).abs();
+                let what = format!("{cell}, {isa}, segments of {segment}");
+                assert!(error < tolerance, "{what}: {}, not {plain}", score.total_nats);
+            }
+        }
+    }
+}
+
+/// Neither dropout nor penalties are in what a network learns from the text that it is scored on.
+#[test]
+fn what_only_training_does_to_a_network_changes_no_bit() {
+    for (cell, mut fixture) in fixtures() {
+        let tokens = tokens(&fixture, &TEXT.repeat(9));
+        let plain = scored(&fixture, &tokens, &with_all()).unwrap().total_nats;
+        let config = &mut fixture.saved.config;
+        config.dropout = 0.5;
+        config.regularization = Regularization {
+            word_dropout: Some(0.3),
+            locked_dropout: Some(true),
+            activation_penalty: Some(2.0),
+            temporal_penalty: Some(1.0),
+            ..Regularization::default()
+        };
+        if cell.options().contains(&"weight_dropout") {
+            config.options.weight_dropout = Some(0.5);
+        }
+        fixture.saved.model = LanguageModel::new(config, &mut Parameters::<f32>::new()).unwrap();
+        let found = scored(&fixture, &tokens, &with_all()).unwrap().total_nats;
+        assert_eq!(found.to_bits(), plain.to_bits(), "{cell}: {found}, not {plain}");
+    }
+}
+
 #[test]
 fn no_thread_changes_a_bit_and_nothing_changes_the_model() {
-    for isa in Isa::available() {
-        let mut fixture = Fixture::lstm("char");
+    for (cell, mut fixture) in fixtures() {
         let tokens = tokens(&fixture, &TEXT.repeat(9));
-        let nats = [1, 2, 3].map(|threads| {
-            fixture.cpu = Cpu::with_isa(isa, threads);
-            scored(&fixture, &tokens, &with_all()).unwrap().total_nats.to_bits()
-        });
-        assert_eq!(nats, [nats[0]; 3], "{isa}");
+        for isa in Isa::available() {
+            let nats = [1, 2, 3].map(|threads| {
+                fixture.cpu = Cpu::with_isa(isa, threads);
+                scored(&fixture, &tokens, &with_all()).unwrap().total_nats.to_bits()
+            });
+            assert_eq!(nats, [nats[0]; 3], "{cell}, {isa}");
+        }
         assert_eq!(weights_sha256(&fixture.saved.parameters), fixture.saved.weights_sha256);
     }
 }
