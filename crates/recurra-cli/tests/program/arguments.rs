@@ -67,6 +67,26 @@ fn a_network_that_no_machine_can_hold_is_refused_before_it_is_made() {
 }
 
 #[test]
+fn what_helps_a_score_is_checked_before_anything_is_read() {
+    let refused = [
+        ("--temperature 0", "`--temperature` cannot be `0`", "from 0.1 to 10, or `tuned`"),
+        ("--temperature tuned", "needs a validation text", "`--tune PATH`"),
+        ("--cache 0", "`cache window` is 0", "from 1 to 1,000,000"),
+        ("--cache 500:1", "another number of numbers", "`--cache W[:θ,λ]`"),
+        ("--cache 500:1,x", "`--cache` cannot be `500:1,x`", "`500:1,0.1`"),
+        ("--cache 500:1,1.5", "`cache's λ` is 1.5", "but not including, 1"),
+        ("--dynamic 20", "needs the text that the model was trained on", "`--train PATH`"),
+        ("--dynamic 20:-1,0 --train a", "`η of dynamic evaluation` is -1", "from 0 to 1"),
+        ("--train text.txt", "`--train` is for `--dynamic` only", "`--dynamic 20`"),
+        ("--tune text.txt", "nothing to choose", "`--temperature tuned`"),
+        ("--cache 500:1,0.1 --tune text.txt", "nothing to choose", "without further numbers"),
+    ];
+    for (flags, message, hint) in refused {
+        check(&format!("eval d text.txt {flags}"), message, hint);
+    }
+}
+
+#[test]
 fn a_forced_instruction_set_must_exist() {
     let place = Workplace::with_text(2000);
     let mut command = place.command("doctor");

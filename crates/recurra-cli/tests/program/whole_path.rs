@@ -101,6 +101,43 @@ fn runs_are_compared_at_equal_cost() {
 }
 
 #[test]
+fn what_helps_a_score_stands_in_it_with_its_cost() {
+    let place = Workplace::with_text(12_000);
+    place.train("run", 40);
+    let plain = place.run("eval run text.txt --json").succeeds().json();
+    assert!(plain.get("add_ons").is_none(), "{plain}");
+    let line = "eval run text.txt --temperature 0.9 --cache 60:0.5,0.1 \
+                --dynamic 20:0.001,0.01,0.0001 --train text.txt --json";
+    let helped = place.run(line).succeeds().tells("times slower").tells("without help");
+    let signature = helped.json()["signature"].as_str().unwrap().to_owned();
+    let parts = "|temp:0.9|cache:60,0.5,0.1|dyn:rms,20,0.001,0.01,0.0001|";
+    assert!(signature.contains(parts), "{signature}");
+    let add_ons = helped.json()["add_ons"].clone();
+    has_keys(
+        &add_ons,
+        "temperature cache dynamic seconds tokens_per_second plain_tokens_per_second times_slower \
+         statistics_seconds tuning_seconds plain_loss_nats plain_perplexity",
+    );
+    assert_eq!(add_ons["plain_perplexity"], plain["perplexity"]);
+    assert_eq!(add_ons["dynamic"]["learning_rate"], 0.001);
+    place.write("plain.json", serde_json::to_string(&plain).unwrap());
+    place.run(&format!("{line} --against plain.json")).fails(
+        1,
+        "`cache` is `60,0.5,0.1` here and `none` there",
+        "with the same `--temperature`, `--cache` and `--dynamic`",
+    );
+
+    let tuned = "eval run text.txt --temperature tuned --cache 60 --dynamic 20 --train text.txt \
+                 --tune text.txt --json";
+    let tuned = place.run(tuned).succeeds().json();
+    let perplexity = |score: &serde_json::Value| score["perplexity"].as_f64().unwrap();
+    assert!(perplexity(&tuned) < perplexity(&plain), "{tuned}");
+    let info = place.run("info run --json").succeeds().json();
+    let again = place.run("eval run text.txt --json").succeeds().json();
+    assert_eq!(again, plain, "the model is as it was: {info}");
+}
+
+#[test]
 fn a_text_goes_on_from_a_saved_state_bit_for_bit() {
     let place = Workplace::with_text(20_000);
     place.train("run", 30);

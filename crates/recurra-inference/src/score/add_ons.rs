@@ -117,7 +117,8 @@ impl AddOns {
             self.dynamic.map(|DynamicEvaluation { segment, learning_rate, decay, epsilon }| {
                 format!("rms,{segment},{learning_rate},{decay},{epsilon}")
             });
-        [self.temperature.map(|temperature| temperature.to_string()), cache, dynamic]
+        let temperature = self.temperature.filter(|&temperature| temperature != 1.0); // 1 is none
+        [temperature.map(|temperature| temperature.to_string()), cache, dynamic]
     }
 }
 
