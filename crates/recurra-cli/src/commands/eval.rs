@@ -32,14 +32,14 @@ pub struct Eval {
     /// Files and folders to score on, read as one text; - is standard input
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    #[command(flatten)]
-    add_ons: AddOnFlags,
     /// A score to put beside this one: a file with the JSON line of another eval
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
     /// Print one JSON object as last line of standard output
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    add_ons: AddOnFlags,
     #[command(flatten)]
     text: TextFlags,
     #[command(flatten)]
