@@ -140,7 +140,7 @@ struct Tiles {
 impl Layer {
     fn n_gates(&self) -> usize {
         match self.cell {
-            CellKind::Lstm => 4,
+            CellKind::Lstm | CellKind::CoupledLstm => 4,
             CellKind::Gru => 3,
             CellKind::Rnn(_) => 1,
         }
@@ -163,13 +163,13 @@ impl Layer {
         });
         let ([forward, backward], kept) = (&tiles.packed, &mut tiles.kept);
         let memory = (cell == CellKind::Lstm).then_some(&mut c[..batch * hidden]);
-        layer::forward(cpu, cell, shape, forward, [b_ih, b_hh], x.into(), h, memory, kept);
+        layer::forward(cpu, cell, shape, forward, [b_ih, b_hh], x.into(), h, memory, None, kept);
         let [weight_ih, weight_hh, bias_ih, bias_hh] = &mut tiles.gradients;
         let squares = tiles.squares.each_mut().map(|squares| &mut squares[..]);
         let gradients =
             LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, adds: false, squares };
         let (d_h, to) = (&mut tiles.d_h, InputGradient::To(d_x));
-        layer::backward(cpu, cell, shape, backward, kept, x.into(), h, d_h, to, gradients);
+        layer::backward(cpu, cell, shape, backward, kept, x.into(), h, None, d_h, to, gradients);
     }
 
     fn in_sweeps<E: Element>(&self, cpu: &Cpu, numbers: &mut LayerNumbers<E>) {
@@ -188,10 +188,12 @@ impl Layer {
         let [mut d_h_last, mut d_c_last] = [(); 2].map(|()| vec![E::ZERO; batch * hidden]);
         match cell {
             CellKind::Lstm => {
-                lstm::forward(cpu, shape, &weight, &mut gates, h, c);
+                let form = lstm::Form::default();
+                lstm::forward(cpu, shape, form, &weight, &mut gates, h, c, None);
                 let (of_h, of_c) = (&mut d_h_last, &mut d_c_last);
-                lstm::backward(cpu, shape, &weight, &mut gates, c, d_h, of_h, of_c);
+                lstm::backward(cpu, shape, form, &weight, &mut gates, c, d_h, of_h, of_c);
             }
+            CellKind::CoupledLstm => unreachable!("no layer of it is timed"),
             CellKind::Gru => {
                 let mut hn = vec![E::ZERO; rows * hidden];
                 let b_hn = &b_hh[2 * hidden..];

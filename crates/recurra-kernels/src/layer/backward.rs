@@ -33,7 +33,7 @@ pub(super) struct Backward<'a, C> {
     pub weights: &'a PackedLayer,
     /// (T·B, E)
     pub x: Reader<'a>,
-    /// (T + 1, B, H)
+    /// (T + 1, B, H), through the mask of the state.
     pub h: Reader<'a>,
     /// (T·B, H)
     pub d_h: SharedSlice<'a, f32>,
@@ -358,7 +358,8 @@ impl<C: Cell> Beside for Units<'_, C> {
                 Avx512::prefetch(place.wrapping_sub(batch * hidden));
                 let (mut d_h, mut d_m): (Avx512, Avx512) = (load(place, n), zero);
                 if step + 1 < time {
-                    d_h = d_h.add(Avx512::load(self.turn.of_row(idx)));
+                    let sum = Avx512::load(self.turn.of_row(idx));
+                    d_h = d_h.add(through(self.backward.h.mask, sum, row * hidden + unit));
                     d_m = Avx512::load(d_memory);
                 }
                 let (gradients, d_before) =

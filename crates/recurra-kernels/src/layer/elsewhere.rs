@@ -6,6 +6,7 @@ mod kinds;
 pub use kinds::{CellKind, Direction, Input, InputGradient, LayerGradients, LayerShape};
 
 use crate::Cpu;
+use crate::dropout::Mask;
 use crate::update::{Pass, Slabs};
 
 /// Weights in tiles, of which there are none.
@@ -45,6 +46,7 @@ pub fn forward(
     _: Input<'_>,
     _: &mut [f32],
     _: Option<&mut [f32]>,
+    _: Option<Mask>,
     _: &mut [f32],
 ) {
     match *weights {}
@@ -59,6 +61,7 @@ pub fn backward(
     _: &mut [f32],
     _: Input<'_>,
     _: &[f32],
+    _: Option<Mask>,
     _: &mut [f32],
     _: InputGradient<'_>,
     _: LayerGradients<'_>,

@@ -2,12 +2,13 @@
 
 use super::LayerShape;
 use super::beside::{Beside, SumsInTurn};
-use super::input::Reader;
+use super::input::{Reader, through};
 use super::kept::Kept;
 use super::product::{Rows, Tiles, TwoSums};
 use super::sizes::{self, CHUNK, Steps, pieces};
 use super::weights::PackedLayer;
 use crate::amx::{self, DEPTH, ROWS};
+use crate::dropout;
 use crate::recurrent::{Cell, MOST_GATES, load, store};
 use crate::simd::{Avx512, Quick, Vector};
 use crate::{SharedSlice, Worker};
@@ -34,6 +35,8 @@ pub(super) struct Forward<'a, C> {
     pub x: Reader<'a>,
     /// (T + 1, B, H), the first given.
     pub h: SharedSlice<'a, f32>,
+    /// (B, H): what the products see h through.
+    pub state_mask: Option<dropout::Prepared>,
     /// (B, H): the first memory, and after the sequence the last; without it the memory is h.
     pub memory: Option<SharedSlice<'a, f32>>,
     /// (blocks, B, 16): the memory of every unit at the step that is being made.
@@ -91,7 +94,7 @@ impl<C: Cell> Forward<'_, C> {
         // SAFETY: nobody writes the first h; each row is one member's.
         unsafe {
             let h = std::slice::from_raw_parts(self.h.ptr(0), batch * hidden);
-            let h = Reader::of_rows(h, hidden);
+            let h = Reader::of_states(h, batch, hidden, self.state_mask);
             for row in worker.share(batch) {
                 round_row(&h, row, self.h_rows[0].at(row, 0));
             }
@@ -301,7 +304,8 @@ impl<C: Cell> Beside for Units<'_, C> {
             store(h, to, n);
             // The next block's, in a row that lies too far from the others for the hardware to see it coming.
             Avx512::prefetch(to.wrapping_add(ROWS));
-            h.store_bf16(h_rows[(step + 1) % 2].at(row, unit), ROWS);
+            let seen = through(self.forward.state_mask, h, row * shape.hidden + unit);
+            seen.store_bf16(h_rows[(step + 1) % 2].at(row, unit), ROWS);
         }
         self.turn.advance();
     }

@@ -13,6 +13,8 @@ pub(super) struct Reader<'a> {
     ids: Option<&'a [u32]>,
     width: usize,
     pub mask: Option<dropout::Prepared>,
+    /// Rows that the mask covers before it begins again.
+    mask_rows: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -36,12 +38,17 @@ impl<'a> Reader<'a> {
             }
         }
         let mask = mask.filter(|mask| mask.keep != 1.0).map(|mask| mask.checked(n_rows * width));
-        Self { values, ids, width, mask }
+        Self { values, ids, width, mask, mask_rows: usize::MAX }
     }
 
-    /// Rows as they lie.
-    pub(super) fn of_rows(values: &'a [f32], width: usize) -> Self {
-        Self { values, ids: None, width, mask: None }
+    /// States as they lie, through a mask (B, H) of each.
+    pub(super) fn of_states(
+        values: &'a [f32],
+        batch: usize,
+        width: usize,
+        mask: Option<dropout::Prepared>,
+    ) -> Self {
+        Self { values, ids: None, width, mask, mask_rows: batch }
     }
 
     /// Values of a row.
@@ -85,6 +92,7 @@ impl<'a> Reader<'a> {
         // SAFETY: by this function's contract; no value past the row is read.
         unsafe {
             let values = load(row.wrapping_add(column), lanes);
+            let n = if n < self.mask_rows { n } else { n % self.mask_rows };
             through(self.mask, values, n * self.width + column)
         }
     }

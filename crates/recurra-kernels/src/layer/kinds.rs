@@ -8,6 +8,8 @@ use crate::rnn::Activation;
 pub enum CellKind {
     /// Long short-term memory; the memory is c.
     Lstm,
+    /// The same with an input gate that lets in no more than 1 − f.
+    CoupledLstm,
     /// Gated recurrent unit.
     Gru,
     /// Simple recurrent network.
@@ -16,10 +18,11 @@ pub enum CellKind {
 
 impl CellKind {
     /// All of them.
-    pub const ALL: [CellKind; 4] = [
+    pub const ALL: [CellKind; 5] = [
         CellKind::Rnn(Activation::Tanh),
         CellKind::Rnn(Activation::Relu),
         CellKind::Lstm,
+        CellKind::CoupledLstm,
         CellKind::Gru,
     ];
 
@@ -27,14 +30,19 @@ impl CellKind {
     pub fn n_gates(self) -> usize {
         match self {
             CellKind::Rnn(_) => 1,
-            CellKind::Lstm => 4,
+            CellKind::Lstm | CellKind::CoupledLstm => 4,
             CellKind::Gru => 3,
         }
     }
 
+    /// Whether its memory is something else than h.
+    pub fn has_memory(self) -> bool {
+        matches!(self, CellKind::Lstm | CellKind::CoupledLstm)
+    }
+
     /// How many parts its state has: h, and for an LSTM c.
     pub fn n_parts(self) -> usize {
-        if self == CellKind::Lstm { 2 } else { 1 }
+        if self.has_memory() { 2 } else { 1 }
     }
 }
 

@@ -39,6 +39,7 @@ pub use kinds::{CellKind, Direction, Input, InputGradient, LayerGradients, Layer
 pub use weights::PackedLayer;
 
 use crate::amx::ROWS;
+use crate::dropout::{self, Mask};
 use crate::gru::cell::Gru;
 use crate::lstm::cell::Lstm;
 use crate::matmul::buffer::Buffer;
@@ -59,7 +60,11 @@ macro_rules! with_cell {
     ($kind:expr, $cell:ident => $body:expr) => {
         match $kind {
             CellKind::Lstm => {
-                let $cell = Lstm;
+                let $cell = Lstm::<false>;
+                $body
+            }
+            CellKind::CoupledLstm => {
+                let $cell = Lstm::<true>;
                 $body
             }
             CellKind::Gru => {
@@ -127,6 +132,7 @@ fn run(cpu: &Cpu, cell: CellKind, shape: LayerShape, member: impl Fn(&crate::Wor
 /// - `biases` b_ih and b_hh (G·H) each, `x` (T·B, E), as they lie or as an [`Input`] says.
 /// - `h` (T + 1, B, H): the first is given, the others are written.
 /// - `memory` (B, H): c before the sequence, and then after it; only the LSTM has it.
+/// - `state_mask`: which values of (B, H) the products with h keep, the same ones at each step.
 /// - `kept`: what [`backward`] wants, of [`kept_len`].
 ///
 /// # Panics
@@ -142,15 +148,16 @@ pub fn forward(
     x: Input<'_>,
     h: &mut [f32],
     memory: Option<&mut [f32]>,
+    state_mask: Option<Mask>,
     kept: &mut [f32],
 ) {
     let LayerShape { time, batch, inputs, hidden } = shape;
     weights.check(cell, shape, Direction::Forward);
     check(cell, shape, biases.map(<[f32]>::len), h.len());
     let x = Reader::new(x, shape);
-    let has_memory = cell == CellKind::Lstm;
+    let state_mask = prepared(state_mask, shape);
     assert!(
-        memory.as_ref().map(|memory| memory.len()) == has_memory.then_some(batch * hidden),
+        memory.as_ref().map(|memory| memory.len()) == cell.has_memory().then_some(batch * hidden),
         "the memory of {cell:?} {shape:?}"
     );
     // Both biases go with the input, but where the cell has its own place for one.
@@ -181,7 +188,8 @@ pub fn forward(
         let h_rows = [before, after].map(|rows| Rows::new(rows.as_mut_ptr(), hidden));
         with_cell!(cell, kind => {
             let forward = Forward {
-                cell: kind, shape, weights, bias: &bias, bias_recurrent, x, h, memory, memory_now, kept, x_rows, h_rows,
+                cell: kind, shape, weights, bias: &bias, bias_recurrent, x, h, state_mask, memory, memory_now, kept, x_rows,
+                h_rows,
             };
             // SAFETY: the weights exist only where `Cpu` has found AMX; all sizes are checked above.
             run(cpu, cell, shape, |worker| unsafe { forward.member(worker) });
@@ -193,7 +201,7 @@ pub fn forward(
 /// states.
 ///
 /// # Shapes
-/// - `kept`, `x` and `h` as [`forward`] left them, `d_h` (T·B, H) the gradient of every output.
+/// - `kept`, `x` and `h` as [`forward`] left them, `state_mask` as it had it, `d_h` (T·B, H) the gradient of every output.
 /// - `d_x` (T·B, E): the gradient of each row before its mask.
 ///
 /// # Panics
@@ -208,16 +216,17 @@ pub fn backward(
     kept: &mut [f32],
     x: Input<'_>,
     h: &[f32],
+    state_mask: Option<Mask>,
     d_h: &mut [f32],
     d_x: InputGradient<'_>,
     gradients: LayerGradients<'_>,
 ) {
-    let LayerShape { inputs, hidden, .. } = shape;
+    let LayerShape { batch, inputs, hidden, .. } = shape;
     weights.check(cell, shape, Direction::Backward);
     let LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, adds, squares } = gradients;
     check(cell, shape, [bias_ih.len(), bias_hh.len()], h.len());
     let x = Reader::new(x, shape);
-    let h = Reader::of_rows(h, hidden);
+    let h = Reader::of_states(h, batch, hidden, prepared(state_mask, shape));
     assert_eq!(d_h.len(), shape.rows() * hidden, "d_h of {shape:?}");
     let n_inputs = shape.rows() * inputs;
     match &d_x {
@@ -253,6 +262,11 @@ pub fn backward(
             run(cpu, cell, shape, |worker| unsafe { backward.member(worker) });
         });
     });
+}
+
+/// The mask of a state, ready for the loops.
+fn prepared(mask: Option<Mask>, shape: LayerShape) -> Option<dropout::Prepared> {
+    mask.map(|mask| mask.checked(shape.batch * shape.hidden))
 }
 
 #[track_caller]

@@ -1,8 +1,10 @@
 //! A layer as its equations say: the products one value at a time, the steps by the references of the cells.
 
 use super::{CellKind, LayerShape};
+use crate::dropout::Mask;
+use crate::lstm::Form;
 use crate::recurrent::Shape;
-use crate::{gru, lstm, rnn};
+use crate::{Cpu, Isa, dropout, gru, lstm, rnn};
 
 /// Everything that goes into a layer, forward and backward.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Problem {
     pub c_first: Vec<f64>,
     /// (T·B, H)
     pub d_h: Vec<f64>,
+    /// What the products see h through; of the LSTM.
+    pub state_mask: Option<Mask>,
 }
 
 /// Everything that comes out.
@@ -61,13 +65,27 @@ pub(super) fn solve(problem: &Problem) -> Outcome {
     };
     let (mut h, mut c) = (states(&problem.h_first), states(&problem.c_first));
     let zeros = || vec![0.0; batch * hidden];
+    let mut seen = Vec::new();
     // (T·B, G·H): the gradients of a, and of the products with h.
     let (d_a, d_u) = match *cell {
-        CellKind::Lstm => {
-            lstm::reference::forward(steps, weight_hh, &mut gates, &mut h, &mut c);
+        CellKind::Lstm | CellKind::CoupledLstm => {
+            let is_coupled = *cell == CellKind::CoupledLstm;
+            let mask = problem.state_mask.map(|mask| {
+                let mut values = vec![1.0; batch * hidden];
+                dropout::apply(&Cpu::with_isa(Isa::Plain, 1), mask, 0, &mut values);
+                values
+            });
+            let form = Form { is_coupled, state_mask: mask.as_deref() };
+            if let Some(mask) = &mask {
+                seen = h.clone();
+                seen.iter_mut().zip(mask).for_each(|(seen, mask)| *seen *= mask);
+            }
+            let places = mask.is_some().then_some(&mut seen[..]);
+            lstm::reference::forward(steps, form, weight_hh, &mut gates, &mut h, &mut c, places);
             let (mut d_h, mut d_c) = (zeros(), zeros());
             lstm::reference::backward(
                 steps,
+                form,
                 weight_hh,
                 &mut gates,
                 &c,
@@ -116,6 +134,7 @@ pub(super) fn solve(problem: &Problem) -> Outcome {
         d_x: vec![0.0; n_rows * inputs],
         h,
     };
+    let seen = if seen.is_empty() { outcome.h.clone() } else { seen };
     for row in 0..n_rows {
         for column in 0..width {
             let (d_a, d_u) = (d_a[row * width + column], d_u[row * width + column]);
@@ -126,7 +145,7 @@ pub(super) fn solve(problem: &Problem) -> Outcome {
                 outcome.d_x[row * inputs + k] += d_a * weight_ih[column * inputs + k];
             }
             for k in 0..hidden {
-                outcome.d_weight_hh[column * hidden + k] += d_u * outcome.h[row * hidden + k];
+                outcome.d_weight_hh[column * hidden + k] += d_u * seen[row * hidden + k];
             }
         }
     }

@@ -2,16 +2,8 @@
 
 use super::reference::{Outcome, Problem, solve};
 use super::*;
-use crate::dropout::Mask;
 use crate::recurrent::tests::values;
 use crate::rnn::Activation;
-
-const CELLS: [CellKind; 4] = [
-    CellKind::Lstm,
-    CellKind::Gru,
-    CellKind::Rnn(Activation::Tanh),
-    CellKind::Rnn(Activation::Relu),
-];
 
 fn problem(cell: CellKind, shape: LayerShape) -> Problem {
     let LayerShape { time, batch, inputs, hidden } = shape;
@@ -27,6 +19,7 @@ fn problem(cell: CellKind, shape: LayerShape) -> Problem {
         h_first: values(6, batch * hidden, 0.9),
         c_first: values(7, batch * hidden, 1.5),
         d_h: values(8, time * batch * hidden, 1.0),
+        state_mask: None,
     }
 }
 
@@ -55,9 +48,10 @@ fn solve_from(cpu: &Cpu, problem: &Problem, x: Input<'_>, adds: bool) -> Outcome
     let mut c = narrow(&problem.c_first);
     let mut kept = vec![f32::NAN; kept_len(cell, shape)];
     let pack = |direction| PackedLayer::pack(cpu, cell, direction, &weight_ih, &weight_hh, hidden);
-    let memory = (cell == CellKind::Lstm).then_some(&mut c[..]);
+    let memory = cell.has_memory().then_some(&mut c[..]);
     let weights = pack(Direction::Forward);
-    forward(cpu, cell, shape, &weights, [&bias_ih, &bias_hh], x, &mut h, memory, &mut kept);
+    let (biases, mask) = ([&bias_ih[..], &bias_hh], problem.state_mask);
+    forward(cpu, cell, shape, &weights, biases, x, &mut h, memory, mask, &mut kept);
     let part = if adds { 1.0 } else { 0.0 };
     let mut d_x = vec![if adds { part } else { f32::NAN }; problem.x.len()];
     let first = if adds { part } else { f32::NAN };
@@ -83,7 +77,7 @@ fn solve_from(cpu: &Cpu, problem: &Problem, x: Input<'_>, adds: bool) -> Outcome
         false if is_in_place => InputGradient::InPlace,
         false => InputGradient::To(&mut d_x),
     };
-    backward(cpu, cell, shape, &weights, &mut kept, x, &h, &mut d_h, into, gradients);
+    backward(cpu, cell, shape, &weights, &mut kept, x, &h, mask, &mut d_h, into, gradients);
     let d_x = if is_in_place { d_h } else { d_x };
     for (d, squares) in [(&d_ih, &squares_ih), (&d_hh, &squares_hh)] {
         for (row, &found) in d.chunks(d.len() / squares.len()).zip(squares) {
@@ -97,7 +91,7 @@ fn solve_from(cpu: &Cpu, problem: &Problem, x: Input<'_>, adds: bool) -> Outcome
     let less = |values: &[f32]| values.iter().map(|&x| f64::from(x - part)).collect();
     Outcome {
         h: widen(&h),
-        c_last: if cell == CellKind::Lstm { widen(&c) } else { Vec::new() },
+        c_last: if cell.has_memory() { widen(&c) } else { Vec::new() },
         d_weight_ih: less(&d_ih),
         d_weight_hh: less(&d_hh),
         d_bias_ih: less(&d_bias_ih),
@@ -130,7 +124,7 @@ fn check(problem: &Problem, adds: bool) {
         ("d_bias_hh", &found.d_bias_hh, &expected.d_bias_hh, bound),
         ("d_x", &found.d_x, &expected.d_x, bound),
     ];
-    if *cell == CellKind::Lstm {
+    if cell.has_memory() {
         parts.push(("c", &found.c_last, &expected.c_last, 0.01));
     }
     for (name, found, expected, bound) in parts {
@@ -153,7 +147,7 @@ fn layers_agree_with_the_reference_at_sizes_around_tiles() {
     if !has_tiles() {
         return;
     }
-    for cell in CELLS {
+    for cell in CellKind::ALL {
         for (hidden, inputs) in [(1, 1), (5, 16), (15, 31), (16, 33), (17, 7), (32, 32), (65, 50)] {
             for (time, batch) in [(1, 1), (2, 1), (7, 2), (5, 5), (3, 17), (4, 33), (9, 20)] {
                 let shape = LayerShape { time, batch, inputs, hidden };
@@ -164,11 +158,26 @@ fn layers_agree_with_the_reference_at_sizes_around_tiles() {
 }
 
 #[test]
+fn products_see_states_through_their_mask() {
+    if !has_tiles() {
+        return;
+    }
+    for cell in [CellKind::Lstm, CellKind::CoupledLstm] {
+        for (hidden, inputs, time, batch) in
+            [(1, 1, 3, 2), (17, 5, 7, 3), (33, 20, 4, 33), (40, 20, 40, 67)]
+        {
+            let problem = problem(cell, LayerShape { time, batch, inputs, hidden });
+            check(&Problem { state_mask: Some(Mask { key: 3, keep: 0.6 }), ..problem }, false);
+        }
+    }
+}
+
+#[test]
 fn layers_agree_where_rows_fill_several_pieces() {
     if !has_tiles() {
         return;
     }
-    for (cell, batch) in [(CellKind::Lstm, 67), (CellKind::Gru, 130), (CellKind::Lstm, 64)] {
+    for (cell, batch) in [(CellKind::Lstm, 67), (CellKind::Gru, 130), (CellKind::CoupledLstm, 64)] {
         check(&problem(cell, LayerShape { time: 40, batch, inputs: 20, hidden: 40 }), false);
     }
     check(
@@ -184,7 +193,7 @@ fn the_number_of_threads_changes_no_bit() {
     if !has_tiles() {
         return;
     }
-    for cell in CELLS {
+    for cell in CellKind::ALL {
         let shape = LayerShape { time: 6, batch: 21, inputs: 130, hidden: 150 };
         let problem = problem(cell, shape);
         let expected = solve_in_tiles(&Cpu::with_isa(Isa::Amx, 1), &problem, false);
@@ -205,7 +214,7 @@ fn a_stream_alone_is_the_same_as_among_others_and_in_pieces() {
         return;
     }
     let cpu = Cpu::with_isa(Isa::Amx, 1);
-    for cell in CELLS {
+    for cell in CellKind::ALL {
         let shape = LayerShape { time: 4, batch: 19, inputs: 40, hidden: 33 };
         let all = problem(cell, shape);
         let expected = solve_in_tiles(&cpu, &all, false);
@@ -229,7 +238,7 @@ fn a_stream_alone_is_the_same_as_among_others_and_in_pieces() {
         let first = solve_in_tiles(&cpu, &part, false);
         part.x = one.x[2 * shape.inputs..].to_vec();
         part.h_first = first.h[2 * shape.hidden..].to_vec();
-        part.c_first = if cell == CellKind::Lstm { first.c_last } else { part.c_first };
+        part.c_first = if cell.has_memory() { first.c_last } else { part.c_first };
         let second = solve_in_tiles(&cpu, &part, false);
         assert_eq!(second.h, whole.h[2 * shape.hidden..], "{cell:?}");
     }

@@ -20,6 +20,10 @@
 //! ```
 //!
 //! The gradients of the weights and of x are large products over all steps, which the caller forms from d_a.
+//!
+//! Melis, Dyer and Blunsom (2018) add two things, see [`Form`]. A *coupled* input gate lets in no more than is forgotten,
+//! i = min(σ(…), 1 − f); of the two the smaller one has the gradient. *State dropout* shows the products h₋ ⊙ m in place of h₋,
+//! with one m (B, H) for all steps (Gal and Ghahramani 2016); then d_h₋ = m ⊙ W_hhᵀ·d_a.
 
 pub(crate) mod cell;
 pub(crate) mod reference;
@@ -33,31 +37,53 @@ mod tests;
 
 const GATES: usize = 4;
 
+/// What an LSTM has beside the usual; by default nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Form<'a, E> {
+    /// Whether the input gate lets in no more than 1 − f.
+    pub is_coupled: bool,
+    /// (B, H): what h is multiplied with before the products see it.
+    pub state_mask: Option<&'a [E]>,
+}
+
 /// The states and gates of all steps.
 ///
 /// # Shapes
 /// - `gates` (T, B, 4H), in: W_ih·x + b_ih + b_hh; out: i, f, g, o after their activations.
 /// - `h` and `c` (T+1, B, H): the first of each is the state before the sequence, the others are written.
+/// - `seen` (T+1, B, H): with a mask of the state, h ⊙ mask is written there.
 ///
 /// # Panics
 /// When a size disagrees or is zero, or the weight was packed for another instruction set.
 #[track_caller]
+#[allow(clippy::too_many_arguments)] // the cell has that many
 pub fn forward<E: Element>(
     cpu: &Cpu,
     shape: Shape,
+    form: Form<'_, E>,
     weight: &RecurrentWeight<E>,
     gates: &mut [E],
     h: &mut [E],
     c: &mut [E],
+    mut seen: Option<&mut [E]>,
 ) {
-    check(cpu, shape, weight, gates.len(), c.len());
+    check(cpu, shape, form, weight, gates.len(), c.len());
+    assert_eq!(
+        seen.as_ref().map(|seen| seen.len()),
+        form.state_mask.map(|_| h.len()),
+        "states through a mask"
+    );
     shape.check("h", h.len(), shape.sequence(shape.hidden) + shape.state());
+    if let (Some(mask), Some(seen)) = (form.state_mask, &mut seen) {
+        seen.iter_mut().zip(&*h).zip(mask).for_each(|((seen, &h), &mask)| *seen = h * mask);
+    }
     if let (Some(gates), Some(h), Some(c)) =
         (E::as_f32_mut(gates), E::as_f32_mut(h), E::as_f32_mut(c))
     {
-        return vector::forward(cpu, shape, weight.forward_panels(), gates, h, c);
+        let (form, seen) = (form.as_f32(), seen.and_then(E::as_f32_mut));
+        return vector::forward(cpu, shape, form, weight.forward_panels(), gates, h, c, seen);
     }
-    reference::forward(shape, weight.plain(), gates, h, c);
+    reference::forward(shape, form, weight.plain(), gates, h, c, seen);
 }
 
 /// The gradients of all pre-activations and of the state before the sequence.
@@ -74,6 +100,7 @@ pub fn forward<E: Element>(
 pub fn backward<E: Element>(
     cpu: &Cpu,
     shape: Shape,
+    form: Form<'_, E>,
     weight: &RecurrentWeight<E>,
     gates: &mut [E],
     c: &[E],
@@ -81,7 +108,7 @@ pub fn backward<E: Element>(
     d_h_last: &mut [E],
     d_c_last: &mut [E],
 ) {
-    check(cpu, shape, weight, gates.len(), c.len());
+    check(cpu, shape, form, weight, gates.len(), c.len());
     shape.check("d_h", d_h.len(), shape.sequence(shape.hidden));
     shape.check("d_h_last", d_h_last.len(), shape.state());
     shape.check("d_c_last", d_c_last.len(), shape.state());
@@ -93,13 +120,30 @@ pub fn backward<E: Element>(
         E::as_f32_mut(d_c_last),
     ) {
         let panels = weight.backward_panels();
-        return vector::backward(cpu, shape, panels, gates, c, d_h, d_h_last, d_c_last);
+        let form = form.as_f32();
+        return vector::backward(cpu, shape, form, panels, gates, c, d_h, d_h_last, d_c_last);
     }
-    reference::backward(shape, weight.plain(), gates, c, d_h, d_h_last, d_c_last);
+    reference::backward(shape, form, weight.plain(), gates, c, d_h, d_h_last, d_c_last);
+}
+
+impl<'a, E: Element> Form<'a, E> {
+    fn as_f32(self) -> Form<'a, f32> {
+        Form { is_coupled: self.is_coupled, state_mask: self.state_mask.and_then(E::as_f32) }
+    }
 }
 
 #[track_caller]
-fn check<E: Element>(cpu: &Cpu, shape: Shape, weight: &RecurrentWeight<E>, gates: usize, c: usize) {
+fn check<E: Element>(
+    cpu: &Cpu,
+    shape: Shape,
+    form: Form<'_, E>,
+    weight: &RecurrentWeight<E>,
+    gates: usize,
+    c: usize,
+) {
+    if let Some(mask) = form.state_mask {
+        shape.check("state_mask", mask.len(), shape.state());
+    }
     weight.check(cpu, shape, GATES);
     shape.check("gates", gates, shape.sequence(GATES * shape.hidden));
     shape.check("c", c, shape.sequence(shape.hidden) + shape.state());

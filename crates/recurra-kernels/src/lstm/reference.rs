@@ -1,28 +1,33 @@
 //! The LSTM as plain loops: reads as the equations of this folder's documentation.
 
-use super::{GATES, Shape};
+use super::{Form, GATES, Shape};
 use crate::Element;
 use crate::recurrent::reference::{add_row, row_times};
 
 pub(crate) fn forward<E: Element>(
     shape: Shape,
+    form: Form<'_, E>,
     weight_hh: &[E],
     gates: &mut [E],
     h: &mut [E],
     c: &mut [E],
+    mut seen: Option<&mut [E]>,
 ) {
     let Shape { time, batch, hidden } = shape;
     for step in 0..time * batch {
         let (before, now) = (step * hidden, (step + batch) * hidden);
         for unit in 0..hidden {
-            let h_before = &h[before..before + hidden];
+            let h_before = &seen.as_deref().unwrap_or(h)[before..before + hidden];
             let a = |gate: usize| {
                 gates[(step * GATES + gate) * hidden + unit]
                     + row_times(weight_hh, gate * hidden + unit, h_before)
             };
             let (i, f, g, o) = (a(0).sigmoid(), a(1).sigmoid(), a(2).tanh(), a(3).sigmoid());
-            c[now + unit] = f * c[before + unit] + i * g;
+            c[now + unit] = f * c[before + unit] + let_in(form, i, f) * g;
             h[now + unit] = o * c[now + unit].tanh();
+            if let (Some(mask), Some(seen)) = (form.state_mask, &mut seen) {
+                seen[now + unit] = h[now + unit] * mask[step % batch * hidden + unit];
+            }
             for (gate, value) in [i, f, g, o].into_iter().enumerate() {
                 gates[(step * GATES + gate) * hidden + unit] = value;
             }
@@ -30,8 +35,20 @@ pub(crate) fn forward<E: Element>(
     }
 }
 
+/// What the input gate lets in, of what it wants to.
+fn let_in<E: Element>(form: Form<'_, E>, i: E, f: E) -> E {
+    if is_held(form, i, f) { E::ONE - f } else { i }
+}
+
+/// Whether it lets in less than it wants to.
+fn is_held<E: Element>(form: Form<'_, E>, i: E, f: E) -> bool {
+    form.is_coupled && E::ONE - f < i
+}
+
+#[allow(clippy::too_many_arguments)] // the cell has that many
 pub(crate) fn backward<E: Element>(
     shape: Shape,
+    form: Form<'_, E>,
     weight_hh: &[E],
     gates: &mut [E],
     c: &[E],
@@ -49,9 +66,12 @@ pub(crate) fn backward<E: Element>(
             let tanh_c = c[now + unit].tanh();
             let d_h = d_h[before + unit] + d_h_last[row + unit];
             let d_c = d_c_last[row + unit] + d_h * o * (E::ONE - tanh_c * tanh_c);
-            gates[place(0)] = d_c * g * i * (E::ONE - i);
-            gates[place(1)] = d_c * c[before + unit] * f * (E::ONE - f);
-            gates[place(2)] = d_c * i * (E::ONE - g * g);
+            let d_let_in = d_c * g;
+            let (d_i, d_f) =
+                if is_held(form, i, f) { (E::ZERO, -d_let_in) } else { (d_let_in, E::ZERO) };
+            gates[place(0)] = d_i * i * (E::ONE - i);
+            gates[place(1)] = (d_c * c[before + unit] + d_f) * f * (E::ONE - f);
+            gates[place(2)] = d_c * let_in(form, i, f) * (E::ONE - g * g);
             gates[place(3)] = d_h * tanh_c * o * (E::ONE - o);
             d_c_last[row + unit] = d_c * f;
         }
@@ -60,6 +80,10 @@ pub(crate) fn backward<E: Element>(
         for column in 0..GATES * hidden {
             let d_a = gates[step * GATES * hidden + column];
             add_row(weight_hh, column, d_a, d_h_before);
+        }
+        if let Some(mask) = form.state_mask {
+            let mask = &mask[row..row + hidden];
+            d_h_before.iter_mut().zip(mask).for_each(|(d_h, &mask)| *d_h = *d_h * mask);
         }
     }
 }

@@ -1,28 +1,36 @@
 //! The LSTM's steps on vectors.
 
 use super::cell::Lstm;
-use super::{GATES, Shape};
+use super::{Form, GATES, Shape};
 use crate::recurrent::{Cell, Left, Panels, Sweep, fetch_ahead, load, run, store};
 use crate::simd::Vector;
 use crate::simd::math::Exact;
 use crate::{Cpu, SharedSlice};
 
+#[allow(clippy::too_many_arguments)] // the cell has that many
 pub(super) fn forward(
     cpu: &Cpu,
     shape: Shape,
+    form: Form<'_, f32>,
     panels: &Panels,
     gates: &mut [f32],
     h: &mut [f32],
     c: &mut [f32],
+    seen: Option<&mut [f32]>,
 ) {
     let [gates, h, c] = [gates, h, c].map(SharedSlice::new);
-    run(cpu, &Forward { shape, panels, gates, h, c });
+    let seen = form.state_mask.zip(seen.map(SharedSlice::new));
+    match form.is_coupled {
+        false => run(cpu, &Forward { cell: Lstm::<false>, shape, panels, gates, h, c, seen }),
+        true => run(cpu, &Forward { cell: Lstm::<true>, shape, panels, gates, h, c, seen }),
+    }
 }
 
 #[allow(clippy::too_many_arguments)] // the cell has that many
 pub(super) fn backward(
     cpu: &Cpu,
     shape: Shape,
+    form: Form<'_, f32>,
     panels: &Panels,
     gates: &mut [f32],
     c: &[f32],
@@ -31,18 +39,31 @@ pub(super) fn backward(
     d_c_last: &mut [f32],
 ) {
     let [gates, d_h_last, d_c_last] = [gates, d_h_last, d_c_last].map(SharedSlice::new);
-    run(cpu, &Backward { shape, panels, gates, c, d_h, d_h_last, d_c_last });
+    let mask = form.state_mask;
+    match form.is_coupled {
+        false => {
+            let cell = Lstm::<false>;
+            run(cpu, &Backward { cell, shape, mask, panels, gates, c, d_h, d_h_last, d_c_last });
+        }
+        true => {
+            let cell = Lstm::<true>;
+            run(cpu, &Backward { cell, shape, mask, panels, gates, c, d_h, d_h_last, d_c_last });
+        }
+    }
 }
 
-struct Forward<'a> {
+struct Forward<'a, C> {
+    cell: C,
     shape: Shape,
     panels: &'a Panels,
     gates: SharedSlice<'a, f32>,
     h: SharedSlice<'a, f32>,
     c: SharedSlice<'a, f32>,
+    /// A mask of the state, and what the products see through it.
+    seen: Option<(&'a [f32], SharedSlice<'a, f32>)>,
 }
 
-impl Sweep for Forward<'_> {
+impl<C: Cell> Sweep for Forward<'_, C> {
     fn steps(&self) -> usize {
         self.shape.time
     }
@@ -54,7 +75,8 @@ impl Sweep for Forward<'_> {
     }
     fn left(&self, step: usize) -> [Left; 2] {
         let hidden = self.shape.hidden;
-        let values = self.h.ptr(step * self.shape.state());
+        let seen = self.seen.as_ref().map_or(&self.h, |(_, seen)| seen);
+        let values = seen.ptr(step * self.shape.state());
         [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
     }
     #[inline(always)]
@@ -67,6 +89,7 @@ impl Sweep for Forward<'_> {
         sums: *const f32,
     ) {
         let hidden = self.shape.hidden;
+        let of_mask = row * hidden + unit;
         let row = step * self.shape.batch + row;
         let before = row * hidden + unit;
         let now = before + self.shape.state();
@@ -85,20 +108,27 @@ impl Sweep for Forward<'_> {
             for (gate, u) in u.iter_mut().enumerate() {
                 *u = V::load(sums.add(gate * V::LANES));
             }
-            let ([i, f, g, o], c, h) = Lstm.forward::<V, Exact>(a, u, load(self.c.ptr(before), n));
+            let c = load(self.c.ptr(before), n);
+            let ([i, f, g, o], c, h) = self.cell.forward::<V, Exact>(a, u, c);
             store(i, gate_i, n);
             store(f, gate_f, n);
             store(g, gate_g, n);
             store(o, gate_o, n);
             store(c, self.c.ptr(now), n);
             store(h, self.h.ptr(now), n);
+            if let Some((mask, seen)) = &self.seen {
+                store(h.mul(load(mask.as_ptr().add(of_mask), n)), seen.ptr(now), n);
+            }
         }
     }
 }
 
 /// Step s treats time T−1−s; one more step brings the gradient of the first state.
-struct Backward<'a> {
+struct Backward<'a, C> {
+    cell: C,
     shape: Shape,
+    /// (B, H): of the state.
+    mask: Option<&'a [f32]>,
     panels: &'a Panels,
     gates: SharedSlice<'a, f32>,
     c: &'a [f32],
@@ -107,7 +137,7 @@ struct Backward<'a> {
     d_c_last: SharedSlice<'a, f32>,
 }
 
-impl Sweep for Backward<'_> {
+impl<C: Cell> Sweep for Backward<'_, C> {
     fn steps(&self) -> usize {
         self.shape.time + 1
     }
@@ -140,6 +170,9 @@ impl Sweep for Backward<'_> {
         // member's by the contract of `Sweep`.
         unsafe {
             let mut d_h = V::load(sums);
+            if let Some(mask) = self.mask {
+                d_h = d_h.mul(load(mask.as_ptr().add(last), n));
+            }
             if step == time {
                 return store(d_h, self.d_h_last.ptr(last), n);
             }
@@ -164,7 +197,7 @@ impl Sweep for Backward<'_> {
             let c = load(self.c.as_ptr().add(now), n);
             let d_c = load(self.d_c_last.ptr(last), n);
             let ([d_i, d_f, d_g, d_o], d_c) =
-                Lstm.backward::<V, Exact>(gates, c_before, c, d_h, d_c);
+                self.cell.backward::<V, Exact>(gates, c_before, c, d_h, d_c);
             store(d_i, gate_i, n);
             store(d_f, gate_f, n);
             store(d_g, gate_g, n);

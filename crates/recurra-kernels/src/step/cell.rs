@@ -94,7 +94,8 @@ pub(super) unsafe fn of_sums<V: Vector, F: GateFunctions<V>>(
     unsafe {
         match finish.cell {
             CellKind::Rnn(activation) => units::<V, F, _>(finish, activation, x, h),
-            CellKind::Lstm => units::<V, F, _>(finish, Lstm, x, h),
+            CellKind::Lstm => units::<V, F, _>(finish, Lstm::<false>, x, h),
+            CellKind::CoupledLstm => units::<V, F, _>(finish, Lstm::<true>, x, h),
             CellKind::Gru => units::<V, F, _>(finish, Gru, x, h),
         }
     }
@@ -109,8 +110,8 @@ unsafe fn units<V: Vector, F: GateFunctions<V>, C: recurrent::Cell>(
     h: &impl ReadSums<V>,
 ) {
     // The memory of the other cells is their h.
-    let is_lstm = finish.cell == CellKind::Lstm;
-    let memory_before = if is_lstm { finish.c.cast_const() } else { finish.h_before };
+    let has_memory = finish.cell.has_memory();
+    let memory_before = if has_memory { finish.c.cast_const() } else { finish.h_before };
     for row in 0..finish.n_rows {
         let mut unit = 0;
         while unit < finish.n_units {
@@ -126,7 +127,7 @@ unsafe fn units<V: Vector, F: GateFunctions<V>, C: recurrent::Cell>(
                 }
                 let before = load(memory_before.add(place), n);
                 let (_, memory, after) = cell.forward::<V, F>(a, u, before);
-                if is_lstm {
+                if has_memory {
                     store(memory, finish.c.add(place), n);
                 }
                 store(after, finish.h_after.add(place), n);

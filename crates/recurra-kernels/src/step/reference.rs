@@ -52,8 +52,9 @@ pub fn layer(
         let after = match cell {
             CellKind::Rnn(Activation::Tanh) => a(0).tanh(),
             CellKind::Rnn(Activation::Relu) => a(0).max(0.0),
-            CellKind::Lstm => {
+            CellKind::Lstm | CellKind::CoupledLstm => {
                 let (i, f, g, o) = (a(0).sigmoid(), a(1).sigmoid(), a(2).tanh(), a(3).sigmoid());
+                let i = if cell == CellKind::CoupledLstm { i.min(1.0 - f) } else { i };
                 let after = f * f64::from(c[unit]) + i * g;
                 c[unit] = after as f32;
                 o * after.tanh()

@@ -1,6 +1,7 @@
 //! Every instruction set and storage against the plain reference, against the sweeps of training, and against itself.
 
 use super::*;
+use crate::lstm::Form;
 use crate::matmul::{Matrix, Start, matmul};
 use crate::recurrent::tests::values;
 use crate::recurrent::{RecurrentWeight, Shape};
@@ -155,7 +156,7 @@ fn check_step(cpu: &Cpu, storage: Storage, cell: CellKind, sizes: [usize; 3], n_
         let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
         let found_h = part(&found.h, hidden);
         check_close(&format!("{what}: h"), &found_h, &wide(&h), tolerance);
-        if cell == CellKind::Lstm {
+        if cell.has_memory() {
             check_close(&format!("{what}: c"), &part(&found.c, hidden), &wide(&c), tolerance);
         }
         let logits = reference::output(storage, &problem.output(), &found_h);
@@ -184,7 +185,11 @@ fn swept(cpu: &Cpu, problem: &Problem) -> Outcome {
     h.resize(2 * state, 0.0);
     c.resize(2 * state, 0.0);
     match cell {
-        CellKind::Lstm => lstm::forward(cpu, shape, &weight, &mut gates, &mut h, &mut c),
+        CellKind::Lstm | CellKind::CoupledLstm => {
+            let is_coupled = cell == CellKind::CoupledLstm;
+            let form = Form { is_coupled, state_mask: None };
+            lstm::forward(cpu, shape, form, &weight, &mut gates, &mut h, &mut c, None);
+        }
         CellKind::Gru => {
             let mut hn = vec![0.0; state];
             let bias_hn = &problem.bias_hh[2 * hidden..];
@@ -196,7 +201,7 @@ fn swept(cpu: &Cpu, problem: &Problem) -> Outcome {
         }
     }
     let h = h.split_off(state);
-    let c = if cell == CellKind::Lstm { c.split_off(state) } else { h.clone() };
+    let c = if cell.has_memory() { c.split_off(state) } else { h.clone() };
     let logits = product(&h, &problem.weight_out, &problem.bias_out, hidden);
     assert_eq!(logits.len(), n_streams * outputs);
     Outcome { h, c, logits }
