@@ -18,6 +18,15 @@ pub struct NetworkFlags {
     /// Share of recurrent weights dropped, the same for a whole window (weight-drop)
     #[arg(long, value_parser = values::below_one, value_name = "F")]
     pub weight_dropout: Option<f64>,
+    /// Let an LSTM's input gate let in no more than it forgets (--coupled=false: do not)
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub coupled: Option<bool>,
+    /// Dropout of an LSTM's state before its recurrent weights, the same for a whole window
+    #[arg(long, value_parser = values::below_one, value_name = "F")]
+    pub state_dropout: Option<f64>,
+    /// Read the sum of what all layers hand up, not the last alone (--summed-outputs=false: do not)
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub summed_outputs: Option<bool>,
     /// Heads of a layer [default: one for each 64 values of a Transformer's width, 4 of slstm and mlstm]
     #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
     pub heads: Option<usize>,
@@ -71,6 +80,9 @@ impl NetworkFlags {
         NetworkFlags {
             forget_bias: self.forget_bias.or(below.forget_bias),
             weight_dropout: self.weight_dropout.or(below.weight_dropout),
+            coupled: self.coupled.or(below.coupled),
+            state_dropout: self.state_dropout.or(below.state_dropout),
+            summed_outputs: self.summed_outputs.or(below.summed_outputs),
             heads: self.heads.or(below.heads),
             context: self.context.or(below.context),
             feed_forward: self.feed_forward.or(below.feed_forward),
@@ -95,6 +107,9 @@ impl NetworkFlags {
         CellOptions {
             forget_bias: number(self.forget_bias),
             weight_dropout: number(self.weight_dropout),
+            coupled: self.coupled,
+            state_dropout: number(self.state_dropout),
+            summed_outputs: self.summed_outputs,
             heads: self.heads,
             context: self.context,
             feed_forward: self.feed_forward,

@@ -42,6 +42,14 @@ options! {
         /// The rate at which recurrent weights are dropped, the same ones for a whole window (weight-drop, Merity et al.
         /// 2018); by default 0.
         weight_dropout: f32,
+        /// Whether an LSTM's input gate lets in no more than 1 − f (Melis, Dyer and Blunsom 2018); by default not.
+        coupled: bool,
+        /// The rate at which an LSTM's state is dropped before the recurrent weights see it, the same units for a whole window
+        /// (Gal and Ghahramani 2016); by default 0.
+        state_dropout: f32,
+        /// Whether the sum of what all layers hand up goes on from the last, which all are as wide as (Melis, Dyer and Blunsom
+        /// 2018); by default what the last hands up.
+        summed_outputs: bool,
         /// How many heads a layer is divided into; by default one for each 64 values of a Transformer's width, and four of an
         /// xLSTM block where they divide its width, else one.
         heads: usize,

@@ -148,6 +148,7 @@ impl LanguageModelConfig {
         check_number("forget_bias", forget_bias, f32::is_finite, "a finite number")?;
         check_number("highway_bias", highway_bias, f32::is_finite, "a finite number")?;
         check_rate("weight_dropout", weight_dropout)?;
+        check_rate("state_dropout", self.options.state_dropout)?;
         for (name, found, limit) in [
             ("heads", heads, LARGEST_SIZE),
             ("context", context, LONGEST_CONTEXT),
@@ -157,6 +158,12 @@ impl LanguageModelConfig {
             if let Some(found) = found {
                 in_range(name, found, limit)?;
             }
+        }
+        let last = self.last_hidden_size();
+        if self.options.summed_outputs == Some(true)
+            && let Some(&width) = self.hidden_sizes.iter().find(|&&width| width != last)
+        {
+            return Err(Error::Summed { width, last });
         }
         let heads = heads.unwrap_or(1);
         match self.hidden_sizes.iter().find(|width| !width.is_multiple_of(heads)) {
@@ -232,6 +239,12 @@ mod tests {
         check(|config| config.dropout = f32::NAN, "`dropout` is NaN");
         check(|config| config.options.forget_bias = Some(f32::INFINITY), "`forget_bias` is inf");
         check(|config| config.options.weight_dropout = Some(1.0), "`weight_dropout` is 1");
+        let summed = |config: &mut LanguageModelConfig| {
+            config.hidden_sizes = vec![5, 6];
+            config.options.summed_outputs = Some(true);
+        };
+        check(summed, "a layer of 5 values cannot be summed with a last one of 6");
+        check(|config| config.options.state_dropout = Some(1.0), "`state_dropout` is 1");
         let mlstm = |config: &mut LanguageModelConfig, heads| {
             config.cell = CellKind::Mlstm;
             config.options.heads = Some(heads);

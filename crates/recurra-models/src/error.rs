@@ -42,6 +42,14 @@ pub enum Error {
         /// The width of the layer.
         width: usize,
     },
+    /// Outputs of different widths that are to be summed.
+    #[error("a layer of {width} values cannot be summed with a last one of {last}")]
+    Summed {
+        /// The width of the layer.
+        width: usize,
+        /// That of the last.
+        last: usize,
+    },
     /// Too many parameters.
     #[error("the network would have {n_parameters} parameters; the limit is {limit}")]
     TooLarge {
@@ -64,6 +72,9 @@ impl Error {
             },
             Error::Heads { width, .. } => {
                 format!("choose a number of heads that divides {width}")
+            }
+            Error::Summed { last, .. } => {
+                format!("give every layer {last} values, or leave `summed_outputs` out")
             }
             Error::TooLarge { .. } => "make the layers or the vocabulary smaller".to_string(),
         })

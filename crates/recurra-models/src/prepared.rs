@@ -42,7 +42,9 @@ impl LanguageModel {
     /// Makes the network ready for writing, with weights stored so; those that the tape steps with stay as training has them.
     pub fn prepare(&self, cpu: &Cpu, parameters: &Parameters<f32>, storage: Storage) -> Prepared {
         let cells: Option<Vec<_>> = self.layers().iter().map(Recurrent::step_weights).collect();
-        let Some(cells) = cells else {
+        // They have no sum of layers.
+        let is_summed = self.config().options.summed_outputs == Some(true);
+        let Some(cells) = cells.filter(|_| !is_summed) else {
             let storage = match cpu.isa().precision() {
                 Precision::F32 => Storage::F32,
                 Precision::Bf16 => Storage::Bf16,

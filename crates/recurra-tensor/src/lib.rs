@@ -39,6 +39,7 @@ mod tape;
 pub use arena::Arena;
 pub use dynamic::DynamicParameters;
 pub use ops::input::Input;
+pub use ops::lstm::LstmForm;
 pub use ops::rnn::Activation;
 pub use ops::scan::ScanWeights;
 pub use ops::slstm::SlstmWeights;

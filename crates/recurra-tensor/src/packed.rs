@@ -261,7 +261,7 @@ impl Layers<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Method, Optimizer, Parameters, Step, Tape, Window, Workspace};
+    use crate::{LstmForm, Method, Optimizer, Parameters, Step, Tape, Window, Workspace};
     use recurra_kernels::Isa;
 
     const WINDOW: Window = Window { time: 3, batch: 2 };
@@ -303,7 +303,7 @@ mod tests {
             let mut out = tape.constant(&x, INPUTS);
             for weights in *layers {
                 let [mut h, mut c] = [(); 2].map(|()| vec![0.0; WINDOW.batch * HIDDEN]);
-                out = tape.lstm(out, weights, WINDOW, [&mut h, &mut c]);
+                out = tape.lstm(out, weights, LstmForm::default(), WINDOW, [&mut h, &mut c]);
             }
             let loss = tape.squared_error(out, &vec![0.1; WINDOW.len() * HIDDEN]);
             tape.backward(loss);
@@ -395,7 +395,8 @@ mod tests {
             let mut tape = Tape::inference(&cpu, &network.parameters, workspace);
             let x = tape.constant(&[0.5; 6 * INPUTS], INPUTS);
             let [mut h, mut c] = [(); 2].map(|()| vec![0.0; WINDOW.batch * HIDDEN]);
-            let out = tape.lstm(x, network.layers[0], WINDOW, [&mut h, &mut c]);
+            let out =
+                tape.lstm(x, network.layers[0], LstmForm::default(), WINDOW, [&mut h, &mut c]);
             tape.value(out).iter().map(|x| x.to_bits()).collect::<Vec<_>>()
         };
         let mut workspace = Workspace::new();

@@ -36,12 +36,12 @@ pub(crate) fn forward<E: Element>(
 }
 
 /// What the input gate lets in, of what it wants to.
-fn let_in<E: Element>(form: Form<'_, E>, i: E, f: E) -> E {
+pub(crate) fn let_in<E: Element>(form: Form<'_, E>, i: E, f: E) -> E {
     if is_held(form, i, f) { E::ONE - f } else { i }
 }
 
 /// Whether it lets in less than it wants to.
-fn is_held<E: Element>(form: Form<'_, E>, i: E, f: E) -> bool {
+pub(crate) fn is_held<E: Element>(form: Form<'_, E>, i: E, f: E) -> bool {
     form.is_coupled && E::ONE - f < i
 }
 

@@ -60,7 +60,7 @@ impl Gru {
 
 impl Cell for Gru {
     const PARTS: &'static [&'static str] = &["h"];
-    const OPTIONS: &'static [&'static str] = &["weight_dropout"];
+    const OPTIONS: &'static [&'static str] = &["weight_dropout", "summed_outputs"];
 
     fn size(inputs: usize, hidden: usize, _: &CellOptions) -> CellSize {
         CellSize::of_gates(N_GATES, inputs, hidden)

@@ -1,7 +1,7 @@
 //! Long short-term memory.
 
 use recurra_tensor::{
-    Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window, step,
+    Element, Input, LstmForm, Parameters, Random, RecurrentWeights, Tape, Var, Window, step,
 };
 
 use super::cell::{Cell, CellSize, CellState, declare, initialize_uniform};
@@ -30,9 +30,13 @@ const N_GATES: usize = 4;
 /// ```
 ///
 /// The last line is done for all t at once after the sweep.
+///
+/// Melis, Dyer and Blunsom (2018) add two options. `coupled`: no more comes in than is forgotten, i = min(σ(a_i), 1 − f), where
+/// the smaller one has the gradient. `state_dropout`: U sees h_{t−1} ⊙ m with one m for a whole window, and its gradient too.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lstm {
     weights: RecurrentWeights,
+    form: LstmForm,
     hidden_size: usize,
     /// Added to the bias of the forget gate at the start, by default 1, which helps to remember (Jozefowicz et al. 2015).
     forget_bias: f32,
@@ -48,7 +52,8 @@ impl Lstm {
         options: &CellOptions,
     ) -> Self {
         let weights = declare(parameters, layer, N_GATES, inputs, hidden_size, options);
-        Self { weights, hidden_size, forget_bias: options.forget_bias.unwrap_or(1.0) }
+        let forget_bias = options.forget_bias.unwrap_or(1.0);
+        Self { weights, form: form_of(options), hidden_size, forget_bias }
     }
 
     /// The names of the layer's parameters.
@@ -57,9 +62,18 @@ impl Lstm {
     }
 }
 
+/// What the options say of the equations.
+pub(crate) fn form_of(options: &CellOptions) -> LstmForm {
+    LstmForm {
+        is_coupled: options.coupled.unwrap_or(false),
+        state_dropout: options.state_dropout.unwrap_or(0.0),
+    }
+}
+
 impl Cell for Lstm {
     const PARTS: &'static [&'static str] = &["h", "c"];
-    const OPTIONS: &'static [&'static str] = &["forget_bias", "weight_dropout"];
+    const OPTIONS: &'static [&'static str] =
+        &["forget_bias", "weight_dropout", "coupled", "state_dropout", "summed_outputs"];
 
     fn size(inputs: usize, hidden: usize, _: &CellOptions) -> CellSize {
         CellSize::of_gates(N_GATES, inputs, hidden)
@@ -70,7 +84,9 @@ impl Cell for Lstm {
     }
 
     fn step_weights(&self) -> Option<(step::CellKind, RecurrentWeights)> {
-        Some((step::CellKind::Lstm, self.weights))
+        let coupled = self.form.is_coupled;
+        let kind = if coupled { step::CellKind::CoupledLstm } else { step::CellKind::Lstm };
+        Some((kind, self.weights))
     }
 
     fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
@@ -88,6 +104,6 @@ impl Cell for Lstm {
         window: Window,
         state: &mut CellState<E>,
     ) -> Var {
-        tape.lstm(x, self.weights, window, state.slices())
+        tape.lstm(x, self.weights, self.form, window, state.slices())
     }
 }

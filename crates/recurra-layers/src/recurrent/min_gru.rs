@@ -58,7 +58,7 @@ impl MinGru {
 
 impl Cell for MinGru {
     const PARTS: &'static [&'static str] = &["h"];
-    const OPTIONS: &'static [&'static str] = &["forget_bias"];
+    const OPTIONS: &'static [&'static str] = &["forget_bias", "summed_outputs"];
 
     fn size(inputs: usize, hidden: usize, _: &CellOptions) -> CellSize {
         scan::size(SCAN, inputs, hidden)

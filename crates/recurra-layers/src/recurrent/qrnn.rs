@@ -66,7 +66,7 @@ impl Qrnn {
 
 impl Cell for Qrnn {
     const PARTS: &'static [&'static str] = &["c", "x"];
-    const OPTIONS: &'static [&'static str] = &["forget_bias", "window"];
+    const OPTIONS: &'static [&'static str] = &["forget_bias", "window", "summed_outputs"];
 
     fn size(inputs: usize, hidden: usize, options: &CellOptions) -> CellSize {
         scan::size(SCAN, window_of(options) * inputs, hidden)

@@ -73,7 +73,7 @@ impl Sru {
 
 impl Cell for Sru {
     const PARTS: &'static [&'static str] = &["c"];
-    const OPTIONS: &'static [&'static str] = &["forget_bias", "highway_bias"];
+    const OPTIONS: &'static [&'static str] = &["forget_bias", "highway_bias", "summed_outputs"];
 
     fn size(inputs: usize, hidden: usize, options: &CellOptions) -> CellSize {
         scan::size(scan_of(inputs, hidden, options), inputs, hidden)

@@ -7,7 +7,8 @@ use crate::ends::Ends;
 use crate::{CellOptions, Regularization};
 
 /// L recurrent layers, each reading the one below, with dropout on the links between time-parallel parts only: before the
-/// first layer, between layers and after the last, never on the recurrent link (Zaremba et al. 2014).
+/// first layer, between layers and after the last, never on the recurrent link (Zaremba et al. 2014). Where outputs are summed,
+/// what goes on after the last is Σ h_l, each as it was before its dropout (Melis, Dyer and Blunsom 2018).
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecurrentStack {
     layers: Vec<Recurrent>,
@@ -18,6 +19,8 @@ pub struct RecurrentStack {
     output_dropout: f32,
     /// Whether masks are kept for a whole window.
     is_locked: bool,
+    /// Whether the sum of all layers goes on from the last.
+    is_summed: bool,
 }
 
 /// What the last layer of a stack hands up.
@@ -62,6 +65,7 @@ impl RecurrentStack {
             layer_dropout: outside(layer_dropout),
             output_dropout: regularization.output_dropout.unwrap_or(outside(dropout)),
             is_locked: regularization.locked_dropout.unwrap_or(false),
+            is_summed: options.summed_outputs.unwrap_or(false),
         }
     }
 
@@ -116,12 +120,18 @@ impl RecurrentStack {
             x = ends.with_positions(tape, x, window, &states[0]);
         }
         x = self.drop(tape, x, self.input_dropout, window);
+        let mut sum = None;
         let mut top = None;
         for (idx, (layer, state)) in self.layers.iter().zip(states).enumerate() {
             let is_last = idx + 1 == n_layers;
             let mut hidden = layer.sequence(tape, x, window, state);
             if let Some(ends) = self.ends.as_ref().filter(|_| is_last) {
                 hidden = ends.normalised(tape, hidden);
+            }
+            if self.is_summed {
+                let below = sum.map_or(hidden, |below| tape.add(below, hidden));
+                sum = Some(below);
+                hidden = if is_last { below } else { hidden };
             }
             let rate = if is_last { self.output_dropout } else { self.layer_dropout };
             x = self.drop(tape, hidden.into(), rate, window);

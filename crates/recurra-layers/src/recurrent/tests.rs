@@ -9,10 +9,25 @@ use crate::{CellOptions, Linear};
 
 const INPUTS: usize = 3;
 
-fn declared<E: Element>(kind: CellKind, hidden: usize) -> (Parameters<E>, Recurrent) {
+/// Every family as it is by default, and what options make of the equations of some.
+fn cases() -> impl Iterator<Item = (CellKind, CellOptions)> {
+    let none = CellOptions::default();
+    let melis = [
+        CellOptions { coupled: Some(true), ..none },
+        CellOptions { state_dropout: Some(0.4), ..none },
+        CellOptions { coupled: Some(true), state_dropout: Some(0.4), ..none },
+    ];
+    let families = CellKind::ALL.into_iter().map(move |kind| (kind, none));
+    families.chain(melis.map(|options| (CellKind::Lstm, options)))
+}
+
+fn declared<E: Element>(
+    kind: CellKind,
+    hidden: usize,
+    options: &CellOptions,
+) -> (Parameters<E>, Recurrent) {
     let mut parameters = Parameters::new();
-    let layer =
-        Recurrent::declare(&mut parameters, kind, 0, INPUTS, hidden, &CellOptions::default());
+    let layer = Recurrent::declare(&mut parameters, kind, 0, INPUTS, hidden, options);
     layer.initialize(&mut parameters, &mut Random::new(5, 0));
     (parameters, layer)
 }
@@ -50,13 +65,17 @@ fn assert_near<E: Element>(a: &[E], b: &[E], tolerance: f64, what: &str) {
 }
 
 /// A sequence of T steps equals T sequences of one step, and the carried state is the last of them.
-fn a_sequence_equals_repeated_steps<E: Element>(kind: CellKind, tolerance: f64) {
+fn a_sequence_equals_repeated_steps<E: Element>(
+    kind: CellKind,
+    options: &CellOptions,
+    tolerance: f64,
+) {
     for (hidden, window) in [
         (1, Window { time: 4, batch: 1 }),
         (INPUTS, Window { time: 2, batch: 2 }),
         (17, Window { time: 3, batch: 5 }),
     ] {
-        let (parameters, layer) = declared::<E>(kind, hidden);
+        let (parameters, layer) = declared::<E>(kind, hidden, options);
         let cpu = Cpu::new(2).unwrap();
         let mut workspace = Workspace::new();
         let x = input::<E>(window.len());
@@ -92,7 +111,7 @@ fn a_sequence_equals_repeated_steps<E: Element>(kind: CellKind, tolerance: f64) 
 }
 
 /// Gradients of all parameters, and of a layer below, equal finite differences.
-fn gradients_equal_finite_differences(kind: CellKind) {
+fn gradients_equal_finite_differences(kind: CellKind, options: &CellOptions) {
     for (hidden, window) in [
         (1, Window { time: 3, batch: 2 }),
         (INPUTS, Window { time: 4, batch: 2 }),
@@ -101,8 +120,7 @@ fn gradients_equal_finite_differences(kind: CellKind) {
         let cpu = Cpu::new(2).unwrap();
         let mut parameters = Parameters::<f64>::new();
         let below = Linear::declare(&mut parameters, "below", INPUTS, INPUTS);
-        let layer =
-            Recurrent::declare(&mut parameters, kind, 0, INPUTS, hidden, &CellOptions::default());
+        let layer = Recurrent::declare(&mut parameters, kind, 0, INPUTS, hidden, options);
         let mut random = Random::new(11, 0);
         below.initialize(&mut parameters, &mut random);
         layer.initialize(&mut parameters, &mut random);
@@ -132,23 +150,23 @@ fn gradients_equal_finite_differences(kind: CellKind) {
             });
         // The norm of a single value is a step that is steep at 0: differences of finite size see more than its slope.
         let tolerance = if hidden == 1 { 1e-6 } else { 1e-7 };
-        assert!(error < tolerance, "{kind}, H {hidden}: {error:e}");
+        assert!(error < tolerance, "{kind}, {options:?}, H {hidden}: {error:e}");
     }
 }
 
 #[test]
 fn every_cell_passes_the_generic_tests() {
-    for kind in CellKind::ALL {
-        a_sequence_equals_repeated_steps::<f32>(kind, 2e-6);
-        a_sequence_equals_repeated_steps::<f64>(kind, 1e-14);
-        gradients_equal_finite_differences(kind);
+    for (kind, options) in cases() {
+        a_sequence_equals_repeated_steps::<f32>(kind, &options, 2e-6);
+        a_sequence_equals_repeated_steps::<f64>(kind, &options, 1e-14);
+        gradients_equal_finite_differences(kind, &options);
     }
 }
 
 #[test]
 fn a_zero_state_is_zero_and_has_the_stated_parts() {
-    for kind in CellKind::ALL {
-        let (_, layer) = declared::<f32>(kind, 7);
+    for (kind, options) in cases() {
+        let (_, layer) = declared::<f32>(kind, 7, &options);
         let state = layer.zero_state::<f32>(3);
         assert_eq!(state.parts.len(), kind.parts().len());
         for (part, width) in state.parts.iter().zip(layer.part_widths()) {
@@ -159,12 +177,12 @@ fn a_zero_state_is_zero_and_has_the_stated_parts() {
 
 #[test]
 fn a_layer_costs_what_was_said_before_there_was_one() {
-    for kind in CellKind::ALL {
+    for (kind, options) in cases() {
         for hidden in [1, 8, 17] {
-            let (parameters, layer) = declared::<f32>(kind, hidden);
-            let widths = kind.state_widths(INPUTS, hidden, &CellOptions::default());
+            let (parameters, layer) = declared::<f32>(kind, hidden, &options);
+            let widths = kind.state_widths(INPUTS, hidden, &options);
             assert_eq!(widths, layer.part_widths(), "{kind}, H {hidden}");
-            let size = kind.size(INPUTS, hidden, &CellOptions::default());
+            let size = kind.size(INPUTS, hidden, &options);
             assert_eq!(size.parameters, parameters.n_values() as u128, "{kind}, H {hidden}");
             assert!(size.multiplications > 0);
         }

@@ -83,6 +83,50 @@ fn gradients_with_all_kinds_of_dropout_equal_finite_differences() {
     }
 }
 
+/// What Melis, Dyer and Blunsom (2018) do, in each cell that knows all of it.
+#[test]
+fn gradients_through_sums_of_layers_equal_finite_differences() {
+    let knows = |cell: &CellKind| cell.options().contains(&"coupled");
+    for cell in CellKind::ALL.into_iter().filter(knows) {
+        let options = CellOptions {
+            coupled: Some(true),
+            state_dropout: Some(0.4),
+            summed_outputs: Some(true),
+            ..CellOptions::default()
+        };
+        let base = LanguageModelConfig { hidden_sizes: vec![5; 3], ..config(cell, false) };
+        let config = LanguageModelConfig { options, dropout: 0.3, ..base };
+        gradients_with_masks_equal_finite_differences(&config);
+    }
+}
+
+/// A last layer that hands up nothing leaves what the first one does.
+#[test]
+fn the_sum_of_layers_goes_to_the_output_layer() {
+    let cpu = Cpu::new(1).unwrap();
+    let window = Window { time: 3, batch: 2 };
+    let ids = tokens(window.len());
+    let mut workspace = Workspace::new();
+    let mut read = |hidden_sizes: Vec<usize>, summed| {
+        let mut parameters = Parameters::<f64>::new();
+        let options = CellOptions { summed_outputs: summed, ..CellOptions::default() };
+        let config = LanguageModelConfig { hidden_sizes, options, ..config(CellKind::Gru, false) };
+        let model = LanguageModel::new(&config, &mut parameters).unwrap();
+        model.initialize(&mut parameters, 1);
+        for id in parameters.ids().collect::<Vec<_>>() {
+            if parameters.name(id).ends_with("l1") {
+                parameters.value_mut(id).fill(0.0);
+            }
+        }
+        let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
+        let hidden = model.read(&mut tape, &ids, window, &mut model.zero_state(window.batch));
+        tape.value(hidden).to_vec()
+    };
+    let one = read(vec![6], None);
+    assert_eq!(read(vec![6, 6], Some(true)), one);
+    assert_ne!(read(vec![6, 6], None), one);
+}
+
 #[track_caller]
 fn gradients_with_masks_equal_finite_differences(config: &LanguageModelConfig) {
     let cpu = Cpu::new(1).unwrap();

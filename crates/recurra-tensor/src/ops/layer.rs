@@ -24,6 +24,8 @@ pub(crate) struct Layer<E> {
     weights: RecurrentWeights,
     /// What was dropped of W_hh.
     weight_mask: Option<Mask>,
+    /// What the products do not see of h.
+    state_mask: Option<Mask>,
     /// What the kernel keeps of the sequence.
     kept: Vec<E>,
 }
@@ -71,7 +73,8 @@ impl From<Source<'_>> for Rows {
 
 impl<E: Element> Tape<'_, E> {
     /// The layer as one operation, where the numbers and the machine are made for it. Starts from the state `h` (B, H) and,
-    /// for an LSTM, `c`, and leaves the last ones there.
+    /// for an LSTM, `c`, and leaves the last ones there. A training tape drops h before the products with it, for a whole window
+    /// the same.
     pub(crate) fn layer(
         &mut self,
         cell: CellKind,
@@ -80,6 +83,7 @@ impl<E: Element> Tape<'_, E> {
         window: Window,
         h_carried: &mut [E],
         c_carried: Option<&mut [E]>,
+        state_dropout: f32,
     ) -> Option<Var> {
         if !layer::is_available(self.cpu) || E::as_f32(&[]).is_none() {
             return None;
@@ -90,6 +94,7 @@ impl<E: Element> Tape<'_, E> {
         let shape = LayerShape { time, batch, inputs, hidden };
         let mask = self.next_mask(x.dropout);
         let weight_mask = self.next_mask(weights.dropout);
+        let state_mask = self.next_mask(state_dropout);
         let mut h = self.states_from(window, h_carried); // (T + 1, B, H)
         let mut kept = self.workspace.arena.take(layer::kept_len(cell, shape));
         layer::forward(
@@ -111,11 +116,13 @@ impl<E: Element> Tape<'_, E> {
             x.source.through(&self.workspace.nodes, self.values, mask),
             as_f32_mut(&mut h),
             c_carried.map(as_f32_mut),
+            state_mask,
             as_f32_mut(&mut kept),
         );
         carry(&h, h_carried);
         let op = if self.is_training() {
-            Op::Layer(Layer { cell, shape, x: x.source.into(), mask, weights, weight_mask, kept })
+            let x = x.source.into();
+            Op::Layer(Layer { cell, shape, x, mask, weights, weight_mask, state_mask, kept })
         } else {
             self.workspace.arena.give(kept);
             Op::Constant
@@ -126,7 +133,7 @@ impl<E: Element> Tape<'_, E> {
 
 impl<E: Element> Layer<E> {
     pub(crate) fn backward(mut self, tape: &mut Tape<'_, E>, out: Var) {
-        let Self { cell, shape, x, mask, weights, weight_mask, .. } = self;
+        let Self { cell, shape, x, mask, weights, weight_mask, state_mask, .. } = self;
         let mut d_h = tape.take_gradient(out);
         let (wants, mut sum) = match x {
             Rows::Variable(x) => {
@@ -174,6 +181,7 @@ impl<E: Element> Layer<E> {
             as_f32_mut(&mut self.kept),
             x.source().through(&tape.workspace.nodes, tape.values, mask),
             as_f32(&tape.workspace.nodes[out.0].buffer),
+            state_mask,
             as_f32_mut(&mut d_h),
             d_x,
             LayerGradients { weight_ih, weight_hh, bias_ih, bias_hh, adds, squares },

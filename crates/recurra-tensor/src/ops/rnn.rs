@@ -43,7 +43,8 @@ impl<E: Element> Tape<'_, E> {
         let x = x.into();
         let hidden = self.checked_hidden(&x, &weights, N_GATES, window, &state);
         let [h] = &mut state;
-        if let Some(out) = self.layer(CellKind::Rnn(activation), &x, weights, window, h, None) {
+        if let Some(out) = self.layer(CellKind::Rnn(activation), &x, weights, window, h, None, 0.0)
+        {
             return out;
         }
         let x = self.read(x);

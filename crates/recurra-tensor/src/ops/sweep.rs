@@ -104,9 +104,9 @@ impl<E: Element> Tape<'_, E> {
     }
 
     /// After the backward sweep over a piece: adds d_gatesᵀ·h_{t−1} to the rows of W_hh that start at gate `first_gate`.
-    pub(crate) fn recurrent_weight_backward(
+    pub(crate) fn recurrent_weight_backward<'s>(
         &mut self,
-        out: Var,
+        states: impl Into<States<'s, E>>,
         piece: &Piece,
         weight_hh: ParameterId,
         first_gate: usize,
@@ -114,7 +114,11 @@ impl<E: Element> Tape<'_, E> {
     ) {
         let (_, hidden) = self.values.matrix_shape(weight_hh);
         let rows = piece.rows();
-        let before = &self.workspace.nodes[out.0].buffer[rows.start * hidden..rows.end * hidden];
+        let states = match states.into() {
+            States::Of(out) => &self.workspace.nodes[out.0].buffer,
+            States::Seen(seen) => seen,
+        };
+        let before = &states[rows.start * hidden..rows.end * hidden];
         let h_before = Matrix::new(before, rows.len(), hidden);
         let gradients = self.gradients.as_mut().expect("a training tape");
         let first = first_gate * hidden * hidden;
@@ -173,6 +177,20 @@ impl<E: Element> Tape<'_, E> {
 
     pub(crate) fn give_all<const N: usize>(&mut self, buffers: [Vec<E>; N]) {
         buffers.into_iter().for_each(|buffer| self.workspace.arena.give(buffer));
+    }
+}
+
+/// The states (T + 1, B, H) that the recurrent products saw.
+pub(crate) enum States<'a, E> {
+    /// Those of a layer.
+    Of(Var),
+    /// These.
+    Seen(&'a [E]),
+}
+
+impl<E> From<Var> for States<'_, E> {
+    fn from(out: Var) -> Self {
+        Self::Of(out)
     }
 }
 
