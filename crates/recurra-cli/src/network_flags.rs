@@ -27,6 +27,12 @@ pub struct NetworkFlags {
     /// Read the sum of what all layers hand up, not the last alone (--summed-outputs=false: do not)
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
     pub summed_outputs: Option<bool>,
+    /// Rounds in which input and state of a Mogrifier scale each other before a step [default: 5]
+    #[arg(long, value_parser = values::size::<1, 8>, value_name = "N")]
+    pub rounds: Option<usize>,
+    /// Rank of the matrices by which they do [default: full]
+    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+    pub rank: Option<usize>,
     /// Heads of a layer [default: one for each 64 values of a Transformer's width, 4 of slstm and mlstm]
     #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
     pub heads: Option<usize>,
@@ -83,6 +89,8 @@ impl NetworkFlags {
             coupled: self.coupled.or(below.coupled),
             state_dropout: self.state_dropout.or(below.state_dropout),
             summed_outputs: self.summed_outputs.or(below.summed_outputs),
+            rounds: self.rounds.or(below.rounds),
+            rank: self.rank.or(below.rank),
             heads: self.heads.or(below.heads),
             context: self.context.or(below.context),
             feed_forward: self.feed_forward.or(below.feed_forward),
@@ -110,6 +118,8 @@ impl NetworkFlags {
             coupled: self.coupled,
             state_dropout: number(self.state_dropout),
             summed_outputs: self.summed_outputs,
+            rounds: self.rounds,
+            rank: self.rank,
             heads: self.heads,
             context: self.context,
             feed_forward: self.feed_forward,

@@ -26,6 +26,7 @@ pub mod layer;
 pub mod lstm;
 pub mod matmul;
 pub mod mlstm;
+pub mod mogrifier;
 pub mod muon;
 pub mod norm;
 pub mod peak;

@@ -50,6 +50,10 @@ options! {
         /// Whether the sum of what all layers hand up goes on from the last, which all are as wide as (Melis, Dyer and Blunsom
         /// 2018); by default what the last hands up.
         summed_outputs: bool,
+        /// How often input and state of a Mogrifier scale each other before a step; by default 5.
+        rounds: usize,
+        /// The rank of the matrices by which they do, which are products of two then; by default full.
+        rank: usize,
         /// How many heads a layer is divided into; by default one for each 64 values of a Transformer's width, and four of an
         /// xLSTM block where they divide its width, else one.
         heads: usize,

@@ -1,6 +1,7 @@
 //! What a language model is made of.
 
 use recurra_layers::{CellKind, CellOptions, CellSize, RecurrentStack, Regularization};
+use recurra_tensor::MOST_ROUNDS;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -144,7 +145,7 @@ impl LanguageModelConfig {
             return Err(Error::Option { option, cell: self.cell });
         }
         let CellOptions { forget_bias, weight_dropout, heads, context, .. } = self.options;
-        let CellOptions { feed_forward, window, highway_bias, .. } = self.options;
+        let CellOptions { feed_forward, window, highway_bias, rounds, rank, .. } = self.options;
         check_number("forget_bias", forget_bias, f32::is_finite, "a finite number")?;
         check_number("highway_bias", highway_bias, f32::is_finite, "a finite number")?;
         check_rate("weight_dropout", weight_dropout)?;
@@ -154,6 +155,8 @@ impl LanguageModelConfig {
             ("context", context, LONGEST_CONTEXT),
             ("feed_forward", feed_forward, LARGEST_SIZE),
             ("window", window, WIDEST_WINDOW),
+            ("rounds", rounds, MOST_ROUNDS),
+            ("rank", rank, LARGEST_SIZE),
         ] {
             if let Some(found) = found {
                 in_range(name, found, limit)?;

@@ -1,111 +1,23 @@
 //! The cells that are trained as scans give the numbers of their papers' equations (`golden/scan_cells.py`).
 
-use recurra_models::{CellKind, CellState, LanguageModel, LanguageModelConfig, State};
-use recurra_tensor::{Cpu, Isa, Parameters, Precision, Tape, Window, Workspace};
-use safetensors::SafeTensors;
+mod equations;
+
+use recurra_models::{CellKind, LanguageModelConfig};
+use recurra_tensor::Isa;
 
 const GOLDEN: &[u8] = include_bytes!("../../../golden/scan_cells.safetensors");
-const WINDOW: Window = Window { time: 6, batch: 3 };
-const HIDDEN: usize = 7;
-const LAYERS: usize = 3;
-
-/// Largest difference: of any number in `f32`; with operands rounded to `bf16` of the largest number of a tensor, in parts
-/// of it.
-fn tolerance(precision: Precision, expected: &[f32]) -> f32 {
-    match precision {
-        Precision::F32 => 1e-5,
-        Precision::Bf16 => 0.02 * expected.iter().fold(0.0, |max, x| x.abs().max(max)),
-    }
-}
-
-/// The golden numbers of one cell.
-struct Golden<'a> {
-    tensors: &'a SafeTensors<'a>,
-    cell: CellKind,
-}
-
-impl Golden<'_> {
-    fn values(&self, name: &str) -> Vec<f32> {
-        let view = self.tensors.tensor(&format!("{}/{name}", self.cell)).unwrap();
-        let (words, _) = view.data().as_chunks::<4>();
-        words.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
-    }
-
-    fn ids(&self, name: &str) -> Vec<u32> {
-        self.values(name).into_iter().map(|id| id as u32).collect()
-    }
-
-    fn state(&self, name: &str) -> State<f32> {
-        let part = |part: &&str, layer| self.values(&format!("{name}/{part}_l{layer}"));
-        let layer = |idx: usize| {
-            let parts = self.cell.parts().iter().map(|name| part(name, idx)).collect();
-            CellState { parts }
-        };
-        State { layers: (0..LAYERS).map(layer).collect() }
-    }
-}
-
-#[track_caller]
-fn assert_near(isa: Isa, found: &[f32], expected: &[f32], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let tolerance = tolerance(isa.precision(), expected);
-    for (idx, (found, expected)) in found.iter().zip(expected).enumerate() {
-        assert!(
-            (found - expected).abs() < tolerance,
-            "{isa}: {what} at {idx}: {found}, the equations give {expected}"
-        );
-    }
-}
-
-fn check(isa: Isa, cell: CellKind) {
-    let tensors = SafeTensors::deserialize(GOLDEN).unwrap();
-    let golden = Golden { tensors: &tensors, cell };
-    let cpu = Cpu::with_isa(isa, 2);
-    let config = LanguageModelConfig {
-        cell,
-        embed_size: 5,
-        hidden_sizes: vec![HIDDEN; LAYERS],
-        ..LanguageModelConfig::new(11)
-    };
-    let mut parameters = Parameters::<f32>::new();
-    let model = LanguageModel::new(&config, &mut parameters).unwrap();
-    for id in parameters.ids() {
-        let values = golden.values(parameters.name(id));
-        parameters.value_mut(id).copy_from_slice(&values);
-    }
-    let (inputs, targets) = (golden.ids("inputs"), golden.ids("targets"));
-    let (mut state, last) = (golden.state("first"), golden.state("last"));
-    let mut workspace = Workspace::new();
-    let mut tape = Tape::training(&cpu, &mut parameters, &mut workspace, 0);
-    let loss = model.loss(&mut tape, &inputs, &targets, WINDOW, &mut state);
-    let nats = tape.loss(loss) as f32;
-    tape.backward(loss);
-    assert_near(isa, &[nats], &golden.values("loss"), &format!("{cell} loss"));
-    for (found, expected) in state.parts().zip(last.parts()) {
-        assert_near(isa, found, expected, &format!("{cell} last state"));
-    }
-    for id in parameters.ids() {
-        let name = parameters.name(id);
-        let expected = golden.values(&format!("gradient/{name}"));
-        let found = parameters.gradient(id).unwrap();
-        assert_near(isa, found, &expected, &format!("{cell} gradient of {name}"));
-    }
-    let mut state = golden.state("first");
-    let logits = golden.values("logits");
-    for (t, ids) in inputs.chunks(WINDOW.batch).enumerate() {
-        let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
-        let out = model.step(&mut tape, ids, &mut state);
-        let size = WINDOW.batch * config.vocab_size;
-        let expected = &logits[t * size..(t + 1) * size];
-        assert_near(isa, tape.value(out), expected, &format!("{cell} logits of step {t}"));
-    }
-}
 
 #[test]
 fn every_cell_follows_its_paper_on_every_instruction_set() {
     for isa in Isa::available() {
         for cell in [CellKind::MinGru, CellKind::MinLstm, CellKind::Qrnn, CellKind::Sru] {
-            check(isa, cell);
+            let config = LanguageModelConfig {
+                cell,
+                embed_size: 5,
+                hidden_sizes: vec![7; 3],
+                ..LanguageModelConfig::new(11)
+            };
+            equations::check(GOLDEN, isa, cell.name(), &config);
         }
     }
 }

@@ -40,6 +40,7 @@ pub use arena::Arena;
 pub use dynamic::DynamicParameters;
 pub use ops::input::Input;
 pub use ops::lstm::LstmForm;
+pub use ops::mogrifier::{MOST_ROUNDS, MogrifierWeights, RoundWeights};
 pub use ops::rnn::Activation;
 pub use ops::scan::ScanWeights;
 pub use ops::slstm::SlstmWeights;

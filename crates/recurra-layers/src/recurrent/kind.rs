@@ -9,7 +9,8 @@ use recurra_tensor::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cell as _, CellSize, CellState, Gru, Lstm, MinGru, MinLstm, Mlstm, Qrnn, Rnn, Slstm, Sru,
+    Cell as _, CellSize, CellState, Gru, Lstm, MinGru, MinLstm, Mlstm, Mogrifier, Qrnn, Rnn, Slstm,
+    Sru,
 };
 use crate::{CellOptions, Transformer};
 
@@ -122,6 +123,8 @@ cells! {
     RnnRelu = "rnn-relu": Rnn(Activation::Relu),
     /// Long short-term memory.
     Lstm = "lstm": Lstm,
+    /// Long short-term memory whose input and state scale each other before each step.
+    Mogrifier = "mogrifier": Mogrifier,
     /// Gated recurrent unit.
     Gru = "gru": Gru,
     /// Quasi-recurrent network.

@@ -70,6 +70,19 @@ pub(crate) fn form_of(options: &CellOptions) -> LstmForm {
     }
 }
 
+/// Adds to the biases of the forget gates.
+pub(crate) fn add_forget_bias<E: Element>(
+    parameters: &mut Parameters<E>,
+    weights: &RecurrentWeights,
+    hidden: usize,
+    forget_bias: f32,
+) {
+    let forget_bias = E::from_f64(f64::from(forget_bias));
+    for bias in &mut parameters.value_mut(weights.bias_ih)[hidden..2 * hidden] {
+        *bias += forget_bias;
+    }
+}
+
 impl Cell for Lstm {
     const PARTS: &'static [&'static str] = &["h", "c"];
     const OPTIONS: &'static [&'static str] =
@@ -91,10 +104,7 @@ impl Cell for Lstm {
 
     fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
         initialize_uniform(parameters, &self.weights, self.hidden_size, random);
-        let (forget, hidden) = (E::from_f64(f64::from(self.forget_bias)), self.hidden_size);
-        for bias in &mut parameters.value_mut(self.weights.bias_ih)[hidden..2 * hidden] {
-            *bias += forget;
-        }
+        add_forget_bias(parameters, &self.weights, self.hidden_size, self.forget_bias);
     }
 
     fn sequence<'x, E: Element>(

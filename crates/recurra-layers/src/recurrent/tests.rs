@@ -17,8 +17,15 @@ fn cases() -> impl Iterator<Item = (CellKind, CellOptions)> {
         CellOptions { state_dropout: Some(0.4), ..none },
         CellOptions { coupled: Some(true), state_dropout: Some(0.4), ..none },
     ];
+    let mogrifiers = [
+        CellOptions { rounds: Some(1), ..none },
+        CellOptions { rounds: Some(4), rank: Some(2), ..none },
+        CellOptions { rank: Some(3), coupled: Some(true), state_dropout: Some(0.4), ..none },
+    ];
     let families = CellKind::ALL.into_iter().map(move |kind| (kind, none));
-    families.chain(melis.map(|options| (CellKind::Lstm, options)))
+    let lstms = melis.map(|options| (CellKind::Lstm, options));
+    let mogrifiers = mogrifiers.map(|options| (CellKind::Mogrifier, options));
+    families.chain(lstms).chain(mogrifiers)
 }
 
 fn declared<E: Element>(

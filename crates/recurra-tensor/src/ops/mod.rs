@@ -13,6 +13,7 @@ mod layer;
 mod linear;
 pub(crate) mod lstm;
 mod mlstm;
+pub(crate) mod mogrifier;
 mod norm;
 mod penalty;
 mod pointwise;
@@ -44,6 +45,7 @@ pub(crate) enum Op<E> {
     Product(pointwise::Product),
     Rnn(rnn::Rnn),
     Lstm(lstm::Lstm<E>),
+    Mogrifier(mogrifier::Mogrifier<E>),
     Gru(gru::Gru<E>),
     Scan(scan::Scan<E>),
     Unfold(unfold::Unfold),
@@ -74,6 +76,7 @@ impl<E: Element> Op<E> {
             Op::Product(op) => op.backward(tape, out),
             Op::Rnn(op) => op.backward(tape, out),
             Op::Lstm(op) => op.backward(tape, out),
+            Op::Mogrifier(op) => op.backward(tape, out),
             Op::Gru(op) => op.backward(tape, out),
             Op::Scan(op) => op.backward(tape, out),
             Op::Unfold(op) => op.backward(tape, out),
@@ -103,6 +106,7 @@ impl<E: Element> Op<E> {
         match self {
             Op::WordDropout(op) => op.recycle(arena),
             Op::Lstm(op) => op.recycle(arena),
+            Op::Mogrifier(op) => op.recycle(arena),
             Op::Gru(op) => op.recycle(arena),
             Op::Attended(op) => op.recycle(arena),
             Op::Scan(op) => op.recycle(arena),
