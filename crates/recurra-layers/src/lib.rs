@@ -23,8 +23,9 @@ pub use linear::Linear;
 pub use norm::{Norm, NormKind};
 pub use options::{CellOptions, Regularization};
 pub use recurrent::{
-    Cell, CellKind, CellSize, CellState, Gru, Lstm, MinGru, MinLstm, Mlstm, Qrnn, Recurrent,
-    RecurrentStack, Rnn, Slstm, Sru, Top, UnknownCell, initialize_uniform,
+    Bidirectional, Cell, CellKind, CellSize, CellState, Gru, Lstm, MinGru, MinLstm, Mlstm,
+    Mogrifier, Qrnn, Recurrent, RecurrentStack, Rnn, Slstm, Sru, Top, UnknownCell,
+    initialize_uniform,
 };
 pub use softmax_loss::SoftmaxLoss;
 pub use transformer::Transformer;

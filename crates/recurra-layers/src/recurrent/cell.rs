@@ -1,5 +1,7 @@
 //! What every recurrent cell can do.
 
+use std::fmt::Display;
+
 use recurra_tensor::{
     Element, Input, Parameters, Random, RecurrentWeights, Role, Tape, Var, Window, step,
 };
@@ -127,7 +129,7 @@ impl<E> CellState<E> {
 /// Declares the parameters of layer `layer` with the names, shapes and gate order of PyTorch's recurrent modules.
 pub(crate) fn declare<E: Element>(
     parameters: &mut Parameters<E>,
-    layer: usize,
+    layer: impl Display,
     n_gates: usize,
     inputs: usize,
     hidden: usize,

@@ -1,5 +1,7 @@
 //! Gated recurrent unit.
 
+use std::fmt::Display;
+
 use recurra_tensor::{
     Element, Input, Parameters, Random, RecurrentWeights, Tape, Var, Window, step,
 };
@@ -41,7 +43,7 @@ impl Gru {
     /// Declares layer number `layer`.
     pub fn declare<E: Element>(
         parameters: &mut Parameters<E>,
-        layer: usize,
+        layer: impl Display,
         inputs: usize,
         hidden_size: usize,
         options: &CellOptions,

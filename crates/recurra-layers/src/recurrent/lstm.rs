@@ -1,5 +1,7 @@
 //! Long short-term memory.
 
+use std::fmt::Display;
+
 use recurra_tensor::{
     Element, Input, LstmForm, Parameters, Random, RecurrentWeights, Tape, Var, Window, step,
 };
@@ -46,7 +48,7 @@ impl Lstm {
     /// Declares layer number `layer`.
     pub fn declare<E: Element>(
         parameters: &mut Parameters<E>,
-        layer: usize,
+        layer: impl Display,
         inputs: usize,
         hidden_size: usize,
         options: &CellOptions,

@@ -1,5 +1,6 @@
 //! Recurrent layers: one trait for all cells, one file a cell, and a stack of layers.
 
+mod bidirectional;
 mod cell;
 mod gru;
 mod kind;
@@ -15,6 +16,7 @@ mod slstm;
 mod sru;
 mod stack;
 
+pub use bidirectional::Bidirectional;
 pub use cell::{Cell, CellSize, CellState, initialize_uniform};
 pub use gru::Gru;
 pub use kind::{CellKind, Recurrent, UnknownCell};

@@ -3,6 +3,7 @@
 mod activation;
 mod attention;
 mod block_linear;
+mod columns;
 mod convolution;
 pub(crate) mod cross_entropy;
 mod dropout;
@@ -17,6 +18,7 @@ pub(crate) mod mogrifier;
 mod norm;
 mod penalty;
 mod pointwise;
+mod reverse;
 pub(crate) mod rnn;
 pub(crate) mod scan;
 pub(crate) mod slstm;
@@ -43,6 +45,8 @@ pub(crate) enum Op<E> {
     Attended(attention::Attended<E>),
     Sum(pointwise::Sum),
     Product(pointwise::Product),
+    Reversed(reverse::Reversed),
+    Beside(columns::Beside),
     Rnn(rnn::Rnn),
     Lstm(lstm::Lstm<E>),
     Mogrifier(mogrifier::Mogrifier<E>),
@@ -74,6 +78,8 @@ impl<E: Element> Op<E> {
             Op::Attended(op) => return Op::Attended(op.backward(tape, out)),
             Op::Sum(op) => op.backward(tape, out),
             Op::Product(op) => op.backward(tape, out),
+            Op::Reversed(op) => op.backward(tape, out),
+            Op::Beside(op) => op.backward(tape, out),
             Op::Rnn(op) => op.backward(tape, out),
             Op::Lstm(op) => op.backward(tape, out),
             Op::Mogrifier(op) => op.backward(tape, out),
