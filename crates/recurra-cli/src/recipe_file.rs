@@ -36,6 +36,8 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "family_slstm",
     "family_sru",
     "family_transformer",
+    "melis_lstm_ptb",
+    "mogrifier_ptb",
     "tang_poems",
     "tiny_shakespeare",
     "word_language_model_1500",

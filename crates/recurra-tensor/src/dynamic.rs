@@ -207,6 +207,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init)] // lists of ranges, some of them of one
     fn unions_swallow_small_gaps_alone() {
         let far = 10 * LEAST_GAP;
         assert_eq!(union(&[0..5, far..far + 1], &[7..9]), [0..9, far..far + 1]);

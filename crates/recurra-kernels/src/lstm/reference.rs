@@ -83,7 +83,7 @@ pub(crate) fn backward<E: Element>(
         }
         if let Some(mask) = form.state_mask {
             let mask = &mask[row..row + hidden];
-            d_h_before.iter_mut().zip(mask).for_each(|(d_h, &mask)| *d_h = *d_h * mask);
+            d_h_before.iter_mut().zip(mask).for_each(|(d_h, &mask)| *d_h *= mask);
         }
     }
 }
