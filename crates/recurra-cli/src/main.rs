@@ -46,7 +46,7 @@ enum Command {
     Generate(generate::Generate),
     Info(info::Info),
     Doctor(doctor::Doctor),
-    Bench(bench::Bench),
+    Bench(Box<bench::Bench>),
 }
 
 fn main() -> ExitCode {

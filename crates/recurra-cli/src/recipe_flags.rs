@@ -51,6 +51,9 @@ pub struct RecipeFlags {
     /// Let windows vary in length, and the learning rate with them
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
     pub vary_windows: Option<bool>,
+    /// Probability that a stream forgets what it remembers before a window
+    #[arg(long, value_parser = values::below_one, value_name = "F")]
+    pub reset_state: Option<f64>,
     /// Windows whose gradients make one step
     #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
     pub accumulate: Option<usize>,
@@ -100,6 +103,7 @@ impl RecipeFlags {
             batch: self.batch.or(below.batch),
             bptt: self.bptt.or(below.bptt),
             vary_windows: self.vary_windows.or(below.vary_windows),
+            reset_state: self.reset_state.or(below.reset_state),
             accumulate: self.accumulate.or(below.accumulate),
             epochs: self.epochs.or(below.epochs),
             steps: self.steps.or(below.steps),
@@ -136,6 +140,7 @@ impl RecipeFlags {
             batch: self.batch,
             bptt: self.bptt,
             vary_windows: self.vary_windows,
+            reset_state: self.reset_state,
             accumulate: self.accumulate,
             length: length.or(self.budget.map(|budget| Length::Budget(budget.as_secs_f64()))),
             validate_every: self.valid_every,

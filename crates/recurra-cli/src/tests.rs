@@ -44,6 +44,9 @@ fn every_flag_of_the_contract_is_read() {
          --patience 3 --valid-every 100 --budget 90s --include *.md --include *.txt --field text --column body --lossy",
     );
     accepted("train --steps 10 --tied=false --stories chinese");
+    accepted(
+        "train --model mogrifier --rounds 4 --rank 84 --coupled --state-dropout 0.37 --summed-outputs --reset-state 0.01",
+    );
     accepted("eval d a.txt b.txt --json --against s.json --threads 1 --lossy");
     accepted(
         "generate d --prompt It --tokens 10 --temperature 0.8 --top-k 40 --top-p 0.9 --min-p 0.05 --seed 1 --state-in a \

@@ -26,6 +26,19 @@ impl<E: Element> State<E> {
         self.parts().map(|part| part.len() * size_of::<E>()).sum()
     }
 
+    /// Forgets what one of `n_streams` streams remembers.
+    ///
+    /// # Panics
+    /// When there is no such stream.
+    #[track_caller]
+    pub fn clear_stream(&mut self, stream: usize, n_streams: usize) {
+        assert!(stream < n_streams, "stream {stream} of {n_streams}");
+        for part in self.parts_mut() {
+            let width = part.len() / n_streams;
+            part[stream * width..(stream + 1) * width].fill(E::ZERO);
+        }
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.parts_mut().for_each(|part| part.fill(E::ZERO));

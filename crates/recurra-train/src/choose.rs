@@ -127,6 +127,7 @@ pub fn choose(
         batch,
         bptt,
         vary_windows: options.vary_windows.unwrap_or(false),
+        reset_state: options.reset_state.unwrap_or(0.0),
         accumulate,
         length,
         validate_every: options.validate_every,

@@ -81,6 +81,8 @@ pub struct RecipeOptions {
     pub bptt: Option<usize>,
     /// Whether windows vary in length, and the learning rate with them.
     pub vary_windows: Option<bool>,
+    /// The probability that a stream forgets what it remembers before a window.
+    pub reset_state: Option<f64>,
     /// Windows whose gradients make one update.
     pub accumulate: Option<usize>,
     /// Epochs, steps or wall clock.
@@ -133,6 +135,9 @@ pub struct Recipe {
     /// Whether windows vary in length, and the learning rate with them.
     #[serde(default)]
     pub vary_windows: bool,
+    /// The probability that a stream forgets what it remembers before a window.
+    #[serde(default)]
+    pub reset_state: f64,
     /// Windows whose gradients make one update.
     pub accumulate: usize,
     /// Epochs, steps or wall clock.
@@ -167,6 +172,7 @@ impl Recipe {
             ("batch", self.batch.to_string()),
             ("bptt", self.bptt.to_string()),
             ("vary windows", self.vary_windows.to_string()),
+            ("reset state", self.reset_state.to_string()),
             ("accumulate", self.accumulate.to_string()),
             ("length", self.length.to_string()),
             (
@@ -245,6 +251,7 @@ impl RecipeOptions {
             _ => {}
         }
         within("dropout", self.dropout, 0.0, 0.99)?;
+        within("reset state", self.reset_state, 0.0, 0.99)?;
         within("learning rate", self.learning_rate, 0.0, 1e6)?;
         within("clip", self.clip, 0.0, 1e9)?;
         within("validate every", self.validate_every, 1, u64::MAX)?;
@@ -287,6 +294,7 @@ impl RecipeOptions {
         put(lay.batch, &mut recipe.batch);
         put(lay.bptt, &mut recipe.bptt);
         put(lay.vary_windows, &mut recipe.vary_windows);
+        put(lay.reset_state, &mut recipe.reset_state);
         put(lay.accumulate, &mut recipe.accumulate);
         put(lay.length, &mut recipe.length);
         recipe.validate_every = lay.validate_every.or(recipe.validate_every);

@@ -11,7 +11,7 @@ use std::time::Instant;
 use recurra_checkpoint::{ModelFolder, ModelNotes, TrainingState};
 use recurra_data::{Batch, Streams};
 use recurra_models::{LanguageModel, State};
-use recurra_tensor::{Cpu, Optimizer, Parameters, Step, Tape, Window, Workspace};
+use recurra_tensor::{Cpu, Optimizer, Parameters, Random, Step, Tape, Window, Workspace};
 
 use crate::corpus::TokenizedCorpus;
 use crate::error::Error;
@@ -92,6 +92,21 @@ pub(crate) struct Run<'a> {
     pub sample: Option<Sample>,
 }
 
+/// Lets each stream forget what it remembers with the recipe's probability (Melis, Dyer and Blunsom 2018), so that a model learns
+/// to begin. Which ones do is a function of seed and window, so a resumed run has the same.
+fn reset_some(recipe: &Recipe, window: u64, carried: &mut State<f32>, n_streams: usize) {
+    /// Keeps these numbers apart from those that weights are drawn from.
+    const RESETS: u64 = 0x7265_7365_7473;
+    if recipe.reset_state > 0.0 {
+        let mut random = Random::new(recipe.seed ^ RESETS, window);
+        for stream in 0..n_streams {
+            if random.unit() < recipe.reset_state {
+                carried.clear_stream(stream, n_streams);
+            }
+        }
+    }
+}
+
 /// What the latest update did.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Update {
@@ -144,6 +159,7 @@ impl Run<'_> {
             let dropout_key =
                 recipe.seed ^ position.windows_seen.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let window = Window { time: batch.time, batch: batch.batch };
+            reset_some(recipe, position.windows_seen, carried, batch.batch);
             let mut tape = Tape::training(cpu, parameters, &mut self.workspace, dropout_key)
                 .with_loss_scale(1.0 / n_windows as f64);
             // `carried` goes in as the last window left it, and comes out detached from this one.

@@ -17,7 +17,7 @@ pub(super) fn scale_backward<E: Element>(gate: &mut [E], v: &[E], d: &mut [E]) {
     for ((gate, &v), d) in gate.iter_mut().zip(v).zip(d) {
         let m = *gate;
         *gate = *d * v * m * (E::ONE - half * m);
-        *d = *d * m;
+        *d *= m;
     }
 }
 

@@ -48,8 +48,7 @@ impl<E: Element> Tape<'_, E> {
     ) -> Var {
         let x = x.into();
         let hidden = self.checked_hidden(&x, &weights, N_GATES, window, &state);
-        let [h] = &mut state;
-        if let Some(out) = self.layer(CellKind::Gru, &x, weights, window, h, None, 0.0) {
+        if let Some(out) = self.layer(CellKind::Gru, &x, weights, window, &mut state, 0.0) {
             return out;
         }
         let x = self.read(x);

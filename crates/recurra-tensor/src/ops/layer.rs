@@ -72,8 +72,8 @@ impl From<Source<'_>> for Rows {
 }
 
 impl<E: Element> Tape<'_, E> {
-    /// The layer as one operation, where the numbers and the machine are made for it. Starts from the state `h` (B, H) and,
-    /// for an LSTM, `c`, and leaves the last ones there. A training tape drops h before the products with it, for a whole window
+    /// The layer as one operation, where the numbers and the machine are made for it. Starts from the state h (B, H) and,
+    /// for an LSTM, c, and leaves the last ones there. A training tape drops h before the products with it, for a whole window
     /// the same.
     pub(crate) fn layer(
         &mut self,
@@ -81,13 +81,13 @@ impl<E: Element> Tape<'_, E> {
         x: &Input<'_>,
         weights: RecurrentWeights,
         window: Window,
-        h_carried: &mut [E],
-        c_carried: Option<&mut [E]>,
+        state: &mut [&mut [E]],
         state_dropout: f32,
     ) -> Option<Var> {
         if !layer::is_available(self.cpu) || E::as_f32(&[]).is_none() {
             return None;
         }
+        let (h_carried, memory) = state.split_first_mut().expect("a state with h");
         let (_, inputs) = self.values.matrix_shape(weights.weight_ih);
         let (_, hidden) = self.values.matrix_shape(weights.weight_hh);
         let Window { time, batch } = window;
@@ -115,7 +115,7 @@ impl<E: Element> Tape<'_, E> {
             [weights.bias_ih, weights.bias_hh].map(|bias| as_f32(self.values.of(bias))),
             x.source.through(&self.workspace.nodes, self.values, mask),
             as_f32_mut(&mut h),
-            c_carried.map(as_f32_mut),
+            memory.first_mut().map(|c| as_f32_mut(c)),
             state_mask,
             as_f32_mut(&mut kept),
         );

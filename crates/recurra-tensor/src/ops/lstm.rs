@@ -63,10 +63,9 @@ impl<E: Element> Tape<'_, E> {
     ) -> Var {
         let x = x.into();
         let hidden = self.checked_hidden(&x, &weights, N_GATES, window, &state);
-        let [h, c] = &mut state;
         let LstmForm { is_coupled, state_dropout } = form;
         let kind = if is_coupled { CellKind::CoupledLstm } else { CellKind::Lstm };
-        if let Some(out) = self.layer(kind, &x, weights, window, h, Some(c), state_dropout) {
+        if let Some(out) = self.layer(kind, &x, weights, window, &mut state, state_dropout) {
             return out;
         }
         let x = self.read(x);

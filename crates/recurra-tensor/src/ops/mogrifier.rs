@@ -279,7 +279,7 @@ impl<E: Element> Mogrifier<E> {
                 }
             }
             if let Some([mask, _]) = &self.seen {
-                d_before.iter_mut().zip(mask).for_each(|(d, &mask)| *d = *d * mask);
+                d_before.iter_mut().zip(mask).for_each(|(d, &mask)| *d *= mask);
             }
         }
         // The weights' gradients are products over all steps.

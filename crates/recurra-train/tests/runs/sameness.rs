@@ -116,6 +116,20 @@ fn a_killed_and_resumed_run_ends_with_the_same_bits() {
             bptt: Some(140),
             ..small_recipe()
         },
+        // What Melis et al. do.
+        RecipeOptions {
+            reset_state: Some(0.2),
+            hidden: Some(vec![24, 24]),
+            cell_options: CellOptions {
+                coupled: Some(true),
+                state_dropout: Some(0.4),
+                summed_outputs: Some(true),
+                ..CellOptions::default()
+            },
+            length: Some(Length::Epochs(2)),
+            bptt: Some(140),
+            ..small_recipe()
+        },
     ];
     expect_the_same_after_kills(&place, &recipes);
 }
