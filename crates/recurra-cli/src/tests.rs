@@ -72,7 +72,7 @@ fn unknown_names_are_answered_with_the_nearest() {
     refused("train --hiden 3", "unknown option `--hiden`", "did you mean `--hidden`?");
     refused(
         "train --model lstn",
-        "`--model` cannot be `lstn`: expected rnn-tanh, rnn-relu, lstm, gru",
+        "`--model` cannot be `lstn`: expected rnn-tanh, rnn-relu, lstm, mogrifier",
         "did you mean `lstm`?",
     );
     refused("train --optimizer adan", "`--optimizer` cannot be `adan`", "did you mean `adam`?");
