@@ -343,6 +343,9 @@ fn what_only_training_does_to_a_network_changes_no_bit() {
         if cell.options().contains(&"weight_dropout") {
             config.options.weight_dropout = Some(0.5);
         }
+        if cell.options().contains(&"state_dropout") {
+            config.options.state_dropout = Some(0.5);
+        }
         fixture.saved.model = LanguageModel::new(config, &mut Parameters::<f32>::new()).unwrap();
         let found = scored(&fixture, &tokens, &with_all()).unwrap().total_nats;
         assert_eq!(found.to_bits(), plain.to_bits(), "{cell}: {found}, not {plain}");
