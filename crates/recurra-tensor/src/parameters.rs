@@ -54,7 +54,7 @@ pub struct Parameters<E> {
 }
 
 /// The part that a forward pass reads.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Values<E> {
     entries: Vec<Entry>,
     slab: Vec<E>,
@@ -109,7 +109,9 @@ impl<E: Element> Parameters<E> {
     pub fn reserve(&mut self, n: usize, n_values: usize) {
         let len = n_values + n * ALIGNMENT;
         if self.values.slab.is_empty() {
-            self.values.slab = zeros(len);
+            // Zeros of the system, which cost nothing before they are replaced.
+            self.values.slab = vec![E::ZERO; len];
+            prefer_large_pages(&mut self.values.slab);
         } else {
             self.values.slab.reserve_exact(len);
         }
@@ -221,7 +223,7 @@ impl<E: Element> Parameters<E> {
     /// Makes `n` slabs of optimizer state, keeping those that exist and filling new ones with zeros.
     pub fn set_n_moments(&mut self, n: usize) {
         let len = self.values.slab.len();
-        self.moments.resize_with(n, || zeros(len));
+        self.moments.resize_with(n, || vec![E::ZERO; len]);
     }
 
     /// Optimizer state number `slot` of a parameter.
@@ -244,7 +246,7 @@ impl<E: Element> Parameters<E> {
         if !is_kept {
             self.average = None;
         } else if self.average.is_none() {
-            let slab = zeros(self.values.slab.len());
+            let slab = vec![E::ZERO; self.values.slab.len()];
             self.average = Some(Average { slab, version: fresh_version() });
         }
     }
@@ -332,15 +334,6 @@ impl<E: Element> Default for Parameters<E> {
     }
 }
 
-impl<E: Clone> Clone for Values<E> {
-    fn clone(&self) -> Self {
-        let mut slab = Vec::with_capacity(self.slab.len());
-        prefer_large_pages(slab.spare_capacity_mut());
-        slab.extend_from_slice(&self.slab);
-        Self { entries: self.entries.clone(), slab, version: self.version }
-    }
-}
-
 impl<E: Element> Values<E> {
     pub(crate) fn of(&self, id: ParameterId) -> &[E] {
         &self.slab[self.entries[id.index()].range.clone()]
@@ -373,13 +366,6 @@ impl<E: Element> Values<E> {
             }
         }
     }
-}
-
-/// So many zeros of the system, which cost nothing before they are replaced.
-fn zeros<E: Element>(len: usize) -> Vec<E> {
-    let mut zeros = vec![E::ZERO; len];
-    prefer_large_pages(&mut zeros);
-    zeros
 }
 
 /// A number that no other change of any store has had.
