@@ -30,6 +30,7 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "family_min_gru",
     "family_min_lstm",
     "family_mlstm",
+    "family_mogrifier",
     "family_qrnn",
     "family_rnn_relu",
     "family_rnn_tanh",
