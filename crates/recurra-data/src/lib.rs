@@ -24,6 +24,7 @@
 mod batches;
 mod error;
 mod mapped_file;
+mod predictability;
 mod spelling;
 pub mod storybook;
 mod text;
@@ -32,6 +33,7 @@ mod tokens;
 pub use batches::{Batch, Streams};
 pub use error::{Error, Result};
 pub use mapped_file::MappedFile;
+pub use predictability::Predictability;
 pub use spelling::nearest;
 pub use text::{Text, TextOptions, TextStats};
 pub use tokens::{Decoder, DecoderState, TokenFile, Tokenizer, TokenizerSpec, cache_dir};

@@ -129,6 +129,40 @@ impl WordVocabulary {
     }
 }
 
+/// The part of the words of `valid` that `train` does not have: 1 where `train` has too many, or none that end.
+///
+/// # Errors
+/// A text cannot be read.
+pub(crate) fn unknown_words(train: &Text, valid: &Text) -> Result<f64> {
+    let is_of_words =
+        |error: &Error| matches!(error, Error::TooManyWords { .. } | Error::WordTooLong { .. });
+    let known = match WordVocabulary::train(train) {
+        Ok(words) => words.ids,
+        Err(error) if is_of_words(&error) => return Ok(1.0),
+        Err(error) => return Err(error),
+    };
+    let (mut n_words, mut n_unknown) = (0u64, 0u64);
+    let new_counter = || {
+        |block: &str| {
+            let (mut n_words, mut n_unknown) = (0, 0);
+            for_each_word(block, |word| {
+                n_words += 1;
+                n_unknown += u64::from(known.find(word).is_none());
+            });
+            Ok((n_words, n_unknown))
+        }
+    };
+    let counted = map_blocks(valid, between_words, new_counter, &mut |(words, unknown)| {
+        (n_words, n_unknown) = (n_words + words, n_unknown + unknown);
+        Ok(())
+    });
+    match counted {
+        Ok(_) => Ok(n_unknown as f64 / n_words.max(1) as f64),
+        Err(error) if is_of_words(&error) => Ok(1.0),
+        Err(error) => Err(error),
+    }
+}
+
 fn replace(kind: &str, pattern: &str, content: &str) -> Value {
     json!({"type": "Replace", "pattern": {kind: pattern}, "content": content})
 }
