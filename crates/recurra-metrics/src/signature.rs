@@ -19,7 +19,7 @@ pub struct Signature {
     pub unit: String,
     /// The tokenizer: its kind and the hash of its file, `char-1a2b3c4d5e6f7081`.
     pub tokenizer: String,
-    /// How far back a prediction may look.
+    /// How far back a prediction was let look.
     pub context: Context,
     /// Whether the state runs on through the text.
     pub state: StateCarry,
@@ -37,10 +37,13 @@ pub struct Signature {
     pub version: String,
 }
 
-/// How far back a prediction may look.
+/// How far back whoever measures lets a prediction look.
+///
+/// How far a model's memory reaches is the model's own affair, and part of what is scored: a recurrent state may hold something
+/// from the first token on or nothing of ten tokens ago, and a Transformer's holds the keys and values of its last positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Context {
-    /// To the start of the text, as a recurrent model with carried state does.
+    /// Nothing is withheld: the state is carried from the start of the text.
     Unbounded,
     /// At most so many tokens.
     Tokens(u64),
