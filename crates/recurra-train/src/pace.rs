@@ -39,8 +39,9 @@ pub(crate) struct Pace {
     steps_per_epoch: u64,
     save_every_seconds: f64,
     clock: Clock,
-    /// Wall clock of the parts of the run before this one.
+    /// Wall clock and updates of the parts of the run before this one.
     before_seconds: f64,
+    before_step: u64,
     last_saved: f64,
     /// Wall clock spent on validations and what they saved.
     validation_seconds: f64,
@@ -122,6 +123,7 @@ impl Pace {
             last_saved: clock(),
             clock,
             before_seconds: position.elapsed_seconds,
+            before_step: position.step,
             validation_seconds: 0.0,
             costs: Costs::default(),
         }
@@ -189,8 +191,11 @@ impl Pace {
         match (self.length, self.steps_total()) {
             (Length::Budget(budget), _) => (budget - self.elapsed_seconds()).max(0.0),
             (_, Some(total)) => {
-                let spent = self.elapsed_seconds() - position.begun_seconds;
-                spent / position.step.max(1) as f64 * total.saturating_sub(position.step) as f64
+                // A resumed run may go on at another speed than it had.
+                let begun = position.begun_seconds.max(self.before_seconds);
+                let n_steps = position.step.saturating_sub(self.before_step).max(1) as f64;
+                let step_seconds = (self.elapsed_seconds() - begun) / n_steps;
+                step_seconds * total.saturating_sub(position.step) as f64
                     + self.costs.of_the_end(f64::INFINITY)
             }
             _ => 0.0,
