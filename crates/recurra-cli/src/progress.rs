@@ -129,6 +129,12 @@ fn told(event: &Event<'_>) -> Vec<String> {
             .iter()
             .map(|choice| format!("chosen: {} {} ({})", choice.name, choice.value, choice.reason))
             .collect(),
+        Event::Forecast(forecast) => vec![format!(
+            "forecast: {:.3} bits/byte in the end (a rehearsal of {} came to {:.3})",
+            forecast.bits_per_byte,
+            duration(forecast.rehearsed_seconds),
+            forecast.rehearsed_bits_per_byte
+        )],
         Event::Started {
             recipe, parameters, flops_per_token, resumed_step, isa, threads, ..
         } => {

@@ -1,26 +1,21 @@
-//! Settings that nobody gave, decided from the size of the corpus and the length of the run.
+//! Settings that nobody gave, decided from the corpus, the length of the run and, for a budget, the speed of the machine.
 //!
-//! Plain rules, each in one place with its reason. They look at the text and at what was asked for, and of the machine at
-//! the precision of its products only, which decides how much a budget buys: [`assumed_flops`].
+//! Plain rules, each in one place with its reason.
 
-use recurra_data::TokenizerSpec;
+use recurra_data::{Predictability, TokenizerSpec};
 use recurra_models::CellKind;
-use recurra_tensor::Precision;
 
 use crate::averaging::Averaging;
 use crate::error::Error;
 use crate::optimizer::OptimizerSettings;
 use crate::recipe::{Length, Recipe, RecipeOptions};
 use crate::schedule::{Decay, Schedule};
+use crate::speed::Speed;
 
-/// Arithmetic a second that training is assumed to reach, to turn a budget into a number of tokens: what small models were
-/// measured to reach on two cores, less a reserve.
-pub fn assumed_flops(precision: Precision) -> f64 {
-    match precision {
-        Precision::F32 => 60e9,
-        Precision::Bf16 => 240e9,
-    }
-}
+pub(crate) use sizes::UPDATES_SHARE;
+use sizes::{GUESSED_FLOPS, Sizes, Sizing};
+
+mod sizes;
 
 /// What the rules know of the training text.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +30,15 @@ pub struct CorpusFacts {
     pub words: u64,
     /// Whether it is the corpus inside the program.
     pub is_storybook: bool,
+    /// What it tells of the validation text, where that was measured.
+    pub predictability: Option<Predictability>,
+}
+
+impl CorpusFacts {
+    /// How long a run is of which that was not said.
+    pub fn usual_length(&self) -> Length {
+        Length::Budget(if self.is_storybook { 90.0 } else { 600.0 })
+    }
 }
 
 /// One decision, with its reason.
@@ -48,24 +52,21 @@ pub struct Choice {
     pub reason: String,
 }
 
-/// Hidden sizes to choose from: multiples of 32, so that every kernel's tiles are full.
-const HIDDEN: [usize; 10] = [64, 96, 128, 192, 256, 320, 384, 512, 768, 1024];
+/// Words of a text from which words are worth a look, and the part of the validation text's words that may be unknown if words
+/// are to say all that there is.
+const ENOUGH_WORDS: u64 = 50_000;
+const FEW_UNKNOWN: f64 = 0.0005;
 
-/// Tokens that a run should see for each parameter, at least, before a larger model pays. Measured at equal arithmetic on
-/// a character LSTM: 2.8 and 8.6 tokens a parameter learn equally well, 1.1 much worse.
-const TOKENS_PER_PARAMETER: f64 = 5.0;
-
-/// Batch and bptt to choose from, the product doubling. At equal tokens, many small updates were measured to learn far
-/// more than few large ones (character LSTM, 0.6 M tokens: 2.00 nats at 16 × 32, 2.20 at 32 × 64).
-const SIZES: [(usize, usize); 5] = [(16, 32), (16, 64), (32, 64), (64, 64), (64, 128)];
-
-/// What the storybook needs, whose stories come back to things settled long before: in 90 seconds 0.163 bits a byte; 0.184
-/// with one layer of 128 and windows of 32.
-const STORYBOOK_SIZES: (usize, usize) = (16, 128);
-const STORYBOOK_HIDDEN: usize = 256;
-
-/// Updates that a run should have, at least, before each of them may be larger.
-const UPDATES: f64 = 2500.0;
+/// What was decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// All settings.
+    pub recipe: Recipe,
+    /// Those that nobody gave.
+    pub choices: Vec<Choice>,
+    /// Operations a second that the machine makes of them, where there is a budget.
+    pub flops: f64,
+}
 
 /// Fills the gaps of `options`, and says how.
 ///
@@ -74,33 +75,32 @@ const UPDATES: f64 = 2500.0;
 pub fn choose(
     options: &RecipeOptions,
     facts: &CorpusFacts,
-    precision: Precision,
-) -> Result<(Recipe, Vec<Choice>), Error> {
+    speed: &dyn Speed,
+) -> Result<Plan, Error> {
     options.check()?;
-    let mut choices = Choices(Vec::new());
+    let mut choices = Choices::default();
     let cell = options.cell.unwrap_or(CellKind::Lstm);
     let length = options.length.unwrap_or_else(|| choices.length(facts));
     let tokenizer = options.tokenizer.clone().unwrap_or_else(|| choices.tokenizer(facts));
-    let text = TokenEstimate::new(&tokenizer, facts);
-    let accumulate = options.accumulate.unwrap_or(1);
-    let (batch, bptt) =
-        choices.batch_and_bptt(options, &text, expected_tokens(length, &text, precision));
-    let tokens_seen = match length {
-        Length::Epochs(epochs) => TokensSeen::Known(epochs as f64 * text.tokens),
-        Length::Steps(steps) => {
-            TokensSeen::Known(steps as f64 * (batch * bptt * accumulate) as f64)
+    let text = TextEstimate::new(&tokenizer, facts);
+    let sizing = Sizing { options, text: &text, length };
+    let (sizes, flops) = match length {
+        Length::Budget(_) => {
+            let measured = |sizes: &Sizes| speed.flops(&sizing.network(sizes), sizes.window());
+            let guess = sizing.sizes(GUESSED_FLOPS, &mut Choices::default());
+            let flops = measured(&guess);
+            let sizes = sizing.sizes(flops, &mut choices);
+            let flops = if sizes == guess { flops } else { measured(&sizes) };
+            choices.speed(flops / sizing.network(&sizes).flops_per_token() as f64);
+            (sizes, flops)
         }
-        Length::Budget(seconds) => TokensSeen::Affordable { flop: affordable(seconds, precision) },
+        // As long as it takes.
+        _ => (sizing.sizes(GUESSED_FLOPS, &mut choices), GUESSED_FLOPS),
     };
-
-    let hidden = choices.hidden(options, &text, tokens_seen);
-    // Tied weights need one width for both, and save most of the parameters where the vocabulary is large.
-    let can_tie = options.embed.is_none() || options.embed == hidden.last().copied();
-    let tied = options.tied.unwrap_or(text.is_large_vocabulary && can_tie);
-    let embed = options.embed.unwrap_or_else(|| choices.embed(&hidden, tied));
-    let flops = flops_per_token(options, embed, &hidden, text.vocabulary);
-    let epochs = tokens_seen.count(flops) / text.tokens;
-    let dropout = options.dropout.unwrap_or_else(|| choices.dropout(epochs, &hidden));
+    let tokens_seen = sizing.tokens_seen(&sizes, flops);
+    let epochs = tokens_seen / text.tokens;
+    let dropout = options.dropout.unwrap_or_else(|| choices.dropout(epochs, &sizes.hidden));
+    let Sizes { batch, bptt, hidden, tied, embed } = sizes;
     let optimizer = options.optimizer.unwrap_or_else(OptimizerSettings::adamw);
     let learning_rate =
         options.learning_rate.unwrap_or_else(|| choices.learning_rate(&optimizer, &hidden));
@@ -128,13 +128,13 @@ pub fn choose(
         bptt,
         vary_windows: options.vary_windows.unwrap_or(false),
         reset_state: options.reset_state.unwrap_or(0.0),
-        accumulate,
+        accumulate: options.accumulate.unwrap_or(1),
         length,
         validate_every: options.validate_every,
         patience: options.patience.unwrap_or(0),
         seed: options.seed.unwrap_or(1),
     };
-    Ok((recipe, choices.0))
+    Ok(Plan { recipe, choices: choices.0, flops })
 }
 
 /// Refuses a schedule of β₁ for an optimizer that has none to change.
@@ -152,7 +152,7 @@ fn expect_beta1(optimizer: &OptimizerSettings, schedule: &Schedule) -> Result<()
 }
 
 /// How many tokens a text will have, and how many kinds: known before it is tokenised, so a guess for BPE.
-struct TokenEstimate {
+struct TextEstimate {
     tokens: f64,
     vocabulary: f64,
     is_large_vocabulary: bool,
@@ -160,8 +160,8 @@ struct TokenEstimate {
     is_storybook: bool,
 }
 
-impl TokenEstimate {
-    fn new(tokenizer: &TokenizerSpec, facts: &CorpusFacts) -> TokenEstimate {
+impl TextEstimate {
+    fn new(tokenizer: &TokenizerSpec, facts: &CorpusFacts) -> TextEstimate {
         let (bytes, chars, words) =
             (facts.bytes as f64, facts.chars as f64, (facts.words + facts.lines) as f64);
         let (tokens, vocabulary) = match tokenizer {
@@ -173,7 +173,7 @@ impl TokenEstimate {
             TokenizerSpec::Bpe(size) => (bytes / 4.0, *size as f64),
             TokenizerSpec::File(_) => (bytes / 4.0, 30_000.0),
         };
-        TokenEstimate {
+        TextEstimate {
             tokens: tokens.max(1.0),
             vocabulary,
             is_large_vocabulary: vocabulary > 1000.0,
@@ -183,58 +183,8 @@ impl TokenEstimate {
     }
 }
 
-/// How many tokens a run will see.
-#[derive(Clone, Copy)]
-enum TokensSeen {
-    Known(f64),
-    Affordable { flop: f64 },
-}
-
-impl TokensSeen {
-    fn count(self, flops_per_token: f64) -> f64 {
-        match self {
-            TokensSeen::Known(tokens) => tokens,
-            TokensSeen::Affordable { flop } => flop / flops_per_token,
-        }
-    }
-}
-
-/// Operations that a budget buys; a tenth of it goes into validation and saving.
-fn affordable(seconds: f64, precision: Precision) -> f64 {
-    0.9 * seconds * assumed_flops(precision)
-}
-
-/// Tokens that a run will see, before the sizes of its model are known.
-fn expected_tokens(length: Length, text: &TokenEstimate, precision: Precision) -> f64 {
-    match length {
-        Length::Epochs(epochs) => epochs as f64 * text.tokens,
-        // A number of updates is what was asked for: each of them of the size below the middle one.
-        Length::Steps(_) => 1.5 * UPDATES * 1024.0,
-        // The model will be so large that it sees k tokens a parameter, so F = 6 P N with N = k P.
-        Length::Budget(seconds) => {
-            (TOKENS_PER_PARAMETER * affordable(seconds, precision) / 6.0).sqrt()
-        }
-    }
-}
-
-/// 6 (Σ P + V E): forward and backward of the layers and of the output.
-fn flops_per_token(
-    options: &RecipeOptions,
-    embed: usize,
-    hidden: &[usize],
-    vocabulary: f64,
-) -> f64 {
-    let cell = options.cell.unwrap_or(CellKind::Lstm);
-    let inputs = std::iter::once(embed).chain(hidden.iter().copied());
-    let layers: f64 = inputs
-        .zip(hidden)
-        .map(|(inputs, &size)| cell.size(inputs, size, &options.cell_options))
-        .map(|size| size.multiplications as f64)
-        .sum();
-    6.0 * (layers + vocabulary * hidden.last().copied().unwrap_or(embed) as f64)
-}
-
 /// The decisions so far; each method takes one.
+#[derive(Default)]
 struct Choices(Vec<Choice>);
 
 impl Choices {
@@ -250,9 +200,10 @@ impl Choices {
     }
 
     fn length(&mut self, facts: &CorpusFacts) -> Length {
-        let (length, reason) = match facts.is_storybook {
-            true => (Length::Budget(90.0), "a first run should end soon"),
-            false => (Length::Budget(600.0), "no epochs, steps or budget given"),
+        let length = facts.usual_length();
+        let reason = match facts.is_storybook {
+            true => "a first run should end soon",
+            false => "no epochs, steps or budget given",
         };
         self.take("length", length, length.to_string(), reason)
     }
@@ -264,10 +215,15 @@ impl Choices {
             bytes @ ..1e7 => format!("{:.1} MB", bytes / 1e6),
             bytes => format!("{:.0} MB", bytes / 1e6),
         };
+        let unknown_words = facts.predictability.map_or(1.0, |found| found.unknown_words);
         let (spec, reason) = match facts.bytes {
             _ if facts.is_storybook => (
                 TokenizerSpec::Bpe(2000),
                 "names as single tokens bring what was said long ago nearer".to_owned(),
+            ),
+            _ if unknown_words <= FEW_UNKNOWN && facts.words >= ENOUGH_WORDS => (
+                TokenizerSpec::Word,
+                "the validation text has no word that the training text lacks".to_owned(),
             ),
             0..30_000_000 => {
                 (TokenizerSpec::Char, format!("a text of {size}: characters need the least data"))
@@ -278,91 +234,9 @@ impl Choices {
         self.take("tokenizer", spec, shown, reason)
     }
 
-    /// Batch and bptt go together: their product is what an update costs, and a run needs many updates.
-    fn batch_and_bptt(
-        &mut self,
-        options: &RecipeOptions,
-        text: &TokenEstimate,
-        seen: f64,
-    ) -> (usize, usize) {
-        let sizes = match text.is_word {
-            true => (20, 35),
-            false if text.is_storybook => STORYBOOK_SIZES,
-            false => {
-                let leaves_enough =
-                    |(batch, bptt): &(usize, usize)| seen >= UPDATES * (batch * bptt) as f64;
-                SIZES.into_iter().rev().find(leaves_enough).unwrap_or(SIZES[0])
-            }
-        };
-        let most = |part: usize| ((text.tokens / part as f64) as usize).max(1);
-        // Streams should be long enough to be worth carrying a state along.
-        let batch = options.batch.unwrap_or(sizes.0.min(most(8 * options.bptt.unwrap_or(32))));
-        let bptt = options.bptt.unwrap_or(sizes.1.min(most(4 * batch)));
-        let reason = match text.is_word {
-            _ if batch < sizes.0 || bptt < sizes.1 => "the text is short",
-            true => "as in the published word recipes",
-            false if text.is_storybook => "stories come back to what was settled long before",
-            false => "batch × bptt is the largest that leaves some thousand updates",
-        };
-        if options.batch.is_none() {
-            self.take("batch", (), batch.to_string(), reason);
-        }
-        if options.bptt.is_none() {
-            self.take("bptt", (), bptt.to_string(), reason);
-        }
-        (batch, bptt)
-    }
-
-    fn hidden(
-        &mut self,
-        options: &RecipeOptions,
-        text: &TokenEstimate,
-        seen: TokensSeen,
-    ) -> Vec<usize> {
-        let asked = options.hidden.as_deref().unwrap_or(&[]);
-        if asked.len() > 1 {
-            return asked.to_vec();
-        }
-        let layers_of = |size: usize| options.layers.unwrap_or(if size >= 384 { 2 } else { 1 });
-        if let [size] = *asked {
-            return vec![size; layers_of(size)];
-        }
-        // A small text is learned by heart by a large model, so its size sets an upper end.
-        let most = match text.tokens {
-            ..30e3 => 96,
-            30e3..200e3 => 192,
-            200e3..1.5e6 => 384,
-            1.5e6..20e6 => 768,
-            _ => 1024,
-        };
-        let pays = |size: usize| {
-            let embed = options.embed.unwrap_or(embed_for(size, text.is_large_vocabulary));
-            let flops =
-                flops_per_token(options, embed, &vec![size; layers_of(size)], text.vocabulary);
-            seen.count(flops) >= TOKENS_PER_PARAMETER * flops / 6.0
-        };
-        let least = if text.is_storybook { STORYBOOK_HIDDEN } else { HIDDEN[0] };
-        let size = HIDDEN.into_iter().rev().find(|&size| size <= most && pays(size));
-        let size = size.unwrap_or(least).max(least);
-        let hidden = vec![size; layers_of(size)];
-        let reason = match size == most {
-            _ if size == least && text.is_storybook => "enough to remember a story by".to_owned(),
-            _ if !pays(size) => "the smallest there is, for so short a run".to_owned(),
-            true => format!("the most for a text of about {} tokens", round(text.tokens)),
-            false => format!(
-                "the largest that sees {TOKENS_PER_PARAMETER} tokens a parameter in this run"
-            ),
-        };
-        self.take("hidden", hidden.clone(), format!("{} × {size}", hidden.len()), reason)
-    }
-
-    fn embed(&mut self, hidden: &[usize], tied: bool) -> usize {
-        let size = hidden.last().copied().unwrap_or(0);
-        let (embed, reason) = match tied {
-            true => (size, "tied weights need the width of the last layer"),
-            false => (embed_for(size, false), "few symbols need few dimensions"),
-        };
-        self.take("embed", embed, embed.to_string(), reason)
+    fn speed(&mut self, tokens_per_second: f64) {
+        let shown = format!("{} tokens/s", round(tokens_per_second));
+        self.take("speed", (), shown, "of a few updates of this network on this machine");
     }
 
     fn dropout(&mut self, epochs: f64, hidden: &[usize]) -> f32 {
@@ -410,10 +284,6 @@ impl Choices {
         let shown = schedule.to_string();
         self.take("schedule", schedule, shown, reason)
     }
-}
-
-fn embed_for(hidden: usize, tied: bool) -> usize {
-    if tied { hidden } else { hidden.min(128) }
 }
 
 /// A count for people, with two digits: 1.1 M.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use recurra_data::storybook::Storybook;
-use recurra_data::{Text, TokenFile, Tokenizer};
+use recurra_data::{Predictability, Text, TokenFile, Tokenizer};
 
 use crate::choose::CorpusFacts;
 use crate::error::Error;
@@ -17,6 +17,9 @@ use crate::settings::{Corpus, Settings};
 /// with three digits, and read in about a minute.
 const HELD_OUT: f64 = 0.1;
 const MOST_HELD_OUT: f64 = 5e6;
+
+/// Bytes of text that are looked through for each second of a budget, to choose and to forecast: about a hundredth of the time.
+const PREDICTED_BYTES_A_SECOND: f64 = 10e3;
 
 /// Tokens that are counted for the frequencies a model starts from: enough for any vocabulary, and done in a moment.
 const COUNTED: usize = 1 << 26;
@@ -70,8 +73,15 @@ impl Texts {
             lines: stats.lines,
             words: stats.words,
             is_storybook,
+            predictability: None,
         };
         Ok(Texts { train, valid, test: settings.test.clone(), true_valid_nats, facts })
+    }
+
+    /// What the training text makes known of the validation text, as closely as is worth it for a run of so many seconds.
+    pub fn predictability(&self, budget_seconds: f64) -> Result<Predictability, Error> {
+        let most_bytes = (budget_seconds * PREDICTED_BYTES_A_SECOND).clamp(200e3, 6e6) as u64;
+        Ok(Predictability::measure(&self.train, &self.valid, most_bytes)?)
     }
 }
 

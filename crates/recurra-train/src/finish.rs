@@ -259,7 +259,9 @@ impl Run<'_> {
             None => valid_loss_nats.map(|loss_nats| self.corpus.valid.bits_per_byte(loss_nats)),
         };
         let true_bits_per_byte = self.true_bits_per_byte();
+        let forecast = self.position.forecast.filter(|_| valid.is_some());
         Report {
+            forecast_bits_per_byte: forecast.map(|forecast| forecast.bits_per_byte),
             out: self.settings.out.display().to_string(),
             steps: self.position.step,
             tokens: self.position.tokens_seen,

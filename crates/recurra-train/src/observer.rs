@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use recurra_metrics::LanguageScore;
 
 use crate::choose::Choice;
+use crate::forecast::Forecast;
 use crate::recipe::Recipe;
 
 /// Something that happened in a run: first `Chosen`, `Tokenized` and `Started`, last `Stopped` and `Scored`.
@@ -18,6 +19,8 @@ pub enum Event<'a> {
         /// All settings of the run.
         recipe: &'a Recipe,
     },
+    /// What the run will come to, where there is a budget and nothing else was asked for.
+    Forecast(Forecast),
     /// Text became tokens, or they were in the cache already.
     Tokenized {
         /// Which text: `training`, `validation` or `test`.

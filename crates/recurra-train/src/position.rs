@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::averaging::AverageMemory;
 use crate::corpus::TokenizedCorpus;
 use crate::error::Error;
+use crate::forecast::Forecast;
 
 use crate::recipe::Recipe;
 use crate::schedule::PlateauMemory;
@@ -31,6 +32,9 @@ pub(crate) struct Position {
     /// What its last step was computed with; not known of a run from before this was stored.
     #[serde(default)]
     pub arithmetic: Option<Arithmetic>,
+    /// What the run is expected to come to.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
     /// Updates made.
     pub step: u64,
     /// Passes over the text completed.
@@ -142,6 +146,7 @@ impl Position {
             valid_sha256: texts.valid_sha256,
             train_text: texts.train_text,
             arithmetic: None,
+            forecast: None,
             step: 0,
             epoch: 0,
             window: 0,
@@ -254,13 +259,19 @@ mod tests {
     use super::*;
     use crate::choose::{CorpusFacts, choose};
     use crate::recipe::RecipeOptions;
-    use recurra_tensor::Precision;
+    use crate::speed::Assumed;
 
     #[test]
     fn a_position_comes_back_and_one_from_before_arithmetic_was_stored_still_loads() {
-        let facts =
-            CorpusFacts { bytes: 1000, chars: 1000, lines: 10, words: 100, is_storybook: false };
-        let (recipe, _) = choose(&RecipeOptions::default(), &facts, Precision::F32).unwrap();
+        let facts = CorpusFacts {
+            bytes: 1000,
+            chars: 1000,
+            lines: 10,
+            words: 100,
+            is_storybook: false,
+            predictability: None,
+        };
+        let recipe = choose(&RecipeOptions::default(), &facts, &Assumed(60e9)).unwrap().recipe;
         let mut position = Position::start(recipe, TextNames::default());
         position.arithmetic = Some(Arithmetic::from(Isa::Plain));
         let mut json = position.to_json();

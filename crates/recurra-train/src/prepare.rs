@@ -4,22 +4,27 @@ use std::time::Instant;
 
 use recurra_checkpoint::{ModelFolder, ModelNotes};
 use recurra_data::{Batch, Streams, Tokenizer, cache_dir};
-use recurra_models::LanguageModelConfig;
 use recurra_tensor::{Cpu, Optimizer, Workspace};
 
-use crate::choose::choose;
+use crate::choose::{Plan, choose};
 use crate::corpus::{Texts, TokenizedCorpus};
 use crate::error::Error;
+use crate::forecast::Prospect;
 use crate::observer::{Event, Observer};
+use crate::optimizer::OptimizerSettings;
 use crate::pace::Pace;
 use crate::position::Position;
-use crate::recipe::Recipe;
+use crate::recipe::{Length, Recipe, RecipeOptions};
 use crate::record::Recorder;
 use crate::room::{Purpose, expect_room, machine_memory_bytes};
 use crate::run::{Run, Update};
 use crate::settings::Settings;
+use crate::speed::Measured;
 use crate::start::{Checkpoint, Start};
 use crate::validation::Validation;
+
+/// The part of a budget after which measuring the speed of a network ends; it is measured once or twice.
+const MEASURED_SHARE: f64 = 0.005;
 
 impl<'a> Run<'a> {
     /// Text → tokens → batches, and a model: new, or as the checkpoint has it.
@@ -34,18 +39,25 @@ impl<'a> Run<'a> {
 
         // Text, and what to do with it.
         let texts = Texts::open(&settings)?;
-        let recipe = recipe(&settings, &texts, checkpoint.as_ref(), &cpu, observer)?;
+        let (recipe, prospect) = recipe(&settings, &texts, checkpoint.as_ref(), &cpu, observer)?;
 
         // Text → tokens → batches.
         let tokenizer = match &checkpoint {
             Some((saved, _)) => Tokenizer::from_json(&saved.tokenizer_json)?,
             None => Tokenizer::open_or_train(&cache, &recipe.tokenizer, &texts.train)?,
         };
-        let config = model_config(&recipe, tokenizer.vocab_size());
+        let config = recipe.network(tokenizer.vocab_size());
         config.check()?;
         let purpose = Purpose::Training { moments: recipe.n_moments() };
         expect_room(&config, purpose, machine_memory_bytes())?; // before a long text is tokenised for a model that cannot be
         let corpus = TokenizedCorpus::open(&texts, tokenizer, &cache, observer)?;
+        let forecast = prospect
+            .map(|prospect| prospect.forecast(&recipe, &corpus, &cpu))
+            .transpose()?
+            .or(checkpoint.as_ref().and_then(|(_, position)| position.forecast));
+        if let Some(forecast) = forecast {
+            observer.observe(&Event::Forecast(forecast));
+        }
         let mut streams = Streams::new(corpus.train.tokens.clone(), recipe.batch, recipe.bptt)?;
         if recipe.vary_windows {
             streams = streams.varied(recipe.seed);
@@ -64,6 +76,7 @@ impl<'a> Run<'a> {
         streams.begin_epoch(start.position.epoch);
         let Start { model, parameters, carried, mut position, resumed_step, is_of_new_length } =
             start.with_arithmetic(cpu.isa(), observer);
+        position.forecast = forecast;
         let pace = Pace::new(
             &recipe,
             streams.windows_per_epoch(),
@@ -166,22 +179,40 @@ fn cpu(settings: &Settings) -> Result<Cpu, Error> {
     Ok(Cpu::with_precision(settings.precision, settings.threads.unwrap_or_else(cores))?)
 }
 
-/// The recipe of the run that goes on, or what was asked for and the rest chosen from the text.
+/// The recipe of the run that goes on, or what was asked for and the rest chosen from the text; with what a forecast starts
+/// from, where there is a budget and nothing else was asked for.
 fn recipe(
     settings: &Settings,
     texts: &Texts,
     checkpoint: Option<&Checkpoint>,
     cpu: &Cpu,
     observer: &mut dyn Observer,
-) -> Result<Recipe, Error> {
-    let (recipe, choices) = match checkpoint {
-        Some((_, position)) => {
-            (position.recipe.resumed_with(&settings.recipe, &settings.out)?, vec![])
-        }
-        None => choose(&settings.recipe, &texts.facts, cpu.isa().precision())?,
+) -> Result<(Recipe, Option<Prospect>), Error> {
+    let options = &settings.recipe;
+    if let Some((_, position)) = checkpoint {
+        let recipe = position.recipe.resumed_with(options, &settings.out)?;
+        observer.observe(&Event::Chosen { choices: &[], recipe: &recipe });
+        return Ok((recipe, None));
+    }
+    let mut facts = texts.facts;
+    let budget_seconds = match options.length.unwrap_or(facts.usual_length()) {
+        Length::Budget(seconds) => Some(seconds),
+        _ => None,
     };
+    if let Some(seconds) = budget_seconds {
+        facts.predictability = Some(texts.predictability(seconds)?);
+    }
+    let optimizer = options.optimizer.unwrap_or_else(OptimizerSettings::adamw).into();
+    let most_seconds = MEASURED_SHARE * budget_seconds.unwrap_or(0.0);
+    let speed = Measured { cpu, optimizer, most_seconds };
+    let Plan { recipe, choices, flops } = choose(options, &facts, &speed)?;
     observer.observe(&Event::Chosen { choices: &choices, recipe: &recipe });
-    Ok(recipe)
+    let RecipeOptions { length, seed, .. } = *options;
+    let is_ours = *options == RecipeOptions { length, seed, ..RecipeOptions::default() };
+    let prospect = budget_seconds
+        .filter(|_| is_ours && !facts.is_storybook)
+        .map(|budget_seconds| Prospect { facts, budget_seconds, flops });
+    Ok((recipe, prospect))
 }
 
 /// The folder of the run, locked, with its checkpoint if the run goes on.
@@ -214,18 +245,5 @@ fn open_folder(
         // It was stopped before its first checkpoint, which comes before any model.
         Err(NoTrainingState { .. }) if !folder.holds_a_model() => Ok((folder, None)),
         Err(error) => Err(error.into()),
-    }
-}
-
-fn model_config(recipe: &Recipe, vocab_size: usize) -> LanguageModelConfig {
-    LanguageModelConfig {
-        cell: recipe.cell,
-        vocab_size,
-        embed_size: recipe.embed,
-        hidden_sizes: recipe.hidden.clone(),
-        tied: recipe.tied,
-        dropout: recipe.dropout,
-        options: recipe.cell_options,
-        regularization: recipe.regularization,
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use recurra_data::TokenizerSpec;
-use recurra_models::{CellKind, CellOptions, Regularization};
+use recurra_models::{CellKind, CellOptions, LanguageModelConfig, Regularization};
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
@@ -151,6 +151,20 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// The network, for a vocabulary of V = `vocab_size`.
+    pub fn network(&self, vocab_size: usize) -> LanguageModelConfig {
+        LanguageModelConfig {
+            cell: self.cell,
+            vocab_size,
+            embed_size: self.embed,
+            hidden_sizes: self.hidden.clone(),
+            tied: self.tied,
+            dropout: self.dropout,
+            options: self.cell_options,
+            regularization: self.regularization,
+        }
+    }
+
     /// The name and value of every setting, for people: in the model card, and where a resumed run differs.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         let hidden = self.hidden.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");

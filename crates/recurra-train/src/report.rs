@@ -19,6 +19,9 @@ pub struct Report {
     pub seconds: f64,
     /// Tokens a second of the updates alone.
     pub tokens_per_second: f64,
+    /// The bits a byte that were forecast before the first update, if it could be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecast_bits_per_byte: Option<f64>,
     /// Mean training loss a token since the last validation but one.
     pub train_loss_nats: Option<f64>,
     /// Validation loss a token of the best weights.
@@ -80,6 +83,7 @@ mod tests {
             tokens: 2,
             seconds: 3.0,
             tokens_per_second: 4.0,
+            forecast_bits_per_byte: None,
             train_loss_nats: Some(f64::NAN),
             valid_loss_nats: None,
             valid_perplexity: None,

@@ -161,6 +161,14 @@ fn summary(report: &Report, out: &Path) -> String {
         grouped(report.tokens),
         quantity::duration(report.seconds)
     );
+    if let (Some(forecast), Some(found)) =
+        (report.forecast_bits_per_byte, report.valid_bits_per_byte)
+    {
+        text += &format!(
+            "{found:.3} bits/byte where {forecast:.3} were forecast: {:+.1} %\n",
+            (found / forecast - 1.0) * 100.0
+        );
+    }
     if let (Some(perfect), Some(found)) = (report.true_bits_per_byte, report.valid_bits_per_byte) {
         text += &format!(
             "a perfect model needs {perfect:.3} bits/byte for these stories, this one {found:.3}: {:.3} more\n",

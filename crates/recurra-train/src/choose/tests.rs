@@ -1,6 +1,7 @@
 //! What is chosen for corpora and budgets as people have them.
 
 use super::*;
+use crate::speed::Assumed;
 
 const SHAKESPEARE: CorpusFacts = CorpusFacts {
     bytes: 1_003_854,
@@ -8,11 +9,15 @@ const SHAKESPEARE: CorpusFacts = CorpusFacts {
     lines: 36_000,
     words: 180_000,
     is_storybook: false,
+    predictability: None,
 };
+
+/// Two cores without a matrix unit.
+const CORES: Assumed = Assumed(60e9);
 
 #[track_caller]
 fn chosen(options: RecipeOptions, facts: CorpusFacts) -> Recipe {
-    let (recipe, choices) = choose(&options, &facts, Precision::F32).unwrap();
+    let Plan { recipe, choices, .. } = choose(&options, &facts, &CORES).unwrap();
     assert!(choices.iter().all(|choice| !choice.value.is_empty() && !choice.reason.is_empty()));
     assert!(!recipe.tied || recipe.embed == *recipe.hidden.last().unwrap());
     recipe
@@ -20,7 +25,7 @@ fn chosen(options: RecipeOptions, facts: CorpusFacts) -> Recipe {
 
 #[track_caller]
 fn refused(options: RecipeOptions, message: &str) {
-    assert_eq!(choose(&options, &SHAKESPEARE, Precision::F32).unwrap_err().to_string(), message);
+    assert_eq!(choose(&options, &SHAKESPEARE, &CORES).unwrap_err().to_string(), message);
 }
 
 fn budget(seconds: f64) -> RecipeOptions {
@@ -45,7 +50,7 @@ fn what_was_given_is_kept_and_not_explained() {
         length: Some(Length::Epochs(6)),
         ..RecipeOptions::default()
     };
-    let (recipe, choices) = choose(&options, &SHAKESPEARE, Precision::F32).unwrap();
+    let Plan { recipe, choices, .. } = choose(&options, &SHAKESPEARE, &CORES).unwrap();
     // The published word_language_model recipe is complete with these flags; only its schedule is ours to name.
     assert_eq!(recipe.schedule, "plateau:4".parse().unwrap());
     assert_eq!((recipe.hidden.as_slice(), recipe.embed, recipe.clip), (&[200, 200][..], 200, 0.25));
@@ -55,8 +60,15 @@ fn what_was_given_is_kept_and_not_explained() {
 #[test]
 fn no_reason_is_given_that_does_not_hold() {
     let options = RecipeOptions { length: Some(Length::Steps(3)), ..RecipeOptions::default() };
-    let facts = CorpusFacts { bytes: 18, chars: 18, lines: 1, words: 4, is_storybook: false };
-    let (_, choices) = choose(&options, &facts, Precision::F32).unwrap();
+    let facts = CorpusFacts {
+        bytes: 18,
+        chars: 18,
+        lines: 1,
+        words: 4,
+        is_storybook: false,
+        predictability: None,
+    };
+    let Plan { choices, .. } = choose(&options, &facts, &CORES).unwrap();
     let reason = |name| &choices.iter().find(|choice| choice.name == name).unwrap().reason;
     assert_eq!(reason("tokenizer"), "a text of 18 bytes: characters need the least data");
     assert_eq!(reason("hidden"), "the smallest there is, for so short a run");
@@ -65,7 +77,7 @@ fn no_reason_is_given_that_does_not_hold() {
 #[test]
 fn longer_runs_and_larger_texts_get_larger_models() {
     let size = |options: RecipeOptions, facts| {
-        flops_per_token(&options, 1, &chosen(options.clone(), facts).hidden, 0.0)
+        chosen(options, facts).hidden.iter().map(|size| size * size).sum::<usize>()
     };
     let budgets = [20.0, 180.0, 1800.0, 18_000.0].map(|seconds| size(budget(seconds), SHAKESPEARE));
     assert!(budgets.is_sorted() && budgets[0] < budgets[3], "{budgets:?}");
@@ -84,6 +96,7 @@ fn the_choice_fits_any_text_from_one_byte_to_a_terabyte() {
             lines: bytes / 60,
             words: bytes / 6,
             is_storybook: false,
+            predictability: None,
         };
         for seconds in [1.0, 90.0, 1e6] {
             let recipe = chosen(budget(seconds), facts);
@@ -132,4 +145,30 @@ fn senseless_settings_are_refused() {
         "`learning rate` is NaN, expected 0 to 1000000",
     );
     refused(budget(0.0), "`budget` is 0, expected 1 to 1000000000");
+}
+
+/// A text of which matching needs 2 bits a byte, and of whose validation text so many words are unknown.
+fn seen_through(unknown_words: f64) -> CorpusFacts {
+    let predictability = Predictability { bits_per_byte: 2.0, unknown_words };
+    CorpusFacts { predictability: Some(predictability), ..SHAKESPEARE }
+}
+
+#[test]
+fn words_are_tokens_only_where_they_say_all_that_there_is() {
+    let tokenizer = |facts| chosen(budget(600.0), facts).tokenizer;
+    assert_eq!(tokenizer(seen_through(0.0)), TokenizerSpec::Word);
+    assert_eq!(tokenizer(seen_through(0.01)), TokenizerSpec::Char);
+    assert_eq!(tokenizer(SHAKESPEARE), TokenizerSpec::Char);
+    let short = CorpusFacts { words: 900, ..seen_through(0.0) };
+    assert_eq!(tokenizer(short), TokenizerSpec::Char);
+}
+
+#[test]
+fn a_faster_machine_gets_a_larger_model_and_is_asked_about_the_one_that_it_gets() {
+    let facts = CorpusFacts { bytes: 1 << 30, chars: 1 << 30, ..SHAKESPEARE };
+    let plan = |flops| choose(&budget(600.0), &facts, &Assumed(flops)).unwrap();
+    let parts = [1e10, 1e11, 1e12].map(|flops| plan(flops).recipe.hidden.iter().sum::<usize>());
+    assert!(parts.is_sorted_by(|a, b| a < b), "{parts:?}");
+    let speed = plan(1e12).choices.into_iter().find(|choice| choice.name == "speed").unwrap();
+    assert!(speed.value.ends_with(" tokens/s"), "{}", speed.value);
 }

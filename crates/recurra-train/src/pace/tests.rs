@@ -7,6 +7,7 @@ use super::*;
 use crate::choose::{CorpusFacts, choose};
 use crate::position::TextNames;
 use crate::recipe::RecipeOptions;
+use crate::speed::Assumed;
 
 #[test]
 fn borders_are_crossed_once_each() {
@@ -79,10 +80,11 @@ fn run(budget: f64, work: Work, load: fn(f64) -> f64) -> Ended {
         lines: 30_000,
         words: 180_000,
         is_storybook: false,
+        predictability: None,
     };
     let options =
         RecipeOptions { length: Some(Length::Budget(budget)), ..RecipeOptions::default() };
-    let (recipe, _) = choose(&options, &facts, recurra_tensor::Precision::F32).unwrap();
+    let recipe = choose(&options, &facts, &Assumed(60e9)).unwrap().recipe;
     let now = Rc::new(Cell::new(0.0));
     let machine = Machine { now: now.clone(), budget, load };
     let mut position = Position::start(recipe.clone(), TextNames::default());

@@ -215,6 +215,7 @@ mod tests {
     use super::*;
     use crate::choose::{CorpusFacts, choose};
     use crate::recipe::RecipeOptions;
+    use crate::speed::Assumed;
 
     fn card(recipe: &Recipe) -> ModelCard<'_> {
         let signature =
@@ -252,9 +253,15 @@ mod tests {
     }
 
     fn recipe() -> Recipe {
-        let facts =
-            CorpusFacts { bytes: 1000, chars: 1000, lines: 10, words: 100, is_storybook: false };
-        choose(&RecipeOptions::default(), &facts, recurra_tensor::Precision::F32).unwrap().0
+        let facts = CorpusFacts {
+            bytes: 1000,
+            chars: 1000,
+            lines: 10,
+            words: 100,
+            is_storybook: false,
+            predictability: None,
+        };
+        choose(&RecipeOptions::default(), &facts, &Assumed(60e9)).unwrap().recipe
     }
 
     #[test]

@@ -73,3 +73,31 @@ fn a_budget_is_scored_in_the_precision_of_the_run() {
         assert_eq!(report.precision, precision.name());
     }
 }
+
+#[test]
+fn a_budget_with_nothing_else_asked_for_is_forecast_once_and_the_forecast_outlives_a_pause() {
+    let place = Place::new();
+    let length = Some(Length::Budget(4.0));
+    let told = |recipe: RecipeOptions, out, resume, is_last: fn(&Event) -> bool| {
+        let stop = AtomicBool::new(false);
+        let mut forecasts = vec![];
+        let mut observer = |event: &Event| {
+            if let Event::Forecast(forecast) = event {
+                forecasts.push(forecast.bits_per_byte);
+            }
+            if is_last(event) {
+                stop.store(true, Ordering::Relaxed);
+            }
+        };
+        let settings = Settings { recipe, resume, ..place.settings(out) };
+        let report = train(settings, &mut observer, &stop).unwrap();
+        (forecasts, report.forecast_bits_per_byte)
+    };
+    let ours = || RecipeOptions { length, ..RecipeOptions::default() };
+    let (before, unscored) = told(ours(), "a", false, |event| matches!(event, Event::Progress(_)));
+    assert_eq!((before.len(), unscored), (1, None), "{before:?}");
+    let (after, scored) = told(ours(), "a", true, |_| false);
+    assert_eq!((&after, scored), (&before, Some(before[0])));
+    let theirs = RecipeOptions { dropout: Some(0.5), ..ours() };
+    assert_eq!(told(theirs, "b", false, |_| false), (vec![], None));
+}

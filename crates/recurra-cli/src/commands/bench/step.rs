@@ -7,10 +7,10 @@ use clap::Args;
 use recurra::kernels::step::{CellKind, LayerWeights, Stepper, Storage, Weights, reference};
 use recurra::models::LanguageModelConfig;
 use recurra::tensor::{Cpu, Random};
-use recurra::train::Purpose;
+use recurra::train::{Purpose, median};
 use serde::Serialize;
 
-use super::{WARM_UP, median};
+use super::WARM_UP;
 use crate::failure::Failure;
 use crate::machine_flags::UseFlags;
 use crate::{memory, output, values};
@@ -69,7 +69,7 @@ impl Step {
                 seconds.push(start.elapsed().as_secs_f64());
             }
         }
-        let seconds = median(&mut seconds);
+        let seconds = median(seconds);
         let timing = Timing {
             mode: "step",
             cell: "lstm",

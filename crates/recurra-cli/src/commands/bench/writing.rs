@@ -9,8 +9,9 @@ use std::time::Instant;
 use recurra::kernels::step::Storage;
 use recurra::models::{LanguageModel, LanguageModelConfig, Prepared, Stepper};
 use recurra::tensor::{Cpu, Parameters, Random, Tape, Workspace};
+use recurra::train::median;
 
-use super::{Task, median};
+use super::Task;
 use crate::failure::Failure;
 
 /// Steps that take some tenths of a second: the first of them wait until each thread has its core.
@@ -24,7 +25,9 @@ const STRETCH: usize = 20;
 
 /// The median stretch of many, the first left out; tokens of all streams a second.
 pub fn tokens_per_second(task: &Task, cpu: &Cpu, storage: Storage) -> Result<f64, Failure> {
-    let (model, parameters) = task.build()?;
+    let mut parameters = Parameters::new();
+    let model = LanguageModel::new(&task.config, &mut parameters)?;
+    model.initialize(&mut parameters, 1);
     let prepared = model.prepare(cpu, &parameters, storage);
     let n_streams = task.window.batch;
     check(cpu, (&model, &parameters), &prepared, n_streams)?;
@@ -43,7 +46,7 @@ pub fn tokens_per_second(task: &Task, cpu: &Cpu, storage: Storage) -> Result<f64
             seconds.push(start.elapsed().as_secs_f64());
         }
     }
-    Ok((n_streams * STRETCH) as f64 / median(&mut seconds))
+    Ok((n_streams * STRETCH) as f64 / median(seconds))
 }
 
 /// Steps that are checked before any is timed.

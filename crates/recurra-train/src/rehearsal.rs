@@ -1,0 +1,63 @@
+//! A short run before the run: what it comes to foretells what the run will come to.
+
+use recurra_data::Streams;
+use recurra_tensor::{Cpu, Optimizer};
+
+use crate::corpus::TokenizedCorpus;
+use crate::error::Error;
+use crate::recipe::Recipe;
+use crate::schedule::PlateauMemory;
+use crate::trial::Trial;
+use crate::validation::Validation;
+
+/// What a short run came to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rehearsal {
+    /// Bits for a byte of the validation text.
+    pub bits_per_byte: f64,
+    /// Operations that went into learning.
+    pub flop: f64,
+    /// Passes over the training text.
+    pub passes: f64,
+}
+
+/// The part of a rehearsal that its validation may take.
+const VALIDATION_SHARE: f64 = 0.1;
+/// What a token costs to score, of what it costs to learn from.
+const SCORED_TOKEN: f64 = 1.0 / 3.0;
+
+impl Rehearsal {
+    /// Follows a recipe, its schedule included, for so many seconds.
+    ///
+    /// # Errors
+    /// The text is too short for the recipe, or there can be no such network.
+    pub fn of(
+        recipe: &Recipe,
+        corpus: &TokenizedCorpus,
+        cpu: &Cpu,
+        seconds: f64,
+    ) -> Result<Rehearsal, Error> {
+        let streams = Streams::new(corpus.train.tokens.clone(), recipe.batch, recipe.bptt)?;
+        let n_windows = streams.windows_per_epoch();
+        let optimizer = Optimizer::from(recipe.optimizer);
+        let config = recipe.network(corpus.tokenizer.vocab_size());
+        let trial = Trial { config: &config, optimizer, clip: recipe.clip };
+        let rate = |spent: &[f64]| {
+            let progress = spent.iter().sum::<f64>() / ((1.0 - VALIDATION_SHARE) * seconds);
+            let multiple = recipe.schedule.multiple(progress, &PlateauMemory::default());
+            (progress < 1.0).then_some(recipe.learning_rate * multiple)
+        };
+        let outcome = trial.run(cpu, rate, |idx, batch| streams.window(idx % n_windows, batch))?;
+        let n_updates = outcome.seconds.len() as f64;
+        let mut validation = Validation::new(&corpus.valid, recipe.batch, recipe.bptt)?;
+        let n_scored = (VALIDATION_SHARE / SCORED_TOKEN * n_updates).ceil() as usize;
+        let loss_nats = validation.loss_nats(cpu, &outcome.model, &outcome.parameters, n_scored);
+        let passes = n_updates / n_windows as f64;
+        let tokens = passes * corpus.train.tokens.len() as f64;
+        Ok(Rehearsal {
+            bits_per_byte: corpus.valid.bits_per_byte(loss_nats),
+            flop: tokens * config.flops_per_token() as f64,
+            passes,
+        })
+    }
+}

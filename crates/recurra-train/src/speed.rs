@@ -1,0 +1,49 @@
+//! How fast networks train on a machine.
+
+use recurra_models::LanguageModelConfig;
+use recurra_tensor::{Cpu, Optimizer, Window};
+
+use crate::trial::{Trial, median};
+
+/// Knows how fast networks train.
+pub trait Speed {
+    /// Operations a second of training this network in windows of this shape.
+    fn flops(&self, config: &LanguageModelConfig, window: Window) -> f64;
+}
+
+/// As fast as stated, whatever the network.
+#[derive(Debug, Clone, Copy)]
+pub struct Assumed(pub f64);
+
+impl Speed for Assumed {
+    fn flops(&self, _: &LanguageModelConfig, _: Window) -> f64 {
+        self.0
+    }
+}
+
+/// As fast as a few updates are found to be.
+#[derive(Debug)]
+pub struct Measured<'a> {
+    /// Where they are made.
+    pub cpu: &'a Cpu,
+    /// What makes them.
+    pub optimizer: Optimizer,
+    /// Wall clock after which no further one is begun.
+    pub most_seconds: f64,
+}
+
+impl Speed for Measured<'_> {
+    /// By the median of up to five updates, after one that also lays out memory.
+    fn flops(&self, config: &LanguageModelConfig, window: Window) -> f64 {
+        const UPDATES: usize = 6;
+        let goes_on = |seconds: &[f64]| {
+            seconds.len() < UPDATES && seconds.iter().sum::<f64>() < self.most_seconds
+        };
+        let trial = Trial { config, optimizer: self.optimizer, clip: 1.0 };
+        // A network that cannot be is refused later, by name.
+        let Ok(outcome) = trial.time(self.cpu, window, goes_on) else { return f64::INFINITY };
+        let first = usize::from(outcome.seconds.len() > 1);
+        let seconds = median(outcome.seconds[first..].to_vec());
+        window.len() as f64 * config.flops_per_token() as f64 / seconds.max(1e-9)
+    }
+}
