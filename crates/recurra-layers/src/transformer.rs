@@ -167,13 +167,13 @@ impl Cell for Transformer {
         vec![ring, ring, 1]
     }
 
-    /// Draws the weights from U(−1/√I, 1/√I); what adds to the residual link is smaller by √(2·l) in block l = 1, 2, …, so
-    /// that its variance grows slowly (Zhang, Titov and Sennrich 2019).
     /// Dropout on what attention and feed-forward part add, as GPT-2 has it.
     fn with_branch_dropout(self, rate: f32) -> (Self, bool) {
         (Self { dropout: rate, ..self }, true)
     }
 
+    /// Draws the weights from U(−1/√I, 1/√I); what adds to the residual link is smaller by √(2·l) in block l = 1, 2, …, so
+    /// that its variance grows slowly (Zhang, Titov and Sennrich 2019).
     fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
         let factor = 1.0 / (2.0 * (self.layer + 1) as f64).sqrt();
         if let Some(entrance) = &self.entrance {
