@@ -19,37 +19,28 @@ pub struct Bidirectional<C> {
     reverse: C,
 }
 
-impl Bidirectional<Lstm> {
-    /// Declares layer number `layer`: `rnn.weight_ih_l{layer}` and so on, the second cell's with `_reverse` behind.
-    pub fn declare<E: Element>(
-        parameters: &mut Parameters<E>,
-        layer: usize,
-        inputs: usize,
-        hidden_size: usize,
-        options: &CellOptions,
-    ) -> Self {
-        let forward = Lstm::declare(parameters, layer, inputs, hidden_size, options);
-        let layer = format_args!("{layer}_reverse");
-        let reverse = Lstm::declare(parameters, layer, inputs, hidden_size, options);
-        Self { forward, reverse }
-    }
+/// Both cells of a family whose `declare` takes a layer's name.
+macro_rules! declare {
+    ($($cell:ident),*) => {$(
+        impl Bidirectional<$cell> {
+            /// Declares layer number `layer`: `rnn.weight_ih_l{layer}` and so on, the second cell's with `_reverse` behind.
+            pub fn declare<E: Element>(
+                parameters: &mut Parameters<E>,
+                layer: usize,
+                inputs: usize,
+                hidden_size: usize,
+                options: &CellOptions,
+            ) -> Self {
+                let forward = $cell::declare(parameters, layer, inputs, hidden_size, options);
+                let layer = format_args!("{layer}_reverse");
+                let reverse = $cell::declare(parameters, layer, inputs, hidden_size, options);
+                Self { forward, reverse }
+            }
+        }
+    )*};
 }
 
-impl Bidirectional<Gru> {
-    /// Declares layer number `layer`: `rnn.weight_ih_l{layer}` and so on, the second cell's with `_reverse` behind.
-    pub fn declare<E: Element>(
-        parameters: &mut Parameters<E>,
-        layer: usize,
-        inputs: usize,
-        hidden_size: usize,
-        options: &CellOptions,
-    ) -> Self {
-        let forward = Gru::declare(parameters, layer, inputs, hidden_size, options);
-        let layer = format_args!("{layer}_reverse");
-        let reverse = Gru::declare(parameters, layer, inputs, hidden_size, options);
-        Self { forward, reverse }
-    }
-}
+declare!(Lstm, Gru);
 
 impl<C: Cell> Bidirectional<C> {
     /// 2·H: the width of what the layer hands up.

@@ -1,12 +1,8 @@
 //! Minimal gated recurrent unit.
 
-use recurra_tensor::{
-    Element, Input, Parameters, Random, ScanCell, ScanWeights, Tape, Var, Window,
-};
+use recurra_tensor::ScanCell;
 
-use super::cell::{Cell, CellSize, CellState};
-use super::scan;
-use crate::CellOptions;
+use super::minimal::{Minimal, MinimalCell};
 
 /// A minGRU layer (Feng et al. 2024): a GRU whose gates see only the input, so that all products are made for all t at once.
 ///
@@ -30,58 +26,19 @@ use crate::CellOptions;
 ///
 /// A language model of the paper has more around it in each layer (norms, a convolution over four steps, a feed-forward part,
 /// all beside residual links); this is the cell alone.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MinGru {
-    weights: ScanWeights,
-    inputs: usize,
-    hidden_size: usize,
-    /// Taken from the bias of z at the start, by default 0: h is kept for longer.
-    forget_bias: f32,
-}
+pub type MinGru = Minimal<MinGruCell>;
 
-const SCAN: ScanCell = ScanCell::MinGru;
+/// The recurrence of a [`MinGru`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MinGruCell;
+
 const GATE_Z: usize = 0;
 
-impl MinGru {
-    /// Declares layer number `layer`.
-    pub fn declare<E: Element>(
-        parameters: &mut Parameters<E>,
-        layer: usize,
-        inputs: usize,
-        hidden_size: usize,
-        options: &CellOptions,
-    ) -> Self {
-        let weights = scan::declare(parameters, layer, SCAN, inputs, hidden_size);
-        Self { weights, inputs, hidden_size, forget_bias: options.forget_bias.unwrap_or(0.0) }
-    }
-}
+impl MinimalCell for MinGruCell {
+    const SCAN: ScanCell = ScanCell::MinGru;
 
-impl Cell for MinGru {
-    const PARTS: &'static [&'static str] = &["h"];
-    const OPTIONS: &'static [&'static str] = &["forget_bias", "summed_outputs"];
-
-    fn size(inputs: usize, hidden: usize, _: &CellOptions) -> CellSize {
-        scan::size(SCAN, inputs, hidden)
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.hidden_size
-    }
-
-    fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
-        scan::initialize_uniform(parameters, &self.weights, self.inputs, random);
-        let keep = -self.forget_bias;
-        scan::shift_bias(parameters, &self.weights, self.hidden_size, GATE_Z, keep);
-    }
-
-    fn sequence<'x, E: Element>(
-        &self,
-        tape: &mut Tape<'_, E>,
-        x: impl Into<Input<'x>>,
-        window: Window,
-        state: &mut CellState<E>,
-    ) -> Var {
-        let [h] = state.slices();
-        tape.scan(SCAN, x, self.weights, window, h)
+    /// Taken from the bias of z.
+    fn shift(forget_bias: f32) -> (usize, f32) {
+        (GATE_Z, -forget_bias)
     }
 }

@@ -7,6 +7,7 @@ mod kind;
 mod lstm;
 mod min_gru;
 mod min_lstm;
+mod minimal;
 mod mlstm;
 mod mogrifier;
 mod qrnn;
