@@ -1,7 +1,8 @@
 //! Mogrifiers, coupled input gates and summed outputs give the numbers of their papers' equations (`golden/mogrifier.py`).
 
-mod equations;
+mod golden_case;
 
+use golden_case::Case;
 use recurra_models::{CellKind, CellOptions, LanguageModelConfig};
 use recurra_tensor::Isa;
 
@@ -25,7 +26,7 @@ fn every_case_follows_its_paper_on_every_instruction_set() {
             ..LanguageModelConfig::new(11)
         };
         for isa in Isa::available() {
-            equations::check(GOLDEN, isa, case, &config);
+            Case::new(GOLDEN, case, &config).check(isa);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The cells that are trained as scans give the numbers of their papers' equations (`golden/scan_cells.py`).
 
-mod equations;
+mod golden_case;
 
+use golden_case::Case;
 use recurra_models::{CellKind, LanguageModelConfig};
 use recurra_tensor::Isa;
 
@@ -17,7 +18,7 @@ fn every_cell_follows_its_paper_on_every_instruction_set() {
                 hidden_sizes: vec![7; 3],
                 ..LanguageModelConfig::new(11)
             };
-            equations::check(GOLDEN, isa, cell.name(), &config);
+            Case::new(GOLDEN, cell.name(), &config).check(isa);
         }
     }
 }
