@@ -84,3 +84,34 @@ pub(super) unsafe fn backward<V: Vector, F: GateFunctions<V>>(
         }
     }
 }
+
+/// The loops of one instruction set, compiled with its features.
+macro_rules! loops {
+    ($vector:ty, [$($feature:meta)?]) => {
+        pub(super) static LOOPS: super::Loops = super::Loops {
+            forward: forward::<crate::simd::math::Exact>,
+            backward: backward::<crate::simd::math::Exact>,
+        };
+
+        $(#[$feature])?
+        unsafe fn forward<F: crate::simd::math::GateFunctions<$vector>>(
+            run: super::Run<'_>,
+            y: &mut [f32],
+        ) {
+            // SAFETY: by this function's contract, which is that of `vector::forward`.
+            unsafe { super::vector::forward::<$vector, F>(run, y) }
+        }
+
+        $(#[$feature])?
+        unsafe fn backward<F: crate::simd::math::GateFunctions<$vector>>(
+            run: super::Run<'_>,
+            d_y: &[f32],
+            back: super::Back<'_>,
+        ) {
+            // SAFETY: by this function's contract, which is that of `vector::backward`.
+            unsafe { super::vector::backward::<$vector, F>(run, d_y, back) }
+        }
+    };
+}
+
+pub(super) use loops;

@@ -265,3 +265,47 @@ fn rows_of(rows: &mut [f32], size: usize) -> [&mut [f32]; 4] {
     let (third, fourth) = rest.split_at_mut(size);
     [first, second, third, fourth]
 }
+
+/// The loops of one instruction set, compiled with its features.
+macro_rules! loops {
+    ($vector:ty, [$($feature:meta)?]) => {
+        pub(super) static LOOPS: super::Loops = super::Loops { rotate, softmax, scores_back, step };
+
+        $(#[$feature])?
+        unsafe fn rotate(
+            from: &[f32],
+            to: &mut [f32],
+            angle: super::rotation::Angle<'_, f32>,
+            scale: f32,
+        ) {
+            // SAFETY: by this function's contract, which is that of `vector::rotate`.
+            unsafe { super::vector::rotate::<$vector>(from, to, angle, scale) }
+        }
+
+        $(#[$feature])?
+        unsafe fn softmax(row: &mut [f32], seen: super::Seen) -> (f32, f32) {
+            // SAFETY: by this function's contract, which is that of `vector::softmax`.
+            unsafe { super::vector::softmax::<$vector>(row, seen) }
+        }
+
+        $(#[$feature])?
+        unsafe fn scores_back(
+            scores: &mut [f32],
+            d_scores: &mut [f32],
+            seen: super::Seen,
+            log: f32,
+            delta: f32,
+        ) {
+            // SAFETY: by this function's contract, which is that of `vector::scores_back`.
+            unsafe { super::vector::scores_back::<$vector>(scores, d_scores, seen, log, delta) }
+        }
+
+        $(#[$feature])?
+        unsafe fn step(of: &super::Step<'_>, scores: &mut [f32], out: &mut [f32]) {
+            // SAFETY: by this function's contract, which is that of `vector::step`.
+            unsafe { super::vector::step::<$vector>(of, scores, out) }
+        }
+    };
+}
+
+pub(super) use loops;

@@ -248,3 +248,24 @@ pub(super) unsafe fn decayed_sum<V: Vector>(row: *mut f32, decay: *const f32, n:
         sum.sum()
     }
 }
+
+/// The loops of one instruction set, compiled with its features.
+macro_rules! loops {
+    ($vector:ty, $rows:literal, [$($feature:meta)?]) => {
+        pub(super) static LOOPS: super::Loops = super::Loops { forward, backward };
+
+        $(#[$feature])?
+        unsafe fn forward(job: &super::chunk::Forward<'_>, head: usize, scratch: &mut [f32]) {
+            // SAFETY: the caller's contract is the same.
+            unsafe { super::chunk::forward::<$vector, $rows>(job, head, scratch) }
+        }
+
+        $(#[$feature])?
+        unsafe fn backward(job: &super::backward::Backward<'_>, head: usize, scratch: &mut [f32]) {
+            // SAFETY: the caller's contract is the same.
+            unsafe { super::backward::backward::<$vector, $rows>(job, head, scratch) }
+        }
+    };
+}
+
+pub(super) use loops;

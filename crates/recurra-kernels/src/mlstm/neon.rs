@@ -1,18 +1,6 @@
 //! The mLSTM with NEON.
 
-use super::backward::Backward;
-use super::chunk::Forward;
-use super::{Loops, backward, chunk};
+use super::chunk::loops;
 use crate::simd::Neon;
 
-pub(super) static LOOPS: Loops = Loops { forward, backward: back };
-
-unsafe fn forward(job: &Forward<'_>, head: usize, scratch: &mut [f32]) {
-    // SAFETY: the caller's contract is the same.
-    unsafe { chunk::forward::<Neon, 8>(job, head, scratch) }
-}
-
-unsafe fn back(job: &Backward<'_>, head: usize, scratch: &mut [f32]) {
-    // SAFETY: the caller's contract is the same.
-    unsafe { backward::backward::<Neon, 8>(job, head, scratch) }
-}
+loops!(Neon, 8, []);

@@ -1,27 +1,6 @@
 //! The step beside its products with whatever the compiler makes of it.
 
-use super::{Loops, Step, StepBack, vector};
+use super::vector::loops;
 use crate::simd::Plain;
-use crate::simd::math::Exact;
 
-pub(super) static LOOPS: Loops = Loops { scale, scale_backward, step, step_backward };
-
-unsafe fn scale(gate: &mut [f32], v: &[f32], out: &mut [f32]) {
-    // SAFETY: by this function's contract, which is that of `vector::scale`.
-    unsafe { vector::scale::<Plain, Exact>(gate, v, out) }
-}
-
-unsafe fn scale_backward(gate: &mut [f32], v: &[f32], d: &mut [f32]) {
-    // SAFETY: by this function's contract, which is that of `vector::scale_backward`.
-    unsafe { vector::scale_backward::<Plain>(gate, v, d) }
-}
-
-unsafe fn step(is_coupled: bool, row: Step<'_, f32>) {
-    // SAFETY: by this function's contract, which is that of `vector::step`.
-    unsafe { vector::step::<Plain, Exact>(is_coupled, row) }
-}
-
-unsafe fn step_backward(is_coupled: bool, row: StepBack<'_, f32>) {
-    // SAFETY: by this function's contract, which is that of `vector::step_backward`.
-    unsafe { vector::step_backward::<Plain, Exact>(is_coupled, row) }
-}
+loops!(Plain, []);

@@ -134,3 +134,51 @@ unsafe fn step_back_of<V: Vector, F: GateFunctions<V>, C: Cell>(cell: C, row: St
         }
     }
 }
+
+/// The loops of one instruction set, compiled with its features.
+macro_rules! loops {
+    ($vector:ty, [$($feature:meta)?]) => {
+        pub(super) static LOOPS: super::Loops = super::Loops {
+            scale: scale::<crate::simd::math::Exact>,
+            scale_backward,
+            step: step::<crate::simd::math::Exact>,
+            step_backward: step_backward::<crate::simd::math::Exact>,
+        };
+
+        $(#[$feature])?
+        unsafe fn scale<F: crate::simd::math::GateFunctions<$vector>>(
+            gate: &mut [f32],
+            v: &[f32],
+            out: &mut [f32],
+        ) {
+            // SAFETY: by this function's contract, which is that of `vector::scale`.
+            unsafe { super::vector::scale::<$vector, F>(gate, v, out) }
+        }
+
+        $(#[$feature])?
+        unsafe fn scale_backward(gate: &mut [f32], v: &[f32], d: &mut [f32]) {
+            // SAFETY: by this function's contract, which is that of `vector::scale_backward`.
+            unsafe { super::vector::scale_backward::<$vector>(gate, v, d) }
+        }
+
+        $(#[$feature])?
+        unsafe fn step<F: crate::simd::math::GateFunctions<$vector>>(
+            is_coupled: bool,
+            row: super::Step<'_, f32>,
+        ) {
+            // SAFETY: by this function's contract, which is that of `vector::step`.
+            unsafe { super::vector::step::<$vector, F>(is_coupled, row) }
+        }
+
+        $(#[$feature])?
+        unsafe fn step_backward<F: crate::simd::math::GateFunctions<$vector>>(
+            is_coupled: bool,
+            row: super::StepBack<'_, f32>,
+        ) {
+            // SAFETY: by this function's contract, which is that of `vector::step_backward`.
+            unsafe { super::vector::step_backward::<$vector, F>(is_coupled, row) }
+        }
+    };
+}
+
+pub(super) use loops;

@@ -164,3 +164,24 @@ pub(super) unsafe fn backward<V: Vector>(rows: &Rows<'_>, d_y: &[f32], back: &mu
         }
     }
 }
+
+/// The loops of one instruction set, compiled with its features.
+macro_rules! loops {
+    ($vector:ty, [$($feature:meta)?]) => {
+        pub(super) static LOOPS: super::Loops = super::Loops { forward, backward };
+
+        $(#[$feature])?
+        unsafe fn forward(rows: &super::Rows<'_>, y: &mut [f32]) {
+            // SAFETY: by this function's contract, which is that of `vector::forward`.
+            unsafe { super::vector::forward::<$vector>(rows, y) }
+        }
+
+        $(#[$feature])?
+        unsafe fn backward(rows: &super::Rows<'_>, d_y: &[f32], back: &mut super::Back<'_>) {
+            // SAFETY: by this function's contract, which is that of `vector::backward`.
+            unsafe { super::vector::backward::<$vector>(rows, d_y, back) }
+        }
+    };
+}
+
+pub(super) use loops;

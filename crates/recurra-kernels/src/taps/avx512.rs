@@ -1,26 +1,6 @@
 //! Sums of shifted copies with AVX-512.
 
-use super::{Loops, Taps, vector};
-use crate::SharedSlice;
+use super::vector::loops;
 use crate::simd::Avx512;
 
-pub(super) static LOOPS: Loops = Loops { sum, gradient };
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn sum(taps: Taps<'_, f32>, bias: Option<&[f32]>, x: &[f32], start: usize, y: &mut [f32]) {
-    // SAFETY: by this function's contract, which is that of `vector::sum`.
-    unsafe { vector::sum::<Avx512>(taps, bias, x, start, y) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn gradient(
-    offsets: &[isize],
-    x: &[f32],
-    d_y: &[f32],
-    cols: usize,
-    d_coefficients: &SharedSlice<'_, f32>,
-    columns: [usize; 2],
-) {
-    // SAFETY: by this function's contract, which is that of `vector::gradient`.
-    unsafe { vector::gradient::<Avx512>(offsets, x, d_y, cols, d_coefficients, columns) }
-}
+loops!(Avx512, [target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]);

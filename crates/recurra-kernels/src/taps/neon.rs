@@ -1,24 +1,6 @@
 //! Sums of shifted copies with NEON.
 
-use super::{Loops, Taps, vector};
-use crate::SharedSlice;
+use super::vector::loops;
 use crate::simd::Neon;
 
-pub(super) static LOOPS: Loops = Loops { sum, gradient };
-
-unsafe fn sum(taps: Taps<'_, f32>, bias: Option<&[f32]>, x: &[f32], start: usize, y: &mut [f32]) {
-    // SAFETY: by this function's contract, which is that of `vector::sum`.
-    unsafe { vector::sum::<Neon>(taps, bias, x, start, y) }
-}
-
-unsafe fn gradient(
-    offsets: &[isize],
-    x: &[f32],
-    d_y: &[f32],
-    cols: usize,
-    d_coefficients: &SharedSlice<'_, f32>,
-    columns: [usize; 2],
-) {
-    // SAFETY: by this function's contract, which is that of `vector::gradient`.
-    unsafe { vector::gradient::<Neon>(offsets, x, d_y, cols, d_coefficients, columns) }
-}
+loops!(Neon, []);

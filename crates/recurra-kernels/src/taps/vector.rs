@@ -105,3 +105,39 @@ pub(super) unsafe fn gradient<V: Vector>(
         }
     }
 }
+
+/// The loops of one instruction set, compiled with its features.
+macro_rules! loops {
+    ($vector:ty, [$($feature:meta)?]) => {
+        pub(super) static LOOPS: super::Loops = super::Loops { sum, gradient };
+
+        $(#[$feature])?
+        unsafe fn sum(
+            taps: super::Taps<'_, f32>,
+            bias: Option<&[f32]>,
+            x: &[f32],
+            start: usize,
+            y: &mut [f32],
+        ) {
+            // SAFETY: by this function's contract, which is that of `vector::sum`.
+            unsafe { super::vector::sum::<$vector>(taps, bias, x, start, y) }
+        }
+
+        $(#[$feature])?
+        unsafe fn gradient(
+            offsets: &[isize],
+            x: &[f32],
+            d_y: &[f32],
+            cols: usize,
+            d_coefficients: &crate::SharedSlice<'_, f32>,
+            columns: [usize; 2],
+        ) {
+            // SAFETY: by this function's contract, which is that of `vector::gradient`.
+            unsafe {
+                super::vector::gradient::<$vector>(offsets, x, d_y, cols, d_coefficients, columns);
+            }
+        }
+    };
+}
+
+pub(super) use loops;

@@ -172,3 +172,82 @@ pub unsafe fn add_squares<V: Vector>(gradient: &mut [f32], sum: &mut [f32]) {
         }
     }
 }
+
+/// The loops of one instruction set, compiled with its features.
+macro_rules! loops {
+    ($vector:ty, [$($feature:meta)?]) => {
+        /// [`super::vector::squared_norm`].
+        $(#[$feature])?
+        pub fn squared_norm(block: &[f32]) -> f64 {
+            super::vector::squared_norm(block)
+        }
+
+        /// [`super::vector::sgd`].
+        ///
+        /// # Safety
+        /// As there.
+        $(#[$feature])?
+        pub unsafe fn sgd(
+            step: super::SgdStep<f32>,
+            value: &mut [f32],
+            gradient: &mut [f32],
+            momentum: Option<&mut [f32]>,
+        ) {
+            // SAFETY: by the contract of this function.
+            unsafe { super::vector::sgd::<$vector>(step, value, gradient, momentum) }
+        }
+
+        /// [`super::vector::adam`].
+        ///
+        /// # Safety
+        /// As there.
+        $(#[$feature])?
+        pub unsafe fn adam(
+            step: super::AdamStep<f32>,
+            value: &mut [f32],
+            gradient: &mut [f32],
+            m: Option<&mut [f32]>,
+            v: &mut [f32],
+        ) {
+            // SAFETY: by the contract of this function.
+            unsafe { super::vector::adam::<$vector>(step, value, gradient, m, v) }
+        }
+
+        /// [`super::vector::average`].
+        ///
+        /// # Safety
+        /// As there.
+        $(#[$feature])?
+        pub unsafe fn average(weight: f32, value: &[f32], average: &mut [f32]) {
+            // SAFETY: by the contract of this function.
+            unsafe { super::vector::average::<$vector>(weight, value, average) }
+        }
+
+        /// [`super::vector::dynamic`].
+        ///
+        /// # Safety
+        /// As there.
+        $(#[$feature])?
+        pub unsafe fn dynamic(
+            step: super::DynamicStep<f32>,
+            value: &mut [f32],
+            gradient: &mut [f32],
+            moments: [&[f32]; 2],
+        ) {
+            // SAFETY: by the contract of this function.
+            unsafe { super::vector::dynamic::<$vector>(step, value, gradient, moments) }
+        }
+
+        /// [`super::vector::add_squares`].
+        ///
+        /// # Safety
+        /// As there.
+        $(#[$feature])?
+        pub unsafe fn add_squares(gradient: &mut [f32], sum: &mut [f32]) {
+            // SAFETY: by the contract of this function.
+            unsafe { super::vector::add_squares::<$vector>(gradient, sum) }
+        }
+    };
+}
+
+pub(super) use loops;
