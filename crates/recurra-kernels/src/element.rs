@@ -55,6 +55,12 @@ pub trait Element:
     fn as_f32_mut(values: &mut [Self]) -> Option<&mut [f32]>;
 }
 
+/// The slice itself, where another operand of the same type has been found to be `f32`.
+#[track_caller]
+pub(crate) fn expect_f32<E: Element>(values: &mut [E]) -> &mut [f32] {
+    E::as_f32_mut(values).expect("one type for all operands")
+}
+
 macro_rules! element {
     ($float:ident, $as_f32:expr, $as_f32_mut:expr) => {
         impl Element for $float {

@@ -177,6 +177,44 @@ impl fmt::Display for Isa {
     }
 }
 
+/// Does something with the file of an instruction set, whichever it is: `by_isa!(isa, self::file => &file::LOOPS)` for those of
+/// this folder, `super::file` for those of the one above. With AMX it is the file of AVX-512, or what is said after it.
+macro_rules! by_isa {
+    ($isa:expr, $folder:ident::$file:ident => $do:expr) => {
+        $crate::isa::by_isa!($isa, $folder::$file => $do, amx => {
+            use $folder::avx512 as $file;
+            $do
+        })
+    };
+    ($isa:expr, $folder:ident::$file:ident => $do:expr, amx => $amx:expr) => {
+        match $isa {
+            #[cfg(target_arch = "x86_64")]
+            $crate::Isa::Amx => $amx,
+            #[cfg(target_arch = "x86_64")]
+            $crate::Isa::Avx512 => {
+                use $folder::avx512 as $file;
+                $do
+            }
+            #[cfg(target_arch = "x86_64")]
+            $crate::Isa::Avx2 => {
+                use $folder::avx2 as $file;
+                $do
+            }
+            #[cfg(target_arch = "aarch64")]
+            $crate::Isa::Neon => {
+                use $folder::neon as $file;
+                $do
+            }
+            _ => {
+                use $folder::plain as $file;
+                $do
+            }
+        }
+    };
+}
+
+pub(crate) use by_isa;
+
 #[cfg(test)]
 mod tests {
     use super::*;

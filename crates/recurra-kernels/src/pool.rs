@@ -185,6 +185,20 @@ impl Pool {
             }
         });
     }
+
+    /// The same, `alone` on the calling thread: for work that is shorter than waking the team.
+    pub fn for_each_or_alone(&self, alone: bool, n_tasks: usize, task: impl Fn(usize) + Sync) {
+        if alone {
+            (0..n_tasks).for_each(task);
+        } else {
+            self.for_each(n_tasks, task);
+        }
+    }
+
+    /// Runs `block` for `size` of `len` places after the other, the last of them for what is left.
+    pub fn for_each_block(&self, len: usize, size: usize, block: impl Fn(Range<usize>) + Sync) {
+        self.for_each(len.div_ceil(size), |idx| block(idx * size..len.min((idx + 1) * size)));
+    }
 }
 
 impl Drop for Pool {

@@ -3,6 +3,9 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::Element;
+use crate::element::expect_f32;
+
 /// A mutable slice that the members of a team write at disjoint places.
 #[derive(Debug)]
 pub struct SharedSlice<'a, T> {
@@ -15,6 +18,14 @@ pub struct SharedSlice<'a, T> {
 unsafe impl<T: Send> Sync for SharedSlice<'_, T> {}
 // SAFETY: it stands for a `&mut [T]`, which may be sent when `T` may.
 unsafe impl<T: Send> Send for SharedSlice<'_, T> {}
+
+impl<'a> SharedSlice<'a, f32> {
+    /// As [`new`](Self::new), where another operand of the same type has been found to be `f32`.
+    #[track_caller]
+    pub(crate) fn of_f32<E: Element>(values: &'a mut [E]) -> Self {
+        Self::new(expect_f32(values))
+    }
+}
 
 impl<'a, T> SharedSlice<'a, T> {
     /// Borrows `values` for as long as the team works on it.

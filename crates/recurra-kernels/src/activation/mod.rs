@@ -19,6 +19,7 @@ mod avx512;
 mod neon;
 mod plain;
 
+use crate::isa::by_isa;
 use crate::{Cpu, Element, Isa, SharedSlice};
 use std::ops::Range;
 
@@ -68,7 +69,7 @@ struct Loops {
 pub fn forward<E: Element>(cpu: &Cpu, function: Function, x: &[E], y: &mut [E]) {
     assert_eq!(x.len(), y.len(), "an activation of so many values into so many");
     if let Some(x) = E::as_f32(x) {
-        let y = SharedSlice::new(E::as_f32_mut(y).expect("one type for all operands"));
+        let y = SharedSlice::of_f32(y);
         return each_block(cpu, x.len(), 1, |places| {
             let run = Run { function, a: &x[places.clone()], b: None };
             // SAFETY: places of its own for each task; `Cpu` has found the instruction set.
@@ -96,7 +97,7 @@ pub fn backward<E: Element>(
 ) {
     assert!(x.len() == d_y.len() && x.len() == d_x.len(), "gradients of {} values", x.len());
     if let (Some(x), Some(d_y)) = (E::as_f32(x), E::as_f32(d_y)) {
-        let d_x = SharedSlice::new(E::as_f32_mut(d_x).expect("one type for all operands"));
+        let d_x = SharedSlice::of_f32(d_x);
         return each_block(cpu, x.len(), 1, |places| {
             let run = Run { function, a: &x[places.clone()], b: None };
             // SAFETY: places of its own for each task; `Cpu` has found the instruction set.
@@ -126,7 +127,7 @@ pub fn gated_forward<E: Element>(
 ) {
     check_gated(x.len(), width, y.len());
     if let Some(x) = E::as_f32(x) {
-        let y = SharedSlice::new(E::as_f32_mut(y).expect("one type for all operands"));
+        let y = SharedSlice::of_f32(y);
         return each_block(cpu, y.len(), width, |places| {
             for first in places.step_by(width) {
                 let (a, b) = x[2 * first..2 * (first + width)].split_at(width);
@@ -159,7 +160,7 @@ pub fn gated_backward<E: Element>(
     check_gated(x.len(), width, d_y.len());
     assert_eq!(x.len(), d_x.len(), "gradients of so many values");
     if let (Some(x), Some(d_y)) = (E::as_f32(x), E::as_f32(d_y)) {
-        let d_x = SharedSlice::new(E::as_f32_mut(d_x).expect("one type for all operands"));
+        let d_x = SharedSlice::of_f32(d_x);
         return each_block(cpu, d_y.len(), width, |places| {
             for first in places.step_by(width) {
                 let row = 2 * first..2 * (first + width);
@@ -187,22 +188,11 @@ fn check_gated(inputs: usize, width: usize, outputs: usize) {
 
 /// Blocks of whole rows of `width` on the team.
 fn each_block(cpu: &Cpu, len: usize, width: usize, block: impl Fn(Range<usize>) + Sync) {
-    let size = BLOCK.next_multiple_of(width.max(1));
-    cpu.pool().for_each(len.div_ceil(size), |idx| block(idx * size..len.min((idx + 1) * size)));
+    cpu.pool().for_each_block(len, BLOCK.next_multiple_of(width.max(1)), block);
 }
 
 fn loops(isa: Isa) -> &'static Loops {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Amx => &avx512::QUICK,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &avx512::LOOPS,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &avx2::LOOPS,
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => &neon::LOOPS,
-        _ => &plain::LOOPS,
-    }
+    by_isa!(isa, self::file => &file::LOOPS, amx => &avx512::QUICK)
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ mod avx512;
 mod neon;
 mod plain;
 
+use crate::element::expect_f32;
+use crate::isa::by_isa;
 use crate::matmul::kernels_of;
 use crate::simd::math::bf16;
 use crate::{Cpu, Element, Isa, Precision, SharedSlice};
@@ -158,21 +160,10 @@ pub fn forward<E: Element>(
     };
     let size = attention.head_size(width);
     let rotation = Rotation::of(attention, size);
-    let out = SharedSlice::new(E::as_f32_mut(out).expect("one type for all operands"));
-    let logs =
-        logs.map(|logs| SharedSlice::new(E::as_f32_mut(logs).expect("one type for all operands")));
+    let out = SharedSlice::of_f32(out);
+    let logs = logs.map(SharedSlice::of_f32);
     let task = |idx: usize| {
-        let head = Head {
-            kernels: kernels_of(cpu.isa()),
-            loops: loops(cpu.isa()),
-            attention,
-            rotation: &rotation,
-            shape,
-            qkv: qkv_f32,
-            memory: memory_f32,
-            stream: idx / attention.heads,
-            head: idx % attention.heads,
-        };
+        let head = head(cpu, attention, &rotation, shape, qkv_f32, memory_f32, idx);
         // SAFETY: a stream's head has rows and logarithms of its own; `Cpu` has found the instruction set.
         unsafe {
             if time == 1 && logs.is_none() {
@@ -182,11 +173,11 @@ pub fn forward<E: Element>(
             }
         }
     };
-    if n_heads * size * time * attention.context.min(64 + time) <= ALONE {
-        (0..n_heads).for_each(task);
-    } else {
-        cpu.pool().for_each(n_heads, task);
-    }
+    cpu.pool().for_each_or_alone(
+        n_heads * size * time * attention.context.min(64 + time) <= ALONE,
+        n_heads,
+        task,
+    );
 }
 
 /// What [`forward`] left, and the gradient that came back to it.
@@ -233,19 +224,9 @@ pub fn backward<E: Element>(
         return reference::backward(attention, shape, qkv, memory, outcome, d_qkv);
     };
     let rotation = Rotation::of(attention, attention.head_size(shape.width));
-    let d_qkv = SharedSlice::new(E::as_f32_mut(d_qkv).expect("one type for all operands"));
+    let d_qkv = SharedSlice::of_f32(d_qkv);
     cpu.pool().for_each(n_heads, |idx| {
-        let head = Head {
-            kernels: kernels_of(cpu.isa()),
-            loops: loops(cpu.isa()),
-            attention,
-            rotation: &rotation,
-            shape,
-            qkv: qkv_f32,
-            memory: memory_f32,
-            stream: idx / attention.heads,
-            head: idx % attention.heads,
-        };
+        let head = head(cpu, attention, &rotation, shape, qkv_f32, memory_f32, idx);
         // SAFETY: a stream's head has columns of its rows for itself; `Cpu` has found the instruction set.
         unsafe { blocks::backward(&head, outcome_f32, &d_qkv) };
     });
@@ -285,7 +266,7 @@ pub fn remember<E: Element>(
             let (from_keys, from_values) = row.split_at(width);
             for (from, to) in from_keys.chunks_exact(size).zip(to_keys.chunks_exact_mut(size)) {
                 if let Some(from) = E::as_f32(from) {
-                    let to = E::as_f32_mut(to).expect("one type for all operands");
+                    let to = expect_f32(to);
                     // SAFETY: `Cpu` has found the instruction set.
                     unsafe { (loops.rotate)(from, to, rotation.by(slot), 1.0) };
                 } else {
@@ -295,15 +276,11 @@ pub fn remember<E: Element>(
             to_values.copy_from_slice(from_values);
             if is_rounded && let Some(to_keys) = E::as_f32_mut(to_keys) {
                 round(to_keys);
-                round(E::as_f32_mut(to_values).expect("one type for all operands"));
+                round(expect_f32(to_values));
             }
         }
     };
-    if batch * time * width <= ALONE {
-        (0..batch).for_each(stream);
-    } else {
-        cpu.pool().for_each(batch, stream);
-    }
+    cpu.pool().for_each_or_alone(batch * time * width <= ALONE, batch, stream);
     for length in lengths {
         *length = attention.length_after(*length, time);
     }
@@ -336,6 +313,30 @@ impl<'a, E: Element> Outcome<'a, E> {
     }
 }
 
+/// Head number `idx` of all streams'.
+fn head<'a>(
+    cpu: &Cpu,
+    attention: Attention,
+    rotation: &'a Rotation,
+    shape: Shape,
+    qkv: &'a [f32],
+    memory: Memory<'a, f32>,
+    idx: usize,
+) -> Head<'a> {
+    let Attention { heads, .. } = attention;
+    Head {
+        kernels: kernels_of(cpu.isa()),
+        loops: loops(cpu.isa()),
+        attention,
+        rotation,
+        shape,
+        qkv,
+        memory,
+        stream: idx / heads,
+        head: idx % heads,
+    }
+}
+
 #[track_caller]
 fn check<E>(attention: Attention, shape: Shape, n_qkv: usize, memory: Memory<'_, E>) {
     let Attention { heads, context, .. } = attention;
@@ -357,15 +358,7 @@ fn check<E>(attention: Attention, shape: Shape, n_qkv: usize, memory: Memory<'_,
 }
 
 fn loops(isa: Isa) -> &'static Loops {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Amx => &avx512::LOOPS,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &avx2::LOOPS,
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => &neon::LOOPS,
-        _ => &plain::LOOPS,
-    }
+    by_isa!(isa, self::file => &file::LOOPS)
 }
 
 #[cfg(test)]

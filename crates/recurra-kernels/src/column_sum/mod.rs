@@ -11,6 +11,7 @@ mod avx512;
 mod neon;
 mod plain;
 
+use crate::isa::by_isa;
 use crate::matmul::Matrix;
 use crate::{Cpu, Element, Isa, SharedSlice};
 
@@ -69,23 +70,11 @@ pub fn column_sums<E: Element>(cpu: &Cpu, a: Matrix<E>, sums: &mut [E]) {
         unsafe { (kernel.add)(&strip) };
     };
     let n_strips = a.cols().div_ceil(kernel.cols);
-    if a.rows() * a.cols() <= ALONE {
-        (0..n_strips).for_each(strip);
-    } else {
-        cpu.pool().for_each(n_strips, strip);
-    }
+    cpu.pool().for_each_or_alone(a.rows() * a.cols() <= ALONE, n_strips, strip);
 }
 
 fn kernel(isa: Isa) -> &'static Kernel {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Amx => &avx512::KERNEL,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &avx2::KERNEL,
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => &neon::KERNEL,
-        _ => &plain::KERNEL,
-    }
+    by_isa!(isa, self::file => &file::KERNEL)
 }
 
 #[cfg(test)]

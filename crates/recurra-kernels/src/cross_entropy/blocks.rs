@@ -14,6 +14,7 @@
 use super::vector::{Kernel, Statistics};
 use super::{Arguments, Gradients};
 use crate::column_sum::column_sums;
+use crate::isa::by_isa;
 use crate::matmul::buffer::Buffer;
 use crate::matmul::{Matrix, Start, matmul};
 use crate::{Cpu, Isa, SharedSlice};
@@ -196,15 +197,7 @@ fn each_row(cpu: &Cpu, n_rows: usize, len: usize, work: impl Fn(usize) + Sync) {
 }
 
 fn kernel(isa: Isa) -> &'static Kernel {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Amx => &super::avx512::KERNEL,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &super::avx2::KERNEL,
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => &super::neon::KERNEL,
-        _ => &super::plain::KERNEL,
-    }
+    by_isa!(isa, super::file => &file::KERNEL)
 }
 
 #[cfg(test)]

@@ -111,8 +111,7 @@ fn each_block<E: Element>(
     let mask = mask.prepare();
     let len = values.len();
     let values = SharedSlice::new(values);
-    cpu.pool().for_each(len.div_ceil(BLOCK), |task| {
-        let places = task * BLOCK..len.min((task + 1) * BLOCK);
+    cpu.pool().for_each_block(len, BLOCK, |places| {
         let start = (first + places.start) as u32;
         // SAFETY: every task has values of its own.
         let block = unsafe { values.slice(places.clone()) };

@@ -19,6 +19,7 @@ mod vector;
 
 use std::ops::Range;
 
+use crate::isa::by_isa;
 use crate::{Cpu, Element, Isa, SharedSlice};
 
 /// Values a thread copies or adds before sharing the work is worth waking another one.
@@ -88,17 +89,7 @@ unsafe fn add_rows(
     d_table: &SharedSlice<'_, f32>,
 ) {
     // SAFETY: by this function's contract; `Cpu` has checked that the machine has the instruction set.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => avx512::backward(ids, d_out, width, columns, d_table),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::backward(ids, d_out, width, columns, d_table),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => neon::backward(ids, d_out, width, columns, d_table),
-            _ => plain::backward(ids, d_out, width, columns, d_table),
-        }
-    }
+    unsafe { by_isa!(isa, self::file => file::backward(ids, d_out, width, columns, d_table)) }
 }
 
 /// The width D of a row, or nothing when there is nothing to do; panics when the sizes or the ids do not fit.

@@ -36,6 +36,8 @@ pub(crate) use amx::KERNELS as AMX;
 pub use matrix::Matrix;
 pub use packed_matrix::PackedMatrix;
 
+use crate::element::expect_f32;
+use crate::isa::by_isa;
 use crate::{Cpu, Element, Isa};
 use blocks::Right;
 pub(crate) use kernels::Kernels;
@@ -67,7 +69,7 @@ pub fn matmul<E: Element>(cpu: &Cpu, a: Matrix<E>, b: Matrix<E>, start: Start<E>
         (E::as_f32(a.values()), E::as_f32(b.values()), start.as_f32())
     {
         let right = Right::Matrix(b.with_values(b_values));
-        let c = E::as_f32_mut(c).expect("one type for all operands");
+        let c = expect_f32(c);
         return product(cpu, a.with_values(a_values), right, start, c);
     }
     reference::matmul(a, b, start, c);
@@ -101,7 +103,7 @@ pub fn matmul_packed<E: Element>(
         (E::as_f32(a.values()), E::as_f32(b.panels()), start.as_f32())
     {
         let right = Right::Panels { panels, depth: b.rows(), cols: b.cols() };
-        let c = E::as_f32_mut(c).expect("one type for all operands");
+        let c = expect_f32(c);
         return product(cpu, a.with_values(a_values), right, start, c);
     }
     reference::matmul(a, Matrix::new(b.panels(), b.rows(), b.cols()), start, c);
@@ -139,17 +141,7 @@ impl<'a, E: Element> Start<'a, E> {
 }
 
 pub(crate) fn kernels_of(isa: Isa) -> &'static Kernels {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Amx => &amx::KERNELS,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &avx512::KERNELS,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &avx2::KERNELS,
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => &neon::KERNELS,
-        _ => &plain::KERNELS,
-    }
+    by_isa!(isa, self::file => &file::KERNELS, amx => &amx::KERNELS)
 }
 
 #[cfg(test)]

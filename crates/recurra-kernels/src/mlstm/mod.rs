@@ -51,6 +51,7 @@ mod avx512;
 mod neon;
 mod plain;
 
+use crate::isa::by_isa;
 use crate::matmul::buffer::Buffer;
 use crate::{Cpu, Element, Isa, SharedSlice};
 use std::cell::RefCell;
@@ -197,14 +198,12 @@ pub fn forward<E: Element>(
     let Some(inputs) = inputs.as_f32() else {
         return reference::forward(shape, inputs, state, h, kept);
     };
-    let as_shared =
-        |part| SharedSlice::new(E::as_f32_mut(part).expect("one type for all operands"));
     let job = chunk::Forward {
         shape,
         inputs,
-        state: state.map(as_shared),
-        h: as_shared(h),
-        kept: kept.map(as_shared),
+        state: state.map(SharedSlice::of_f32),
+        h: SharedSlice::of_f32(h),
+        kept: kept.map(SharedSlice::of_f32),
     };
     let loops = loops(cpu.isa());
     each_head(cpu, shape, chunk::scratch_len(shape), |head, scratch| {
@@ -245,10 +244,8 @@ pub fn backward<E: Element>(
         let gradients = Gradients { d_q, d_k, d_v, d_gates };
         return reference::backward(shape, inputs, kept, h, d_h, gradients);
     };
-    let as_shared =
-        |part| SharedSlice::new(E::as_f32_mut(part).expect("one type for all operands"));
-    let gradients = [d_q, d_k, d_v].map(as_shared);
-    let d_gates = as_shared(d_gates);
+    let gradients = [d_q, d_k, d_v].map(SharedSlice::of_f32);
+    let d_gates = SharedSlice::of_f32(d_gates);
     let job = backward::Backward { shape, inputs, kept, h, d_h, gradients, d_gates };
     let loops = loops(cpu.isa());
     each_head(cpu, shape, backward::scratch_len(shape), |head, scratch| {
@@ -273,21 +270,9 @@ fn each_head(cpu: &Cpu, shape: Shape, scratch_len: usize, task: impl Fn(usize, &
         SCRATCH.with_borrow_mut(|scratch| task(head, scratch.take(scratch_len)));
     };
     let heads = shape.batch * shape.heads;
-    if shape.sequence() * shape.units < ALONE {
-        (0..heads).for_each(task);
-    } else {
-        cpu.pool().for_each(heads, task);
-    }
+    cpu.pool().for_each_or_alone(shape.sequence() * shape.units < ALONE, heads, task);
 }
 
 fn loops(isa: Isa) -> &'static Loops {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Amx => &avx512::LOOPS,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &avx2::LOOPS,
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => &neon::LOOPS,
-        _ => &plain::LOOPS,
-    }
+    by_isa!(isa, self::file => &file::LOOPS)
 }

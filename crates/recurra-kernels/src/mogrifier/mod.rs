@@ -23,6 +23,8 @@ mod avx512;
 mod neon;
 mod plain;
 
+use crate::element::expect_f32;
+use crate::isa::by_isa;
 use crate::{Cpu, Element, Isa, SharedSlice};
 
 const GATES: usize = 4;
@@ -67,9 +69,8 @@ pub fn scale<E: Element>(cpu: &Cpu, gate: &mut [E], v: &[E], out: &mut [E]) {
     let n = v.len();
     assert!(gate.len() == n && out.len() == n, "a gate of {} values for {n}", gate.len());
     if let Some(v) = E::as_f32(v) {
-        let [gate, out] = [gate, out].map(|it| SharedSlice::new(as_f32(it)));
-        cpu.pool().for_each(n.div_ceil(BLOCK), |idx| {
-            let places = idx * BLOCK..n.min((idx + 1) * BLOCK);
+        let [gate, out] = [gate, out].map(SharedSlice::of_f32);
+        cpu.pool().for_each_block(n, BLOCK, |places| {
             // SAFETY: places of its own for each task; `Cpu` has found the instruction set.
             unsafe {
                 let (gate, out) = (gate.slice(places.clone()), out.slice(places.clone()));
@@ -93,9 +94,8 @@ pub fn scale_backward<E: Element>(cpu: &Cpu, gate: &mut [E], v: &[E], d: &mut [E
     let n = v.len();
     assert!(gate.len() == n && d.len() == n, "a gate of {} values for {n}", gate.len());
     if let Some(v) = E::as_f32(v) {
-        let [gate, d] = [gate, d].map(|it| SharedSlice::new(as_f32(it)));
-        cpu.pool().for_each(n.div_ceil(BLOCK), |idx| {
-            let places = idx * BLOCK..n.min((idx + 1) * BLOCK);
+        let [gate, d] = [gate, d].map(SharedSlice::of_f32);
+        cpu.pool().for_each_block(n, BLOCK, |places| {
             // SAFETY: as in `scale`.
             unsafe {
                 let (gate, d) = (gate.slice(places.clone()), d.slice(places.clone()));
@@ -126,18 +126,17 @@ pub fn step<E: Element>(
     h: &mut [E],
 ) {
     let n = check(hidden, gates.len(), [c_before.len(), c.len(), h.len()]);
-    let is_f32 = E::as_f32(c_before).is_some();
     let [gates, c, h] = [gates, c, h].map(SharedSlice::new);
-    each_row(cpu, n / hidden, |row| {
+    cpu.pool().for_each(n / hidden, |row| {
         let places = row * hidden..(row + 1) * hidden;
         // SAFETY: a row of its own for each task; `Cpu` has found the instruction set.
         unsafe {
             let gates = gates.slice(GATES * places.start..GATES * places.end);
             let (c, h) = (c.slice(places.clone()), h.slice(places.clone()));
             let c_before = &c_before[places];
-            match E::as_f32(c_before).filter(|_| is_f32) {
+            match E::as_f32(c_before) {
                 Some(c_before) => {
-                    let (gates, c, h) = (as_f32(gates), as_f32(c), as_f32(h));
+                    let (gates, c, h) = (expect_f32(gates), expect_f32(c), expect_f32(h));
                     (loops(cpu.isa()).step)(is_coupled, Step { gates, c_before, c, h });
                 }
                 None => reference::step(is_coupled, Step { gates, c_before, c, h }),
@@ -169,7 +168,7 @@ pub fn step_backward<E: Element>(
     let n = check(hidden, gates.len(), [c_before.len(), c.len(), d_c.len()]);
     assert_eq!(d_h.len(), n, "d_h");
     let [gates, d_c] = [gates, d_c].map(SharedSlice::new);
-    each_row(cpu, n / hidden, |row| {
+    cpu.pool().for_each(n / hidden, |row| {
         let places = row * hidden..(row + 1) * hidden;
         // SAFETY: as in `step`.
         unsafe {
@@ -178,7 +177,7 @@ pub fn step_backward<E: Element>(
             let (c_before, c, d_h) = (&c_before[places.clone()], &c[places.clone()], &d_h[places]);
             match (E::as_f32(c_before), E::as_f32(c), E::as_f32(d_h)) {
                 (Some(c_before), Some(c), Some(d_h)) => {
-                    let (gates, d_c) = (as_f32(gates), as_f32(d_c));
+                    let (gates, d_c) = (expect_f32(gates), expect_f32(d_c));
                     let row = StepBack { gates, c_before, c, d_h, d_c };
                     (loops(cpu.isa()).step_backward)(is_coupled, row);
                 }
@@ -201,25 +200,6 @@ fn check(hidden: usize, gates: usize, parts: [usize; 3]) -> usize {
     n
 }
 
-/// Rows on the team.
-fn each_row(cpu: &Cpu, rows: usize, row: impl Fn(usize) + Sync) {
-    cpu.pool().for_each(rows, row);
-}
-
-fn as_f32<E: Element>(values: &mut [E]) -> &mut [f32] {
-    E::as_f32_mut(values).expect("one type for all operands")
-}
-
 fn loops(isa: Isa) -> &'static Loops {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Amx => &avx512::QUICK,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &avx512::LOOPS,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &avx2::LOOPS,
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => &neon::LOOPS,
-        _ => &plain::LOOPS,
-    }
+    by_isa!(isa, self::file => &file::LOOPS, amx => &avx512::QUICK)
 }

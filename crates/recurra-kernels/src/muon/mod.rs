@@ -120,8 +120,7 @@ fn direction<E: Element>(
     let len = gradient.len();
     x.resize(len, E::ZERO);
     let slabs = [gradient, momentum, x].map(SharedSlice::new);
-    cpu.pool().for_each(len.div_ceil(BLOCK), |task| {
-        let range = task * BLOCK..len.min((task + 1) * BLOCK);
+    cpu.pool().for_each_block(len, BLOCK, |range| {
         // SAFETY: every task has values of its own.
         let blocks = slabs.each_ref().map(|slab| unsafe { slab.slice(range.clone()) });
         let [gradient, momentum, x] = blocks;
@@ -184,8 +183,7 @@ fn change<E: Element>(
 ) {
     let len = values.len();
     let values = SharedSlice::new(values);
-    cpu.pool().for_each(len.div_ceil(BLOCK), |task| {
-        let range = task * BLOCK..len.min((task + 1) * BLOCK);
+    cpu.pool().for_each_block(len, BLOCK, |range| {
         // SAFETY: every task has values of its own.
         of_block(unsafe { values.slice(range.clone()) }, &others[range]);
     });

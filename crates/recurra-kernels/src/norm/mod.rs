@@ -24,6 +24,7 @@ mod neon;
 mod plain;
 
 use crate::column_sum::column_sums;
+use crate::isa::by_isa;
 use crate::matmul::Matrix;
 use crate::{Cpu, Element, Isa, SharedSlice};
 
@@ -107,7 +108,7 @@ pub fn forward<E: Element>(cpu: &Cpu, norm: Norm, x: &[E], affine: Affine<'_, E>
     check(norm, x, affine, y.len());
     let cols = affine.gain.len();
     if let (Some(x), Some(affine)) = (E::as_f32(x), affine.as_f32()) {
-        let y = SharedSlice::new(E::as_f32_mut(y).expect("one type for all operands"));
+        let y = SharedSlice::of_f32(y);
         return each_block(cpu, x.len(), cols, |_, places| {
             let rows = Rows { norm, x: &x[places.clone()], affine };
             // SAFETY: rows of its own for each task; `Cpu` has found the instruction set.
@@ -152,8 +153,8 @@ pub fn backward<E: Element>(
     let n_blocks = (x.len() / cols.max(1)).div_ceil(ROWS);
     assert_eq!(scratch.len(), n_blocks * n_sums, "sums of {n_blocks} blocks of rows");
     if let (Some(x), Some(d_y), Some(affine)) = (E::as_f32(x), E::as_f32(d_y), affine.as_f32()) {
-        let d_x = SharedSlice::new(E::as_f32_mut(d_x).expect("one type for all operands"));
-        let sums = SharedSlice::new(E::as_f32_mut(scratch).expect("one type for all operands"));
+        let d_x = SharedSlice::of_f32(d_x);
+        let sums = SharedSlice::of_f32(scratch);
         each_block(cpu, x.len(), cols, |block, places| {
             let rows = Rows { norm, x: &x[places.clone()], affine };
             // SAFETY: rows and sums of its own for each task; `Cpu` has found the instruction set.
@@ -222,23 +223,11 @@ fn each_block(
     let size = ROWS * cols;
     let task = |idx: usize| block(idx, idx * size..len.min((idx + 1) * size));
     let n_blocks = len.div_ceil(size);
-    if len <= ALONE {
-        (0..n_blocks).for_each(task);
-    } else {
-        cpu.pool().for_each(n_blocks, task);
-    }
+    cpu.pool().for_each_or_alone(len <= ALONE, n_blocks, task);
 }
 
 fn loops(isa: Isa) -> &'static Loops {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Amx => &avx512::LOOPS,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &avx2::LOOPS,
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => &neon::LOOPS,
-        _ => &plain::LOOPS,
-    }
+    by_isa!(isa, self::file => &file::LOOPS)
 }
 
 #[cfg(test)]

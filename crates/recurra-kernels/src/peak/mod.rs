@@ -21,6 +21,7 @@ mod plain;
 use std::hint::black_box;
 use std::time::Instant;
 
+use crate::isa::by_isa;
 use crate::matmul::buffer::Buffer;
 use crate::{Cpu, Isa, SharedSlice};
 
@@ -41,17 +42,7 @@ struct Kernel {
 type LayOut = unsafe fn(a: &[f32], b: &[f32], to_a: &mut [f32], to_b: &mut [f32]);
 
 fn kernel(isa: Isa) -> &'static Kernel {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Amx => &amx::KERNEL,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &avx512::KERNEL,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &avx2::KERNEL,
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => &neon::KERNEL,
-        _ => &plain::KERNEL,
-    }
+    by_isa!(isa, self::file => &file::KERNEL, amx => &amx::KERNEL)
 }
 
 /// How often something is timed; the best counts, because everything that disturbs makes it slower.

@@ -54,8 +54,7 @@ fn each_block<E: Element>(
     let n = out.len();
     assert!(a.len() == n && b.len() == n, "{} and {} values into {n}", a.len(), b.len());
     let out = SharedSlice::new(out);
-    cpu.pool().for_each(n.div_ceil(BLOCK), |idx| {
-        let places = idx * BLOCK..n.min((idx + 1) * BLOCK);
+    cpu.pool().for_each_block(n, BLOCK, |places| {
         // SAFETY: every task has places of its own.
         let out = unsafe { out.slice(places.clone()) };
         block(&a[places.clone()], &b[places], out);

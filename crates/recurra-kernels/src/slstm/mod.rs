@@ -157,13 +157,9 @@ pub fn forward<E: Element>(
         return reference::forward(shape, &weights, bias, inputs, gates, States { h, c, n, m });
     };
     let panels = weights.0.iter().map(RecurrentWeight::forward_panels).collect();
-    let states = States { h: shared(h), c: shared(c), n: shared(n), m: shared(m) };
-    vector::forward(cpu, shape, panels, bias, [a_if, a_zo], gates.map(shared), states);
-}
-
-/// The values as the members of a team write them, where they are `f32`.
-fn shared<E: Element>(values: &mut [E]) -> SharedSlice<'_, f32> {
-    SharedSlice::new(E::as_f32_mut(values).expect("one type for all operands"))
+    let [h, c, n, m] = [h, c, n, m].map(SharedSlice::of_f32);
+    let states = States { h, c, n, m };
+    vector::forward(cpu, shape, panels, bias, [a_if, a_zo], gates.map(SharedSlice::of_f32), states);
 }
 
 /// The gradients of all gates and of the state before the sequence.
@@ -204,6 +200,6 @@ pub fn backward<E: Element>(
         return reference::backward(shape, &weights, gates, [c, n, m], d_h, d_last);
     };
     let panels = weights.0.iter().map(RecurrentWeight::backward_panels).collect();
-    let (gates, d_last) = (gates.map(shared), d_last.map(shared));
+    let (gates, d_last) = (gates.map(SharedSlice::of_f32), d_last.map(SharedSlice::of_f32));
     vector::backward(cpu, shape, panels, gates, [c, n, m], d_h, d_last);
 }

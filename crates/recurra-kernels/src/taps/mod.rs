@@ -20,7 +20,9 @@ mod avx512;
 mod neon;
 mod plain;
 
+use crate::isa::by_isa;
 use crate::{Cpu, Element, Isa, SharedSlice};
+use std::ops::Range;
 
 #[cfg(test)]
 mod tests;
@@ -68,17 +70,16 @@ pub fn sum<E: Element>(cpu: &Cpu, taps: Taps<'_, E>, bias: Option<&[E]>, x: &[E]
         let taps = Taps { coefficients, offsets, cols };
         let bias = bias.map(|bias| E::as_f32(bias).expect("one type for all operands"));
         let n = y.len();
-        let y = SharedSlice::new(E::as_f32_mut(y).expect("one type for all operands"));
+        let y = SharedSlice::of_f32(y);
         let size = (BLOCK / cols).max(1) * cols;
-        let task = |idx: usize| {
-            let places = idx * size..n.min((idx + 1) * size);
+        let block = |places: Range<usize>| {
             // SAFETY: values of its own for each task, sizes as checked; `Cpu` has found the instruction set.
             unsafe {
                 let y = y.slice(places.clone());
                 (loops(cpu.isa()).sum)(taps, bias, x, places.start, y);
             }
         };
-        return cpu.pool().for_each(n.div_ceil(size), task);
+        return cpu.pool().for_each_block(n, size, block);
     }
     reference::sum(taps, bias, x, y);
 }
@@ -101,8 +102,7 @@ pub fn gradient<E: Element>(
 ) {
     check(offsets, cols, d_coefficients.len(), d_y.len());
     if let (Some(x), Some(d_y)) = (E::as_f32(x), E::as_f32(d_y)) {
-        let d = E::as_f32_mut(d_coefficients).expect("one type for all operands");
-        let d = SharedSlice::new(d);
+        let d = SharedSlice::of_f32(d_coefficients);
         let task = |idx: usize| {
             let first = idx * STRIP;
             let columns = [first, STRIP.min(cols - first)];
@@ -110,11 +110,7 @@ pub fn gradient<E: Element>(
             unsafe { (loops(cpu.isa()).gradient)(offsets, x, d_y, cols, &d, columns) };
         };
         let n_strips = cols.div_ceil(STRIP);
-        if d_y.len() <= BLOCK {
-            (0..n_strips).for_each(task);
-        } else {
-            cpu.pool().for_each(n_strips, task);
-        }
+        cpu.pool().for_each_or_alone(d_y.len() <= BLOCK, n_strips, task);
         return;
     }
     reference::gradient(offsets, cols, x, d_y, d_coefficients);
@@ -130,13 +126,5 @@ fn check(offsets: &[isize], cols: usize, coefficients: usize, y: usize) {
 }
 
 fn loops(isa: Isa) -> &'static Loops {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Amx => &avx512::LOOPS,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &avx2::LOOPS,
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => &neon::LOOPS,
-        _ => &plain::LOOPS,
-    }
+    by_isa!(isa, self::file => &file::LOOPS)
 }

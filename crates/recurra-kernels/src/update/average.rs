@@ -1,10 +1,7 @@
 //! An average of the values of some steps.
 
-#[cfg(target_arch = "aarch64")]
-use super::neon;
-use super::{BLOCK, plain, reference};
-#[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
+use super::{BLOCK, reference};
+use crate::isa::by_isa;
 use crate::{Cpu, Element, Isa, SharedSlice};
 
 /// θ̄ ← θ̄ + w·(θ − θ̄), for values that no [`step`](super::step) changes; one that does has the average follow by itself.
@@ -19,8 +16,7 @@ pub fn average<E: Element>(cpu: &Cpu, weight: f64, value: &[E], average: &mut [E
     let len = value.len();
     assert_eq!(average.len(), len, "lengths of average and value");
     let shared = SharedSlice::new(average);
-    cpu.pool().for_each(len.div_ceil(BLOCK), |task| {
-        let range = task * BLOCK..len.min((task + 1) * BLOCK);
+    cpu.pool().for_each_block(len, BLOCK, |range| {
         // SAFETY: every task has values of its own.
         let average = unsafe { shared.slice(range.clone()) };
         average_of_block(cpu.isa(), weight, &value[range], average);
@@ -38,15 +34,5 @@ pub(super) fn average_of_block<E: Element>(isa: Isa, weight: f64, value: &[E], a
 
 fn average_f32(isa: Isa, weight: f32, value: &[f32], average: &mut [f32]) {
     // SAFETY: lengths are equal; `Cpu` has checked that the machine has the instruction set.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => avx512::average(weight, value, average),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::average(weight, value, average),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => neon::average(weight, value, average),
-            _ => plain::average(weight, value, average),
-        }
-    }
+    unsafe { by_isa!(isa, super::file => file::average(weight, value, average)) }
 }

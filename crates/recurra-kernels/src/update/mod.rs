@@ -32,6 +32,7 @@ pub(crate) use slabs::Update;
 pub use slabs::{Slabs, step};
 pub use squares::add_squares;
 
+use crate::isa::by_isa;
 use crate::{Element, Isa};
 
 /// Values of one task. Partial sums of the norm are formed over blocks of this many, whatever the number of threads.
@@ -225,17 +226,7 @@ fn sgd_f32(
     momentum: Option<&mut [f32]>,
 ) {
     // SAFETY: lengths are equal; `Cpu` has checked that the machine has the instruction set.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => avx512::sgd(step, value, gradient, momentum),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::sgd(step, value, gradient, momentum),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => neon::sgd(step, value, gradient, momentum),
-            _ => plain::sgd(step, value, gradient, momentum),
-        }
-    }
+    unsafe { by_isa!(isa, self::file => file::sgd(step, value, gradient, momentum)) }
 }
 
 /// One step of [`Adam`] on slices of one length; then the gradient is zero.
@@ -264,17 +255,7 @@ fn adam_f32(
     v: &mut [f32],
 ) {
     // SAFETY: lengths are equal; `Cpu` has checked that the machine has the instruction set.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => avx512::adam(step, value, gradient, m, v),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::adam(step, value, gradient, m, v),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => neon::adam(step, value, gradient, m, v),
-            _ => plain::adam(step, value, gradient, m, v),
-        }
-    }
+    unsafe { by_isa!(isa, self::file => file::adam(step, value, gradient, m, v)) }
 }
 
 /// One step of [`Dynamic`] on slices of one length; then the gradient is zero.
@@ -302,15 +283,5 @@ fn dynamic_f32(
     moments: [&[f32]; 2],
 ) {
     // SAFETY: lengths are equal; `Cpu` has checked that the machine has the instruction set.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => avx512::dynamic(step, value, gradient, moments),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::dynamic(step, value, gradient, moments),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => neon::dynamic(step, value, gradient, moments),
-            _ => plain::dynamic(step, value, gradient, moments),
-        }
-    }
+    unsafe { by_isa!(isa, self::file => file::dynamic(step, value, gradient, moments)) }
 }

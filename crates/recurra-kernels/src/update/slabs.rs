@@ -32,10 +32,9 @@ pub struct Slabs<'a, E> {
 #[track_caller]
 pub fn step<E: Element>(cpu: &Cpu, pass: impl Into<Pass>, slabs: Slabs<'_, E>) {
     let update = Update::new(cpu, pass, slabs);
-    let len = update.len();
-    cpu.pool().for_each(len.div_ceil(BLOCK), |task| {
+    cpu.pool().for_each_block(update.len(), BLOCK, |range| {
         // SAFETY: every task has values of its own.
-        unsafe { update.make(task * BLOCK..len.min((task + 1) * BLOCK)) };
+        unsafe { update.make(range) };
     });
 }
 

@@ -1,10 +1,7 @@
 //! Σ g² of each value over many steps: how much a value's gradient varies.
 
-#[cfg(target_arch = "aarch64")]
-use super::neon;
-use super::{BLOCK, plain, reference};
-#[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
+use super::{BLOCK, reference};
+use crate::isa::by_isa;
 use crate::{Cpu, Element, Isa, SharedSlice};
 
 /// s ← s + g², value by value; then the gradient is zero.
@@ -16,8 +13,7 @@ pub fn add_squares<E: Element>(cpu: &Cpu, gradient: &mut [E], sum: &mut [E]) {
     let len = sum.len();
     assert_eq!(gradient.len(), len, "lengths of gradient and squares");
     let (gradient, sum) = (SharedSlice::new(gradient), SharedSlice::new(sum));
-    cpu.pool().for_each(len.div_ceil(BLOCK), |task| {
-        let range = task * BLOCK..len.min((task + 1) * BLOCK);
+    cpu.pool().for_each_block(len, BLOCK, |range| {
         // SAFETY: every task has values of its own.
         let (gradient, sum) = unsafe { (gradient.slice(range.clone()), sum.slice(range)) };
         add_squares_of_block(cpu.isa(), gradient, sum);
@@ -29,15 +25,5 @@ fn add_squares_of_block<E: Element>(isa: Isa, gradient: &mut [E], sum: &mut [E])
         return reference::add_squares(gradient, sum);
     };
     // SAFETY: lengths are equal; `Cpu` has checked that the machine has the instruction set.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => avx512::add_squares(gradient, sum),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::add_squares(gradient, sum),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => neon::add_squares(gradient, sum),
-            _ => plain::add_squares(gradient, sum),
-        }
-    }
+    unsafe { by_isa!(isa, super::file => file::add_squares(gradient, sum)) }
 }
