@@ -2,7 +2,7 @@
 
 use super::cell::Gru;
 use super::{GATES, Shape};
-use crate::recurrent::{Cell, Left, Panels, Sweep, fetch_ahead, load, run, store};
+use crate::recurrent::{Cell, Extent, Left, Panels, Place, Sweep, fetch_ahead, load, run, store};
 use crate::simd::Vector;
 use crate::simd::math::Exact;
 use crate::{Cpu, SharedSlice};
@@ -45,14 +45,8 @@ struct Forward<'a> {
 }
 
 impl Sweep for Forward<'_> {
-    fn steps(&self) -> usize {
-        self.shape.time
-    }
-    fn rows(&self) -> usize {
-        self.shape.batch
-    }
-    fn panels(&self) -> &Panels {
-        self.panels
+    fn extent(&self) -> Extent<'_> {
+        Extent { steps: self.shape.time, rows: self.shape.batch, panels: self.panels }
     }
     fn left(&self, step: usize) -> [Left; 2] {
         let hidden = self.shape.hidden;
@@ -62,10 +56,7 @@ impl Sweep for Forward<'_> {
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
-        step: usize,
-        row: usize,
-        unit: usize,
-        n_units: usize,
+        Place { step, row, unit, n: n_units }: Place,
         sums: *const f32,
     ) {
         let hidden = self.shape.hidden;
@@ -109,14 +100,8 @@ struct Backward<'a> {
 }
 
 impl Sweep for Backward<'_> {
-    fn steps(&self) -> usize {
-        self.shape.time + 1
-    }
-    fn rows(&self) -> usize {
-        self.shape.batch
-    }
-    fn panels(&self) -> &Panels {
-        self.panels
+    fn extent(&self) -> Extent<'_> {
+        Extent { steps: self.shape.time + 1, rows: self.shape.batch, panels: self.panels }
     }
     fn left(&self, step: usize) -> [Left; 2] {
         if step == 0 {
@@ -134,10 +119,7 @@ impl Sweep for Backward<'_> {
     #[inline(always)]
     unsafe fn finish<V: Vector>(
         &self,
-        step: usize,
-        row: usize,
-        unit: usize,
-        n_units: usize,
+        Place { step, row, unit, n: n_units }: Place,
         sums: *const f32,
     ) {
         let Shape { time, batch, hidden } = self.shape;

@@ -2,7 +2,7 @@
 
 use super::cell::Lstm;
 use super::{Form, GATES, Shape};
-use crate::recurrent::{Cell, Left, Panels, Sweep, fetch_ahead, load, run, store};
+use crate::recurrent::{Cell, Extent, Left, Panels, Place, Sweep, fetch_ahead, load, run, store};
 use crate::simd::Vector;
 use crate::simd::math::Exact;
 use crate::{Cpu, SharedSlice};
@@ -64,14 +64,8 @@ struct Forward<'a, C> {
 }
 
 impl<C: Cell> Sweep for Forward<'_, C> {
-    fn steps(&self) -> usize {
-        self.shape.time
-    }
-    fn rows(&self) -> usize {
-        self.shape.batch
-    }
-    fn panels(&self) -> &Panels {
-        self.panels
+    fn extent(&self) -> Extent<'_> {
+        Extent { steps: self.shape.time, rows: self.shape.batch, panels: self.panels }
     }
     fn left(&self, step: usize) -> [Left; 2] {
         let hidden = self.shape.hidden;
@@ -80,14 +74,7 @@ impl<C: Cell> Sweep for Forward<'_, C> {
         [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
     }
     #[inline(always)]
-    unsafe fn finish<V: Vector>(
-        &self,
-        step: usize,
-        row: usize,
-        unit: usize,
-        n: usize,
-        sums: *const f32,
-    ) {
+    unsafe fn finish<V: Vector>(&self, Place { step, row, unit, n }: Place, sums: *const f32) {
         let hidden = self.shape.hidden;
         let of_mask = row * hidden + unit;
         let row = step * self.shape.batch + row;
@@ -138,14 +125,8 @@ struct Backward<'a, C> {
 }
 
 impl<C: Cell> Sweep for Backward<'_, C> {
-    fn steps(&self) -> usize {
-        self.shape.time + 1
-    }
-    fn rows(&self) -> usize {
-        self.shape.batch
-    }
-    fn panels(&self) -> &Panels {
-        self.panels
+    fn extent(&self) -> Extent<'_> {
+        Extent { steps: self.shape.time + 1, rows: self.shape.batch, panels: self.panels }
     }
     fn left(&self, step: usize) -> [Left; 2] {
         if step == 0 {
@@ -156,14 +137,7 @@ impl<C: Cell> Sweep for Backward<'_, C> {
         [Left { values, row_stride: width, depth: width }, Left::NONE]
     }
     #[inline(always)]
-    unsafe fn finish<V: Vector>(
-        &self,
-        step: usize,
-        row: usize,
-        unit: usize,
-        n: usize,
-        sums: *const f32,
-    ) {
+    unsafe fn finish<V: Vector>(&self, Place { step, row, unit, n }: Place, sums: *const f32) {
         let Shape { time, batch, hidden } = self.shape;
         let last = row * hidden + unit;
         // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `backward` has checked; they are this

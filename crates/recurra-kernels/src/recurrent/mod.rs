@@ -29,7 +29,7 @@ pub(crate) mod reference;
 pub(crate) use cell::{Cell, MOST_GATES};
 pub(crate) use panels::Panels;
 pub(crate) use product::Left;
-pub(crate) use sweep::{Sweep, fetch_ahead, load, run, run_alone, store};
+pub(crate) use sweep::{Extent, Place, Sweep, fetch_ahead, load, run, run_alone, store};
 pub use weight::RecurrentWeight;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::panels::{MOST_VECTORS, Panels};
 use super::product::{Left, Tiles, product};
+use crate::isa::by_isa;
 use crate::simd::{self, Vector};
 use crate::{Cpu, Isa, Worker};
 use std::ops::Range;
@@ -11,27 +12,35 @@ use std::ops::Range;
 /// Step by step: sums = left(step) · panels, for all rows and units, then `finish`. What `finish` of a step writes at any
 /// unit may be read through `left` from the next step on; `finish` itself may read what it wrote at the same row and unit.
 pub(crate) trait Sweep: Sync {
-    /// How many steps.
-    fn steps(&self) -> usize;
-    /// Rows of each product: B.
-    fn rows(&self) -> usize;
-    /// What is multiplied with.
-    fn panels(&self) -> &Panels;
+    /// Its steps, and the sizes of their products.
+    fn extent(&self) -> Extent<'_>;
     /// What is multiplied at `step`; the depths add up to that of the panels, or are zero.
     fn left(&self, step: usize) -> [Left; 2];
-    /// Takes the sums of `n` units from `unit` on in `row`: one vector a gate, one after the other.
+    /// Takes the sums at `place`: one vector a gate, one after the other.
     ///
     /// # Safety
     /// As for [`Vector`]; row and units lie inside, no other thread touches them during this step, and `sums` holds a
     /// vector for each gate.
-    unsafe fn finish<V: Vector>(
-        &self,
-        step: usize,
-        row: usize,
-        unit: usize,
-        n: usize,
-        sums: *const f32,
-    );
+    unsafe fn finish<V: Vector>(&self, place: Place, sums: *const f32);
+}
+
+/// How far a sweep goes.
+pub(crate) struct Extent<'a> {
+    /// How many steps.
+    pub steps: usize,
+    /// Rows of each product: B.
+    pub rows: usize,
+    /// What is multiplied with.
+    pub panels: &'a Panels,
+}
+
+/// Where sums belong: `n` units from `unit` on in `row`.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub step: usize,
+    pub row: usize,
+    pub unit: usize,
+    pub n: usize,
 }
 
 /// Multiply-adds a step below which one thread is as fast as a team: about three microseconds.
@@ -39,10 +48,10 @@ const TINY: usize = 65_536;
 
 /// Runs the whole sweep on the team (or on the calling thread alone, where the step is tiny).
 pub(crate) fn run(cpu: &Cpu, sweep: &impl Sweep) {
-    let panels = sweep.panels();
+    let Extent { rows, panels, .. } = sweep.extent();
     let isa = cpu.isa();
     assert!(panels.lanes() == lanes(isa), "panels packed for another instruction set");
-    let work = sweep.rows() * panels.depth() * panels.gates() * panels.units();
+    let work = rows * panels.depth() * panels.gates() * panels.units();
     if cpu.threads() == 1 || work < TINY {
         // SAFETY: a `Cpu` exists only with an instruction set that the machine has.
         unsafe { on_isa(isa, None, sweep) }
@@ -54,7 +63,10 @@ pub(crate) fn run(cpu: &Cpu, sweep: &impl Sweep) {
 
 /// Runs the whole sweep on the calling thread: for one task of several that exchange nothing.
 pub(crate) fn run_alone(isa: Isa, sweep: &impl Sweep) {
-    assert!(sweep.panels().lanes() == lanes(isa), "panels packed for another instruction set");
+    assert!(
+        sweep.extent().panels.lanes() == lanes(isa),
+        "panels packed for another instruction set"
+    );
     // SAFETY: panels are packed for an instruction set only on a `Cpu` that has it.
     unsafe { on_isa(isa, None, sweep) }
 }
@@ -74,17 +86,7 @@ pub(crate) fn lanes(isa: Isa) -> usize {
 
 unsafe fn on_isa(isa: Isa, worker: Option<&Worker<'_>>, kernel: &impl Sweep) {
     // SAFETY: the caller vouches for the instruction set.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => super::avx512::sweep(worker, kernel),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => super::avx2::sweep(worker, kernel),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => super::neon::sweep(worker, kernel),
-            _ => super::plain::sweep(worker, kernel),
-        }
-    }
+    unsafe { by_isa!(isa, super::file => file::sweep(worker, kernel)) }
 }
 
 /// Most rows whose sums are held at once: 24 KiB, half of the first cache.
@@ -104,14 +106,14 @@ pub(super) unsafe fn sweep<V: Vector, S: Sweep>(
     worker: Option<&Worker<'_>>,
     kernel: &S,
 ) {
-    let panels = kernel.panels();
+    let Extent { steps, rows: batch, panels } = kernel.extent();
     let (n_groups, gates) = (panels.n_groups(), panels.gates());
     let (member, members) = worker.map_or((0, 1), |worker| (worker.index, worker.count()));
-    let grid = Grid::new(members, kernel.rows(), n_groups, panels.bytes());
-    let (rows, groups) = grid.part(member, kernel.rows(), n_groups);
+    let grid = Grid::new(members, batch, n_groups, panels.bytes());
+    let (rows, groups) = grid.part(member, batch, n_groups);
     let mut sums = Sums([0.0; _]);
     let sums = sums.0.as_mut_ptr();
-    for step in 0..kernel.steps() {
+    for step in 0..steps {
         let left = kernel.left(step);
         debug_assert!([0, panels.depth()].contains(&(left[0].depth + left[1].depth)));
         for group in groups.clone() {
@@ -132,7 +134,7 @@ pub(super) unsafe fn sweep<V: Vector, S: Sweep>(
                         let n = V::LANES.min(panels.units() - unit);
                         let mut sums = sums.cast_const().add(block * gates * V::LANES);
                         for row in rows.clone() {
-                            kernel.finish::<V>(step, row, unit, n, sums);
+                            kernel.finish::<V>(Place { step, row, unit, n }, sums);
                             sums = sums.add(width);
                         }
                     }
@@ -141,7 +143,7 @@ pub(super) unsafe fn sweep<V: Vector, S: Sweep>(
         }
         if let Some(worker) = worker
             && grid.panel_parts > 1
-            && step + 1 < kernel.steps()
+            && step + 1 < steps
         {
             worker.barrier();
         }

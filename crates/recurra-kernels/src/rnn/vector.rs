@@ -1,7 +1,7 @@
 //! The simple recurrent network's steps on vectors.
 
 use super::{Activation, Shape};
-use crate::recurrent::{Cell, Left, MOST_GATES, Panels, Sweep, load, run, store};
+use crate::recurrent::{Cell, Extent, Left, MOST_GATES, Panels, Place, Sweep, load, run, store};
 use crate::simd::Vector;
 use crate::simd::math::Exact;
 use crate::{Cpu, SharedSlice};
@@ -37,14 +37,8 @@ struct Forward<'a> {
 }
 
 impl Sweep for Forward<'_> {
-    fn steps(&self) -> usize {
-        self.shape.time
-    }
-    fn rows(&self) -> usize {
-        self.shape.batch
-    }
-    fn panels(&self) -> &Panels {
-        self.panels
+    fn extent(&self) -> Extent<'_> {
+        Extent { steps: self.shape.time, rows: self.shape.batch, panels: self.panels }
     }
     fn left(&self, step: usize) -> [Left; 2] {
         let hidden = self.shape.hidden;
@@ -52,14 +46,7 @@ impl Sweep for Forward<'_> {
         [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
     }
     #[inline(always)]
-    unsafe fn finish<V: Vector>(
-        &self,
-        step: usize,
-        row: usize,
-        unit: usize,
-        n: usize,
-        sums: *const f32,
-    ) {
+    unsafe fn finish<V: Vector>(&self, Place { step, row, unit, n }: Place, sums: *const f32) {
         let Shape { batch, hidden, .. } = self.shape;
         let place = self.h.ptr(((step + 1) * batch + row) * hidden + unit);
         // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `forward` has checked; they are this
@@ -85,14 +72,8 @@ struct Backward<'a> {
 }
 
 impl Sweep for Backward<'_> {
-    fn steps(&self) -> usize {
-        self.shape.time + 1
-    }
-    fn rows(&self) -> usize {
-        self.shape.batch
-    }
-    fn panels(&self) -> &Panels {
-        self.panels
+    fn extent(&self) -> Extent<'_> {
+        Extent { steps: self.shape.time + 1, rows: self.shape.batch, panels: self.panels }
     }
     fn left(&self, step: usize) -> [Left; 2] {
         if step == 0 {
@@ -103,14 +84,7 @@ impl Sweep for Backward<'_> {
         [Left { values, row_stride: hidden, depth: hidden }, Left::NONE]
     }
     #[inline(always)]
-    unsafe fn finish<V: Vector>(
-        &self,
-        step: usize,
-        row: usize,
-        unit: usize,
-        n: usize,
-        sums: *const f32,
-    ) {
+    unsafe fn finish<V: Vector>(&self, Place { step, row, unit, n }: Place, sums: *const f32) {
         let Shape { time, batch, hidden } = self.shape;
         let last = self.d_h_last.ptr(row * hidden + unit);
         // SAFETY: unit + n ≤ H, so that all places lie in this row, whose sizes `backward` has checked; they are this

@@ -30,6 +30,19 @@ pub(super) struct Gradients<V> {
     pub x: V,
 }
 
+impl<V: Vector> Gradients<V> {
+    /// Those of a cell that reads nothing beside its gates.
+    ///
+    /// # Safety
+    /// As for [`Vector`].
+    #[inline(always)]
+    pub unsafe fn of_gates(a: [V; MOST_GATES], before: V) -> Self {
+        // SAFETY: by the contract of `Vector`.
+        let zero = unsafe { V::splat(0.0) };
+        Self { a, before, vectors: [zero; MOST_VECTORS], x: zero }
+    }
+}
+
 /// One step of one cell.
 pub(super) trait Formula: Copy + Sync {
     /// Gates of a unit.

@@ -1,8 +1,7 @@
 //! The step of the minGRU.
 
 use super::formula::{
-    Beside, Formula, Gradients, MOST_GATES, MOST_VECTORS, Made, before_positive, before_sigmoid,
-    positive,
+    Beside, Formula, Gradients, MOST_GATES, Made, before_positive, before_sigmoid, positive,
 };
 use crate::simd::Vector;
 use crate::simd::math::GateFunctions;
@@ -46,12 +45,7 @@ impl Formula for MinGru {
             let d_h = d_out.add(d_memory);
             let d_a_z = before_sigmoid(d_h.mul(g.sub(before)), z);
             let d_a_g = before_positive(d_h.mul(z), g);
-            Gradients {
-                a: [d_a_z, d_a_g, zero, zero],
-                before: d_h.sub(d_h.mul(z)),
-                vectors: [zero; MOST_VECTORS],
-                x: zero,
-            }
+            Gradients::of_gates([d_a_z, d_a_g, zero, zero], d_h.sub(d_h.mul(z)))
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The step of the minLSTM.
 
-use super::formula::{
-    Beside, Formula, Gradients, MOST_GATES, MOST_VECTORS, Made, before_positive, positive,
-};
+use super::formula::{Beside, Formula, Gradients, MOST_GATES, Made, before_positive, positive};
 use crate::simd::Vector;
 use crate::simd::math::GateFunctions;
 
@@ -55,12 +53,7 @@ impl Formula for MinLstm {
             let d_a_f = d_share.mul(one.sub(f));
             let d_a_i = zero.sub(d_share.mul(one.sub(i)));
             let d_a_g = before_positive(d_h.mul(i_share), g);
-            Gradients {
-                a: [d_a_f, d_a_i, d_a_g, zero],
-                before: d_h.mul(f_share),
-                vectors: [zero; MOST_VECTORS],
-                x: zero,
-            }
+            Gradients::of_gates([d_a_f, d_a_i, d_a_g, zero], d_h.mul(f_share))
         }
     }
 }

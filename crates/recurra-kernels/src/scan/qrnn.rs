@@ -1,6 +1,6 @@
 //! The step of the QRNN with fo-pooling.
 
-use super::formula::{Beside, Formula, Gradients, MOST_GATES, MOST_VECTORS, Made, before_sigmoid};
+use super::formula::{Beside, Formula, Gradients, MOST_GATES, Made, before_sigmoid};
 use crate::simd::Vector;
 use crate::simd::math::GateFunctions;
 
@@ -44,12 +44,7 @@ impl Formula for Qrnn {
             let d_a_z = d_c.mul(one.sub(f)).mul(one.sub(z.mul(z)));
             let d_a_f = before_sigmoid(d_c.mul(before.sub(z)), f);
             let d_a_o = before_sigmoid(d_out.mul(c), o);
-            Gradients {
-                a: [d_a_z, d_a_f, d_a_o, zero],
-                before: d_c.mul(f),
-                vectors: [zero; MOST_VECTORS],
-                x: zero,
-            }
+            Gradients::of_gates([d_a_z, d_a_f, d_a_o, zero], d_c.mul(f))
         }
     }
 }

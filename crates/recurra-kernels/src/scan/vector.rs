@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::formula::{Beside, Formula, MOST_GATES, MOST_VECTORS};
 use super::{Given, Shape};
+use crate::isa::by_isa;
 use crate::recurrent::{load, store};
 use crate::simd::Vector;
 use crate::simd::math::GateFunctions;
@@ -44,13 +45,42 @@ pub(super) fn backward<F: Formula>(
 
 /// A way over the steps that some units of a row go alone.
 pub(super) trait Scan: Sync {
+    /// Whether it goes from the last step to the first.
+    const IS_BACKWARD: bool;
+
     fn shape(&self) -> Shape;
+
+    /// One step of `n` units.
+    ///
+    /// # Safety
+    /// As for [`Vector`]; row and units lie inside, and no other thread touches them.
+    unsafe fn step<V: Vector, G: GateFunctions<V>>(&self, place: Place);
 
     /// All steps of the units `units` in row `row` of the batch.
     ///
     /// # Safety
-    /// As for [`Vector`]; row and units lie inside, and no other thread touches them.
-    unsafe fn units<V: Vector, G: GateFunctions<V>>(&self, row: usize, units: Range<usize>);
+    /// As for [`step`](Self::step).
+    #[inline(always)]
+    unsafe fn units<V: Vector, G: GateFunctions<V>>(&self, row: usize, units: Range<usize>) {
+        let Shape { time, batch, .. } = self.shape();
+        for idx in 0..time {
+            let step = if Self::IS_BACKWARD { time - 1 - idx } else { idx };
+            for unit in units.clone().step_by(V::LANES) {
+                let n = V::LANES.min(units.end - unit);
+                // SAFETY: by this function's contract.
+                unsafe { self.step::<V, G>(Place { row, line: step * batch + row, unit, n }) }
+            }
+        }
+    }
+}
+
+/// Where a step is: `n` units from `unit` on in `row` of the batch, which is row `line` of the sequence (T·B).
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    row: usize,
+    line: usize,
+    unit: usize,
+    n: usize,
 }
 
 /// Shares rows and runs of units among the team. A unit's numbers do not depend on who goes its way.
@@ -63,27 +93,17 @@ fn run(cpu: &Cpu, scan: &impl Scan) {
         // SAFETY: a `Cpu` exists only with an instruction set that the machine has; each task has units of its own.
         unsafe { on_isa(cpu.isa(), scan, row, units) }
     };
-    if time * batch * hidden < TINY {
-        (0..batch * parts).for_each(task);
-    } else {
-        cpu.pool().for_each(batch * parts, task);
-    }
+    cpu.pool().for_each_or_alone(time * batch * hidden < TINY, batch * parts, task);
 }
 
 unsafe fn on_isa(isa: Isa, scan: &impl Scan, row: usize, units: Range<usize>) {
     // SAFETY: the caller vouches for the instruction set and for the units.
     unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Amx => super::amx::units(scan, row, units),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => super::avx512::units(scan, row, units),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => super::avx2::units(scan, row, units),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => super::neon::units(scan, row, units),
-            _ => super::plain::units(scan, row, units),
-        }
+        by_isa!(
+            isa,
+            super::file => file::units(scan, row, units),
+            amx => super::amx::units(scan, row, units)
+        )
     }
 }
 
@@ -97,31 +117,27 @@ struct Forward<'a, F> {
 }
 
 impl<F: Formula> Scan for Forward<'_, F> {
+    const IS_BACKWARD: bool = false;
+
     fn shape(&self) -> Shape {
         self.shape
     }
 
     #[inline(always)]
-    unsafe fn units<V: Vector, G: GateFunctions<V>>(&self, row: usize, units: Range<usize>) {
-        let Shape { time, batch, hidden } = self.shape;
-        for step in 0..time {
-            let place = step * batch + row;
-            for unit in units.clone().step_by(V::LANES) {
-                let n = V::LANES.min(units.end - unit);
-                let at = place * hidden + unit;
-                // SAFETY: unit + n ≤ H, and `check` has compared all sizes; the units are this task's.
-                unsafe {
-                    let beside = beside::<V, F>(self.given, hidden, unit, at, n);
-                    let gates = self.gates.ptr(place * F::GATES * hidden + unit);
-                    let a = load_gates::<V, F>(gates, hidden, n);
-                    let before = load(self.memory.ptr(at), n);
-                    let made = self.formula.forward::<V, G>(a, beside, before);
-                    store_gates::<V, F>(made.kept, gates, hidden, n);
-                    store(made.memory, self.memory.ptr(at + batch * hidden), n);
-                    if !F::HANDS_UP_MEMORY {
-                        store(made.out, self.out.ptr(at), n);
-                    }
-                }
+    unsafe fn step<V: Vector, G: GateFunctions<V>>(&self, Place { line, unit, n, .. }: Place) {
+        let Shape { batch, hidden, .. } = self.shape;
+        let at = line * hidden + unit;
+        // SAFETY: unit + n ≤ H, and `check` has compared all sizes; the units are this task's.
+        unsafe {
+            let beside = beside::<V, F>(self.given, hidden, unit, at, n);
+            let gates = self.gates.ptr(line * F::GATES * hidden + unit);
+            let a = load_gates::<V, F>(gates, hidden, n);
+            let before = load(self.memory.ptr(at), n);
+            let made = self.formula.forward::<V, G>(a, beside, before);
+            store_gates::<V, F>(made.kept, gates, hidden, n);
+            store(made.memory, self.memory.ptr(at + batch * hidden), n);
+            if !F::HANDS_UP_MEMORY {
+                store(made.out, self.out.ptr(at), n);
             }
         }
     }
@@ -140,39 +156,34 @@ struct Backward<'a, F> {
 }
 
 impl<F: Formula> Scan for Backward<'_, F> {
+    const IS_BACKWARD: bool = true;
+
     fn shape(&self) -> Shape {
         self.shape
     }
 
     #[inline(always)]
-    unsafe fn units<V: Vector, G: GateFunctions<V>>(&self, row: usize, units: Range<usize>) {
-        let Shape { time, batch, hidden } = self.shape;
-        for step in (0..time).rev() {
-            let place = step * batch + row;
-            for unit in units.clone().step_by(V::LANES) {
-                let n = V::LANES.min(units.end - unit);
-                let at = place * hidden + unit;
-                // SAFETY: unit + n ≤ H, and `check` has compared all sizes; the units are this task's.
-                unsafe {
-                    let beside = beside::<V, F>(self.given, hidden, unit, at, n);
-                    let gates = self.gates.ptr(place * F::GATES * hidden + unit);
-                    let kept = load_gates::<V, F>(gates, hidden, n);
-                    let memory = self.memory.as_ptr().add(at);
-                    let (before, now) = (load(memory, n), load(memory.add(batch * hidden), n));
-                    let d_out = load(self.d_out.as_ptr().add(at), n);
-                    let d_memory = self.d_memory.ptr(row * hidden + unit);
-                    let d =
-                        self.formula.backward(kept, beside, before, now, d_out, load(d_memory, n));
-                    store_gates::<V, F>(d.a, gates, hidden, n);
-                    store(d.before, d_memory, n);
-                    if F::READS_X {
-                        store(d.x, self.d_x.ptr(at), n);
-                    }
-                    for (idx, &d_vector) in d.vectors[..F::VECTORS].iter().enumerate() {
-                        let sum = self.d_vectors.ptr((row * F::VECTORS + idx) * hidden + unit);
-                        store(load::<V>(sum, n).add(d_vector), sum, n);
-                    }
-                }
+    unsafe fn step<V: Vector, G: GateFunctions<V>>(&self, Place { row, line, unit, n }: Place) {
+        let Shape { batch, hidden, .. } = self.shape;
+        let at = line * hidden + unit;
+        // SAFETY: unit + n ≤ H, and `check` has compared all sizes; the units are this task's.
+        unsafe {
+            let beside = beside::<V, F>(self.given, hidden, unit, at, n);
+            let gates = self.gates.ptr(line * F::GATES * hidden + unit);
+            let kept = load_gates::<V, F>(gates, hidden, n);
+            let memory = self.memory.as_ptr().add(at);
+            let (before, now) = (load(memory, n), load(memory.add(batch * hidden), n));
+            let d_out = load(self.d_out.as_ptr().add(at), n);
+            let d_memory = self.d_memory.ptr(row * hidden + unit);
+            let d = self.formula.backward(kept, beside, before, now, d_out, load(d_memory, n));
+            store_gates::<V, F>(d.a, gates, hidden, n);
+            store(d.before, d_memory, n);
+            if F::READS_X {
+                store(d.x, self.d_x.ptr(at), n);
+            }
+            for (idx, &d_vector) in d.vectors[..F::VECTORS].iter().enumerate() {
+                let sum = self.d_vectors.ptr((row * F::VECTORS + idx) * hidden + unit);
+                store(load::<V>(sum, n).add(d_vector), sum, n);
             }
         }
     }

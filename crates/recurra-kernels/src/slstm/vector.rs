@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{GATES, Shape, States};
-use crate::recurrent::{Left, Panels, Sweep, fetch_ahead, load, run_alone, store};
+use crate::recurrent::{Extent, Left, Panels, Place, Sweep, fetch_ahead, load, run_alone, store};
 use crate::simd::Vector;
 use crate::simd::math::{exp, log_sigmoid, sigmoid, tanh};
 use crate::{Cpu, SharedSlice};
@@ -22,7 +22,7 @@ fn each(cpu: &Cpu, shape: Shape, task: impl Fn(usize, Range<usize>) + Sync) {
         let (head, part) = (idx / parts, idx % parts);
         task(head, batch * part / parts..batch * (part + 1) / parts);
     };
-    if alone { (0..heads).for_each(part) } else { cpu.pool().for_each(heads * parts, part) }
+    cpu.pool().for_each_or_alone(alone, heads * parts, part);
 }
 
 pub(super) fn forward(
@@ -72,14 +72,8 @@ struct Forward<'a> {
 }
 
 impl Sweep for Forward<'_> {
-    fn steps(&self) -> usize {
-        self.shape.time
-    }
-    fn rows(&self) -> usize {
-        self.rows.len()
-    }
-    fn panels(&self) -> &Panels {
-        self.panels
+    fn extent(&self) -> Extent<'_> {
+        Extent { steps: self.shape.time, rows: self.rows.len(), panels: self.panels }
     }
     fn left(&self, step: usize) -> [Left; 2] {
         let (hidden, units) = (self.shape.hidden(), self.shape.units);
@@ -88,14 +82,7 @@ impl Sweep for Forward<'_> {
         [Left { values, row_stride: hidden, depth: units }, Left::NONE]
     }
     #[inline(always)]
-    unsafe fn finish<V: Vector>(
-        &self,
-        step: usize,
-        row: usize,
-        unit: usize,
-        n: usize,
-        sums: *const f32,
-    ) {
+    unsafe fn finish<V: Vector>(&self, Place { step, row, unit, n }: Place, sums: *const f32) {
         let Shape { batch, heads, units, .. } = self.shape;
         let hidden = heads * units;
         let row = step * batch + self.rows.start + row;
@@ -151,14 +138,8 @@ struct Backward<'a> {
 }
 
 impl Sweep for Backward<'_> {
-    fn steps(&self) -> usize {
-        self.shape.time + 1
-    }
-    fn rows(&self) -> usize {
-        self.rows.len()
-    }
-    fn panels(&self) -> &Panels {
-        self.panels
+    fn extent(&self) -> Extent<'_> {
+        Extent { steps: self.shape.time + 1, rows: self.rows.len(), panels: self.panels }
     }
     fn left(&self, step: usize) -> [Left; 2] {
         if step == 0 {
@@ -173,14 +154,7 @@ impl Sweep for Backward<'_> {
         })
     }
     #[inline(always)]
-    unsafe fn finish<V: Vector>(
-        &self,
-        step: usize,
-        row: usize,
-        unit: usize,
-        n: usize,
-        sums: *const f32,
-    ) {
+    unsafe fn finish<V: Vector>(&self, Place { step, row, unit, n }: Place, sums: *const f32) {
         let Shape { time, batch, heads, units } = self.shape;
         let hidden = heads * units;
         let row = self.rows.start + row;
