@@ -1,6 +1,8 @@
 //! Gradients by finite differences, to check the tape against.
 
 use crate::Parameters;
+#[cfg(test)]
+use crate::{Cpu, Isa, Tape, Var, Window, Workspace};
 
 /// How far the gradients on the tape are from central differences of the loss.
 ///
@@ -39,4 +41,30 @@ pub fn largest_error(
         }
     }
     worst
+}
+
+/// The [`largest_error`] behind what `make` makes of a constant x (T·B, 3) and of y = W·x (T·B, 2), for T = 4 and B = 2.
+#[cfg(test)]
+pub(crate) fn error_behind_a_product(
+    make: impl Fn(&mut Tape<'_, f64>, [Var; 2], Window) -> Var,
+) -> f64 {
+    let cpu = Cpu::with_isa(Isa::Plain, 1);
+    let mut parameters = Parameters::<f64>::new();
+    let weight = parameters.declare("weight", &[2, 3]);
+    parameters.value_mut(weight).copy_from_slice(&[0.5, -1.0, 0.25, 2.0, 0.75, -0.5]);
+    let mut workspace = Workspace::new();
+    let window = Window { time: 4, batch: 2 };
+    largest_error(&mut parameters, 6, |parameters, learn| {
+        let mut tape = Tape::training(&cpu, parameters, &mut workspace, 0);
+        let values: Vec<f64> = (0..24).map(|i| f64::from(i * 7 % 5) - 2.0).collect();
+        let x = tape.constant(&values, 3);
+        let y = tape.linear(x, weight, None);
+        let out = make(&mut tape, [x, y], window);
+        let targets: Vec<f64> = (0..tape.value(out).len()).map(|i| (i % 7) as f64).collect();
+        let loss = tape.squared_error(out, &targets);
+        if learn {
+            tape.backward(loss);
+        }
+        tape.loss(loss)
+    })
 }

@@ -92,24 +92,8 @@ mod tests {
 
     #[test]
     fn gradients_equal_finite_differences() {
-        let cpu = Cpu::with_isa(Isa::Plain, 1);
-        let mut parameters = Parameters::<f64>::new();
-        let weight = parameters.declare("weight", &[2, 3]);
-        parameters.value_mut(weight).copy_from_slice(&[0.5, -1.0, 0.25, 2.0, 0.75, -0.5]);
-        let mut workspace = Workspace::new();
-        let window = Window { time: 4, batch: 2 };
-        let error = finite_differences::largest_error(&mut parameters, 6, |parameters, learn| {
-            let mut tape = Tape::training(&cpu, parameters, &mut workspace, 0);
-            let values: Vec<f64> = (0..24).map(|i| f64::from(i * 7 % 5) - 2.0).collect();
-            let x = tape.constant(&values, 3);
-            let x = tape.linear(x, weight, None);
-            let out = tape.unfold(x, window, &mut [0.5; 2 * 2 * 2]); // k = 3
-            let targets: Vec<f64> = (0..48).map(|i| f64::from(i % 7)).collect();
-            let loss = tape.squared_error(out, &targets);
-            if learn {
-                tape.backward(loss);
-            }
-            tape.loss(loss)
+        let error = finite_differences::error_behind_a_product(|tape, [_, y], window| {
+            tape.unfold(y, window, &mut [0.5; 2 * 2 * 2]) // k = 3
         });
         assert!(error < 1e-8, "{error:e}");
     }
