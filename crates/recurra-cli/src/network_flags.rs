@@ -9,142 +9,114 @@ use std::str::FromStr as _;
 use crate::failure::Failure;
 use crate::values::{self, Parsed, ValueError, nearest};
 
-/// What single families know, and kinds of dropout. Whatever is not given is as the family has it.
-#[derive(Args, Clone, Copy, Debug, Default, PartialEq)]
-pub struct NetworkFlags {
-    /// Initial bias of the forget gate [default: 1 for an LSTM, 0 for others]
-    #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
-    pub forget_bias: Option<f64>,
-    /// Share of recurrent weights dropped, the same for a whole window (weight-drop)
-    #[arg(long, value_parser = values::below_one, value_name = "F")]
-    pub weight_dropout: Option<f64>,
-    /// Let an LSTM's input gate let in no more than it forgets (--coupled=false: do not)
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
-    pub coupled: Option<bool>,
-    /// Dropout of an LSTM's state before its recurrent weights, the same for a whole window
-    #[arg(long, value_parser = values::below_one, value_name = "F")]
-    pub state_dropout: Option<f64>,
-    /// Read the sum of what all layers hand up, not the last alone (--summed-outputs=false: do not)
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
-    pub summed_outputs: Option<bool>,
-    /// Rounds in which input and state of a Mogrifier scale each other before a step [default: 5]
-    #[arg(long, value_parser = values::size::<1, 8>, value_name = "N")]
-    pub rounds: Option<usize>,
-    /// Rank of the matrices by which they do [default: full]
-    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
-    pub rank: Option<usize>,
-    /// Heads of a layer [default: one for each 64 values of a Transformer's width, 4 of slstm and mlstm]
-    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
-    pub heads: Option<usize>,
-    /// Positions a Transformer sees at most [default: 256]
-    #[arg(long, value_parser = values::size::<1, 1048576>, value_name = "N")]
-    pub context: Option<usize>,
-    /// Inner width of a feed-forward part [default: 8/3 of a Transformer's width, 4 times with gelu; of slstm 4/3]
-    #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
-    pub feed_forward: Option<usize>,
-    /// How a Transformer normalises; layer norm brings biases [default: rms]
-    #[arg(long, value_parser = NormKind::from_str, value_name = "rms|layer")]
-    pub norm: Option<NormKind>,
-    /// How a Transformer tells positions [default: rotary; learned with layer norm]
-    #[arg(long, value_parser = PositionKind::from_str, value_name = "rotary|learned")]
-    pub positions: Option<PositionKind>,
-    /// What stands within a Transformer's feed-forward part [default: swiglu; gelu with layer norm]
-    #[arg(long, value_parser = ActivationKind::from_str, value_name = "swiglu|gelu")]
-    pub activation: Option<ActivationKind>,
-    /// How many inputs a gate of a QRNN sees, the present one among them [default: 2]
-    #[arg(long, value_parser = values::size::<1, 64>, value_name = "N")]
-    pub window: Option<usize>,
-    /// Initial bias of an SRU's highway gate; below 0, more of the input passes by [default: 0]
-    #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
-    pub highway_bias: Option<f64>,
-    /// Share of words dropped in a window
-    #[arg(long, value_parser = values::below_one, value_name = "F")]
-    pub word_dropout: Option<f64>,
-    /// Dropout on the input of the first layer [default: --dropout]
-    #[arg(long, value_parser = values::below_one, value_name = "F")]
-    pub input_dropout: Option<f64>,
-    /// Dropout between layers [default: --dropout]
-    #[arg(long, value_parser = values::below_one, value_name = "F")]
-    pub layer_dropout: Option<f64>,
-    /// Dropout on the output of the last layer [default: --dropout]
-    #[arg(long, value_parser = values::below_one, value_name = "F")]
-    pub output_dropout: Option<f64>,
-    /// Let a stream keep its dropout masks for a whole window
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
-    pub locked_dropout: Option<bool>,
-    /// Factor of the mean square of what the last layer hands up, after dropout
-    #[arg(long, value_parser = values::decay, value_name = "F")]
-    pub activation_penalty: Option<f64>,
-    /// Factor of the mean square of how much that changes from token to token
-    #[arg(long, value_parser = values::decay, value_name = "F")]
-    pub temporal_penalty: Option<f64>,
+/// Declares [`NetworkFlags`] in the parts that the library has of them: the flags of a part, each with its type here and, where the
+/// library has another, that one; how they are laid over each other; and how they become the part.
+macro_rules! flags {
+    ($(
+        $(#[$part_doc:meta])*
+        $part:ident: $options:ident {
+            $($(#[$attribute:meta])* $flag:ident: $type:ty $(as $theirs:ty)?,)*
+        }
+    )*) => {
+        /// What single families know, and kinds of dropout. Whatever is not given is as the family has it.
+        #[derive(Args, Clone, Copy, Debug, Default, PartialEq)]
+        pub struct NetworkFlags {
+            $($($(#[$attribute])* pub $flag: Option<$type>,)*)*
+        }
+
+        impl NetworkFlags {
+            /// These flags, and where one is not given, that of `below`.
+            pub fn over(self, below: NetworkFlags) -> NetworkFlags {
+                NetworkFlags { $($($flag: self.$flag.or(below.$flag),)*)* }
+            }
+
+            $(
+                $(#[$part_doc])*
+                pub fn $part(&self) -> $options {
+                    $options { $($flag: self.$flag$(.map(|value| value as $theirs))?,)* }
+                }
+            )*
+        }
+    };
 }
 
-impl NetworkFlags {
-    /// These flags, and where one is not given, that of `below`.
-    pub fn over(self, below: NetworkFlags) -> NetworkFlags {
-        NetworkFlags {
-            forget_bias: self.forget_bias.or(below.forget_bias),
-            weight_dropout: self.weight_dropout.or(below.weight_dropout),
-            coupled: self.coupled.or(below.coupled),
-            state_dropout: self.state_dropout.or(below.state_dropout),
-            summed_outputs: self.summed_outputs.or(below.summed_outputs),
-            rounds: self.rounds.or(below.rounds),
-            rank: self.rank.or(below.rank),
-            heads: self.heads.or(below.heads),
-            context: self.context.or(below.context),
-            feed_forward: self.feed_forward.or(below.feed_forward),
-            norm: self.norm.or(below.norm),
-            positions: self.positions.or(below.positions),
-            activation: self.activation.or(below.activation),
-            window: self.window.or(below.window),
-            highway_bias: self.highway_bias.or(below.highway_bias),
-            word_dropout: self.word_dropout.or(below.word_dropout),
-            input_dropout: self.input_dropout.or(below.input_dropout),
-            layer_dropout: self.layer_dropout.or(below.layer_dropout),
-            output_dropout: self.output_dropout.or(below.output_dropout),
-            locked_dropout: self.locked_dropout.or(below.locked_dropout),
-            activation_penalty: self.activation_penalty.or(below.activation_penalty),
-            temporal_penalty: self.temporal_penalty.or(below.temporal_penalty),
-        }
-    }
-
+flags! {
     /// The options of the cell.
-    pub fn cell_options(&self) -> CellOptions {
-        let number = |value: Option<f64>| value.map(|value| value as f32);
-        CellOptions {
-            forget_bias: number(self.forget_bias),
-            weight_dropout: number(self.weight_dropout),
-            coupled: self.coupled,
-            state_dropout: number(self.state_dropout),
-            summed_outputs: self.summed_outputs,
-            rounds: self.rounds,
-            rank: self.rank,
-            heads: self.heads,
-            context: self.context,
-            feed_forward: self.feed_forward,
-            norm: self.norm,
-            positions: self.positions,
-            activation: self.activation,
-            window: self.window,
-            highway_bias: number(self.highway_bias),
-        }
+    cell_options: CellOptions {
+        /// Initial bias of the forget gate [default: 1 for an LSTM, 0 for others]
+        #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
+        forget_bias: f64 as f32,
+        /// Share of recurrent weights dropped, the same for a whole window (weight-drop)
+        #[arg(long, value_parser = values::below_one, value_name = "F")]
+        weight_dropout: f64 as f32,
+        /// Let an LSTM's input gate let in no more than it forgets (--coupled=false: do not)
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+        coupled: bool,
+        /// Dropout of an LSTM's state before its recurrent weights, the same for a whole window
+        #[arg(long, value_parser = values::below_one, value_name = "F")]
+        state_dropout: f64 as f32,
+        /// Read the sum of what all layers hand up, not the last alone (--summed-outputs=false: do not)
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+        summed_outputs: bool,
+        /// Rounds in which input and state of a Mogrifier scale each other before a step [default: 5]
+        #[arg(long, value_parser = values::size::<1, 8>, value_name = "N")]
+        rounds: usize,
+        /// Rank of the matrices by which they do [default: full]
+        #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+        rank: usize,
+        /// Heads of a layer [default: one for each 64 values of a Transformer's width, 4 of slstm and mlstm]
+        #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+        heads: usize,
+        /// Positions a Transformer sees at most [default: 256]
+        #[arg(long, value_parser = values::size::<1, 1048576>, value_name = "N")]
+        context: usize,
+        /// Inner width of a feed-forward part [default: 8/3 of a Transformer's width, 4 times with gelu; of slstm 4/3]
+        #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
+        feed_forward: usize,
+        /// How a Transformer normalises; layer norm brings biases [default: rms]
+        #[arg(long, value_parser = NormKind::from_str, value_name = "rms|layer")]
+        norm: NormKind,
+        /// How a Transformer tells positions [default: rotary; learned with layer norm]
+        #[arg(long, value_parser = PositionKind::from_str, value_name = "rotary|learned")]
+        positions: PositionKind,
+        /// What stands within a Transformer's feed-forward part [default: swiglu; gelu with layer norm]
+        #[arg(long, value_parser = ActivationKind::from_str, value_name = "swiglu|gelu")]
+        activation: ActivationKind,
+        /// How many inputs a gate of a QRNN sees, the present one among them [default: 2]
+        #[arg(long, value_parser = values::size::<1, 64>, value_name = "N")]
+        window: usize,
+        /// Initial bias of an SRU's highway gate; below 0, more of the input passes by [default: 0]
+        #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
+        highway_bias: f64 as f32,
     }
 
     /// What keeps the network from learning by heart.
-    pub fn regularization(&self) -> Regularization {
-        let number = |value: Option<f64>| value.map(|value| value as f32);
-        Regularization {
-            word_dropout: number(self.word_dropout),
-            input_dropout: number(self.input_dropout),
-            layer_dropout: number(self.layer_dropout),
-            output_dropout: number(self.output_dropout),
-            locked_dropout: self.locked_dropout,
-            activation_penalty: number(self.activation_penalty),
-            temporal_penalty: number(self.temporal_penalty),
-        }
+    regularization: Regularization {
+        /// Share of words dropped in a window
+        #[arg(long, value_parser = values::below_one, value_name = "F")]
+        word_dropout: f64 as f32,
+        /// Dropout on the input of the first layer [default: --dropout]
+        #[arg(long, value_parser = values::below_one, value_name = "F")]
+        input_dropout: f64 as f32,
+        /// Dropout between layers [default: --dropout]
+        #[arg(long, value_parser = values::below_one, value_name = "F")]
+        layer_dropout: f64 as f32,
+        /// Dropout on the output of the last layer [default: --dropout]
+        #[arg(long, value_parser = values::below_one, value_name = "F")]
+        output_dropout: f64 as f32,
+        /// Let a stream keep its dropout masks for a whole window
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+        locked_dropout: bool,
+        /// Factor of the mean square of what the last layer hands up, after dropout
+        #[arg(long, value_parser = values::decay, value_name = "F")]
+        activation_penalty: f64 as f32,
+        /// Factor of the mean square of how much that changes from token to token
+        #[arg(long, value_parser = values::decay, value_name = "F")]
+        temporal_penalty: f64 as f32,
     }
+}
 
+impl NetworkFlags {
     /// Refuses what the cell does not know.
     pub fn check(&self, cell: CellKind) -> Result<(), Failure> {
         let flag = |name: &str| format!("`--{}`", name.replace('_', "-"));
