@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::choose::{CorpusFacts, UPDATES_SHARE, choose};
 use crate::corpus::TokenizedCorpus;
 use crate::error::Error;
+use crate::optimizer::OptimizerSettings;
 use crate::recipe::{Length, Recipe, RecipeOptions};
 use crate::rehearsal::Rehearsal;
-use crate::speed::Assumed;
+use crate::speed::Measured;
 
 /// The score that a run is expected to reach, with what the expectation rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -30,10 +31,21 @@ pub(crate) struct Prospect {
     pub flops: f64,
 }
 
-/// The part of a budget that a rehearsal takes.
+/// The part of a budget that a rehearsal takes, and the seconds that it takes at least: what comes before learns so fast that
+/// nothing follows from it.
 const REHEARSAL_SHARE: f64 = 0.04;
+const LEAST_SECONDS: f64 = 8.0;
+
+/// The shortest budget that is worth a rehearsal.
+const WORTH_FORECASTING: f64 = 120.0;
 
 impl Prospect {
+    /// Where a run is long enough to be foretold.
+    pub fn of(facts: CorpusFacts, budget_seconds: f64, flops: f64) -> Option<Prospect> {
+        let prospect = Prospect { facts, budget_seconds, flops };
+        (budget_seconds >= WORTH_FORECASTING).then_some(prospect)
+    }
+
     /// Rehearses the run and looks ahead from there.
     ///
     /// # Errors
@@ -44,14 +56,15 @@ impl Prospect {
         corpus: &TokenizedCorpus,
         cpu: &Cpu,
     ) -> Result<Forecast, Error> {
-        let seconds = REHEARSAL_SHARE * self.budget_seconds;
+        let seconds = (REHEARSAL_SHARE * self.budget_seconds).max(LEAST_SECONDS);
         let options = RecipeOptions {
             tokenizer: Some(recipe.tokenizer.clone()),
-            length: Some(Length::Budget(seconds.max(1.0))), // the shortest that may be asked for
+            length: Some(Length::Budget(seconds)),
             seed: Some(recipe.seed),
             ..RecipeOptions::default()
         };
-        let shorter = choose(&options, &self.facts, &Assumed(self.flops))?.recipe;
+        let speed = Measured::for_budget(cpu, OptimizerSettings::adamw().into(), seconds);
+        let shorter = choose(&options, &self.facts, &speed)?.recipe;
         let rehearsal = Rehearsal::of(&shorter, corpus, cpu, seconds)?;
         let text = TextOutlook {
             bytes: self.facts.bytes as f64,
@@ -102,7 +115,7 @@ impl TextOutlook {
 mod tests {
     use super::*;
 
-    const SHORT: Rehearsal = Rehearsal { bits_per_byte: 2.0, flop: 1e12, passes: 1.0 };
+    const SHORT: Rehearsal = Rehearsal { bits_per_byte: 2.0, flop: 1e12 };
 
     #[track_caller]
     fn check(bytes: f64, matching: f64, flop: f64, expected: f64) {

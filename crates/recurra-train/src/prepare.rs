@@ -23,9 +23,6 @@ use crate::speed::Measured;
 use crate::start::{Checkpoint, Start};
 use crate::validation::Validation;
 
-/// The part of a budget after which measuring the speed of a network ends; it is measured once or twice.
-const MEASURED_SHARE: f64 = 0.005;
-
 impl<'a> Run<'a> {
     /// Text → tokens → batches, and a model: new, or as the checkpoint has it.
     pub(crate) fn prepare(
@@ -203,15 +200,14 @@ fn recipe(
         facts.predictability = Some(texts.predictability(seconds)?);
     }
     let optimizer = options.optimizer.unwrap_or_else(OptimizerSettings::adamw).into();
-    let most_seconds = MEASURED_SHARE * budget_seconds.unwrap_or(0.0);
-    let speed = Measured { cpu, optimizer, most_seconds };
+    let speed = Measured::for_budget(cpu, optimizer, budget_seconds.unwrap_or(0.0));
     let Plan { recipe, choices, flops } = choose(options, &facts, &speed)?;
     observer.observe(&Event::Chosen { choices: &choices, recipe: &recipe });
     let RecipeOptions { length, seed, .. } = *options;
     let is_ours = *options == RecipeOptions { length, seed, ..RecipeOptions::default() };
     let prospect = budget_seconds
         .filter(|_| is_ours && !facts.is_storybook)
-        .map(|budget_seconds| Prospect { facts, budget_seconds, flops });
+        .and_then(|budget_seconds| Prospect::of(facts, budget_seconds, flops));
     Ok((recipe, prospect))
 }
 

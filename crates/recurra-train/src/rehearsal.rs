@@ -17,8 +17,6 @@ pub(crate) struct Rehearsal {
     pub bits_per_byte: f64,
     /// Operations that went into learning.
     pub flop: f64,
-    /// Passes over the training text.
-    pub passes: f64,
 }
 
 /// The part of a rehearsal that its validation may take.
@@ -52,12 +50,10 @@ impl Rehearsal {
         let mut validation = Validation::new(&corpus.valid, recipe.batch, recipe.bptt)?;
         let n_scored = (VALIDATION_SHARE / SCORED_TOKEN * n_updates).ceil() as usize;
         let loss_nats = validation.loss_nats(cpu, &outcome.model, &outcome.parameters, n_scored);
-        let passes = n_updates / n_windows as f64;
-        let tokens = passes * corpus.train.tokens.len() as f64;
+        let tokens = n_updates * (recipe.batch * recipe.bptt) as f64;
         Ok(Rehearsal {
             bits_per_byte: corpus.valid.bits_per_byte(loss_nats),
             flop: tokens * config.flops_per_token() as f64,
-            passes,
         })
     }
 }

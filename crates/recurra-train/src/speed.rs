@@ -32,6 +32,13 @@ pub struct Measured<'a> {
     pub most_seconds: f64,
 }
 
+impl<'a> Measured<'a> {
+    /// For a run of so many seconds, of which a two-hundredth may go into measuring a network.
+    pub fn for_budget(cpu: &'a Cpu, optimizer: Optimizer, budget_seconds: f64) -> Measured<'a> {
+        Measured { cpu, optimizer, most_seconds: 0.005 * budget_seconds }
+    }
+}
+
 impl Speed for Measured<'_> {
     /// By the median of up to five updates, after one that also lays out memory.
     fn flops(&self, config: &LanguageModelConfig, window: Window) -> f64 {
