@@ -66,6 +66,8 @@ pub struct Plan {
     pub choices: Vec<Choice>,
     /// Operations a second that the machine makes of them, where there is a budget.
     pub flops: f64,
+    /// Passes over the text, about.
+    pub passes: f64,
 }
 
 /// Fills the gaps of `options`, and says how.
@@ -98,8 +100,8 @@ pub fn choose(
         _ => (sizing.sizes(GUESSED_FLOPS, &mut choices), GUESSED_FLOPS),
     };
     let tokens_seen = sizing.tokens_seen(&sizes, flops);
-    let epochs = tokens_seen / text.tokens;
-    let dropout = options.dropout.unwrap_or_else(|| choices.dropout(epochs, &sizes.hidden));
+    let passes = tokens_seen / text.tokens;
+    let dropout = options.dropout.unwrap_or_else(|| choices.dropout(passes, &sizes.hidden));
     let Sizes { batch, bptt, hidden, tied, embed } = sizes;
     let optimizer = options.optimizer.unwrap_or_else(OptimizerSettings::adamw);
     let learning_rate =
@@ -134,7 +136,7 @@ pub fn choose(
         patience: options.patience.unwrap_or(0),
         seed: options.seed.unwrap_or(1),
     };
-    Ok(Plan { recipe, choices: choices.0, flops })
+    Ok(Plan { recipe, choices: choices.0, flops, passes })
 }
 
 /// Refuses a schedule of β₁ for an optimizer that has none to change.
@@ -239,9 +241,9 @@ impl Choices {
         self.take("speed", (), shown, "of a few updates of this network on this machine");
     }
 
-    fn dropout(&mut self, epochs: f64, hidden: &[usize]) -> f32 {
+    fn dropout(&mut self, passes: f64, hidden: &[usize]) -> f32 {
         let smallest = hidden.iter().copied().min().unwrap_or(0);
-        let dropout = match epochs {
+        let dropout = match passes {
             ..4.0 => 0.0,
             4.0..12.0 => 0.1,
             12.0..40.0 => 0.25,
@@ -253,7 +255,7 @@ impl Choices {
             "dropout",
             dropout,
             dropout.to_string(),
-            format!("about {epochs:.1} passes over the text"),
+            format!("about {passes:.1} passes over the text"),
         )
     }
 

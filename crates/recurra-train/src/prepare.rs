@@ -201,13 +201,13 @@ fn recipe(
     }
     let optimizer = options.optimizer.unwrap_or_else(OptimizerSettings::adamw).into();
     let speed = Measured::for_budget(cpu, optimizer, budget_seconds.unwrap_or(0.0));
-    let Plan { recipe, choices, flops } = choose(options, &facts, &speed)?;
+    let Plan { recipe, choices, flops, passes } = choose(options, &facts, &speed)?;
     observer.observe(&Event::Chosen { choices: &choices, recipe: &recipe });
     let RecipeOptions { length, seed, .. } = *options;
     let is_ours = *options == RecipeOptions { length, seed, ..RecipeOptions::default() };
     let prospect = budget_seconds
         .filter(|_| is_ours && !facts.is_storybook)
-        .and_then(|budget_seconds| Prospect::of(facts, budget_seconds, flops));
+        .and_then(|budget_seconds| Prospect::of(facts, budget_seconds, flops, passes));
     Ok((recipe, prospect))
 }
 

@@ -15,8 +15,17 @@ use crate::validation::Validation;
 pub(crate) struct Rehearsal {
     /// Bits for a byte of the validation text.
     pub bits_per_byte: f64,
-    /// Operations that went into learning.
+    /// What went into learning.
+    pub effort: Effort,
+}
+
+/// What goes into learning.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Effort {
+    /// Operations.
     pub flop: f64,
+    /// Passes over the training text.
+    pub passes: f64,
 }
 
 /// The part of a rehearsal that its validation may take.
@@ -51,9 +60,10 @@ impl Rehearsal {
         let n_scored = (VALIDATION_SHARE / SCORED_TOKEN * n_updates).ceil() as usize;
         let loss_nats = validation.loss_nats(cpu, &outcome.model, &outcome.parameters, n_scored);
         let tokens = n_updates * (recipe.batch * recipe.bptt) as f64;
+        let flop = tokens * config.flops_per_token() as f64;
         Ok(Rehearsal {
             bits_per_byte: corpus.valid.bits_per_byte(loss_nats),
-            flop: tokens * config.flops_per_token() as f64,
+            effort: Effort { flop, passes: n_updates / n_windows as f64 },
         })
     }
 }
