@@ -1,4 +1,4 @@
-//! A recurrent language model: the next token from all tokens before it.
+//! A language model: the next token from all tokens before it.
 
 use recurra_layers::{Embedding, Recurrent, RecurrentStack, Regularization, SoftmaxLoss, Top};
 use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Tape, Var, Window};

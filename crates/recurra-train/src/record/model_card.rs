@@ -61,7 +61,7 @@ impl ModelCard<'_> {
         let mut card = self.front_matter();
         let _ = writeln!(
             card,
-            "\n# {}\n\nA recurrent language model ({}, {} parameters), trained by [Recurra](https://github.com/recurra/recurra) {}.\n",
+            "\n# {}\n\nA language model ({}, {} parameters), trained by [Recurra](https://github.com/recurra/recurra) {}.\n",
             plain(&self.name),
             self.recipe.cell,
             thousands(self.parameters),
@@ -80,7 +80,7 @@ impl ModelCard<'_> {
     fn front_matter(&self) -> String {
         let cell = self.recipe.cell;
         let mut yaml = format!(
-            "---\nlibrary_name: recurra\npipeline_tag: text-generation\ntags:\n- recurra\n- {cell}\n- language-model\n- recurrent\n"
+            "---\nlibrary_name: recurra\npipeline_tag: text-generation\ntags:\n- recurra\n- {cell}\n- language-model\n"
         );
         if !self.scores.is_empty() {
             let _ = writeln!(yaml, "model-index:\n- name: {}\n  results:", quoted(&self.name));
