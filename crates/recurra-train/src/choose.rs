@@ -169,7 +169,11 @@ impl TextEstimate {
         let (tokens, vocabulary) = match tokenizer {
             TokenizerSpec::Byte => (bytes, 256.0),
             // The 256 bytes and the script: few characters where each takes one byte, thousands where it takes three.
-            TokenizerSpec::Char => (chars, if bytes > 1.5 * chars { 4000.0 } else { 350.0 }),
+            TokenizerSpec::Char => {
+                let guessed = if bytes > 1.5 * chars { 4000.0 } else { 350.0 };
+                let counted = facts.predictability.map(|found| 256.0 + found.n_characters as f64);
+                (chars, counted.unwrap_or(guessed))
+            }
             // Heaps' law with the constants of English text: 10,000 kinds in a million words.
             TokenizerSpec::Word => (words, (10.0 * words.sqrt()).min(300_000.0)),
             TokenizerSpec::Bpe(size) => (bytes / 4.0, *size as f64),

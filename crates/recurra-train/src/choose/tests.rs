@@ -149,7 +149,7 @@ fn senseless_settings_are_refused() {
 
 /// A text of which matching needs 2 bits a byte, and of whose validation text so many words are unknown.
 fn seen_through(unknown_words: f64) -> CorpusFacts {
-    let predictability = Predictability { bits_per_byte: 2.0, unknown_words };
+    let predictability = Predictability { bits_per_byte: 2.0, unknown_words, n_characters: 65 };
     CorpusFacts { predictability: Some(predictability), ..SHAKESPEARE }
 }
 
