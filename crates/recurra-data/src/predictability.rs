@@ -1,6 +1,7 @@
 //! How predictable a text is to one who has read another, before any model has.
 
 use std::io::{self, Write};
+use std::ops::{Range, RangeInclusive};
 
 use ppmd_rust::Ppmd7Encoder;
 
@@ -26,7 +27,7 @@ const ORDER: u32 = 8;
 
 /// Memory for the contexts of each byte that is read. Where it is full, counting begins anew.
 const MEMORY_A_BYTE: u64 = 16;
-const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=160 << 20;
+const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=160 << 20;
 
 impl Predictability {
     /// Reads the first `most_bytes` of `valid` after the last `most_bytes` of `train`; words are looked up in all of both.
@@ -36,26 +37,19 @@ impl Predictability {
     pub fn measure(train: &Text, valid: &Text, most_bytes: u64) -> Result<Predictability> {
         let (n_train, n_valid) = (train.measure()?.bytes, valid.measure()?.bytes.min(most_bytes));
         let mut compressor = Compressor::new(n_train.min(most_bytes) + n_valid);
-        compressor.read(train, n_train.saturating_sub(most_bytes), n_train)?;
-        let n_characters = n_characters(train)?;
+        let mut is_seen = vec![false; char::MAX as usize + 1];
+        compressor.read(train, n_train.saturating_sub(most_bytes)..n_train, |chunk| {
+            chunk.chars().for_each(|character| is_seen[character as usize] = true);
+        })?;
         let before = compressor.n_bytes();
-        compressor.read(valid, 0, n_valid)?;
+        compressor.read(valid, 0..n_valid, |_| ())?;
         let bits = 8.0 * (compressor.finish() - before) as f64;
         Ok(Predictability {
             bits_per_byte: bits / n_valid as f64,
             unknown_words: unknown_words(train, valid)?,
-            n_characters,
+            n_characters: is_seen.into_iter().filter(|&is_seen| is_seen).count(),
         })
     }
-}
-
-fn n_characters(text: &Text) -> Result<usize> {
-    let mut is_seen = vec![false; char::MAX as usize + 1];
-    text.for_each_chunk(&mut |chunk| {
-        chunk.chars().for_each(|character| is_seen[character as usize] = true);
-        Ok(())
-    })?;
-    Ok(is_seen.into_iter().filter(|&is_seen| is_seen).count())
 }
 
 /// Prediction by partial matching, of which only the length of what it writes is kept.
@@ -85,14 +79,15 @@ impl Compressor {
         Compressor(encoder.expect("order and memory are within what the method allows"))
     }
 
-    /// Reads the bytes from `start` to `end` of a text.
-    fn read(&mut self, text: &Text, start: u64, end: u64) -> Result<()> {
+    /// Reads these bytes of a text, and shows all of it to `look`.
+    fn read(&mut self, text: &Text, range: Range<u64>, mut look: impl FnMut(&str)) -> Result<()> {
         let mut position = 0;
         text.for_each_chunk(&mut |chunk| {
             let within = |border: u64| border.saturating_sub(position).min(chunk.len() as u64);
-            let bytes = &chunk.as_bytes()[within(start) as usize..within(end) as usize];
+            let bytes = &chunk.as_bytes()[within(range.start) as usize..within(range.end) as usize];
             position += chunk.len() as u64;
             self.0.write_all(bytes).expect("counting never fails");
+            look(chunk);
             Ok(())
         })
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use recurra_checkpoint::{ModelFolder, ModelNotes};
-use recurra_data::{Batch, Streams, Tokenizer, cache_dir};
+use recurra_data::{Batch, Streams, Tokenizer, TokenizerSpec, cache_dir};
 use recurra_tensor::{Cpu, Optimizer, Workspace};
 
 use crate::choose::{Plan, choose};
@@ -196,7 +196,9 @@ fn recipe(
         Length::Budget(seconds) => Some(seconds),
         _ => None,
     };
-    if let Some(seconds) = budget_seconds {
+    // Words and characters are looked through where a choice goes by them, not for a tokenizer that was given.
+    let is_open = options.tokenizer.as_ref().is_none_or(|given| *given == TokenizerSpec::Char);
+    if let Some(seconds) = budget_seconds.filter(|_| is_open) {
         facts.predictability = Some(texts.predictability(seconds)?);
     }
     let optimizer = options.optimizer.unwrap_or_else(OptimizerSettings::adamw).into();

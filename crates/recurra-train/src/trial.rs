@@ -50,15 +50,15 @@ impl Trial<'_> {
         parameters.set_n_moments(self.optimizer.n_moments());
         let (mut batch, mut workspace) = (Batch::default(), Workspace::new());
         let (mut first_loss_nats, mut seconds) = (f64::NAN, Vec::new());
-        fill(0, &mut batch);
-        let mut state = model.zero_state(batch.batch);
+        let mut state = None;
         while let Some(lr) = rate(&seconds).or(seconds.is_empty().then_some(0.0)) {
             let started = Instant::now();
             let idx = seconds.len();
             fill(idx, &mut batch);
+            let state = state.get_or_insert_with(|| model.zero_state(batch.batch));
             let window = Window { time: batch.time, batch: batch.batch };
             let mut tape = Tape::training(cpu, &mut parameters, &mut workspace, idx as u64);
-            let loss = model.loss(&mut tape, &batch.inputs, &batch.targets, window, &mut state);
+            let loss = model.loss(&mut tape, &batch.inputs, &batch.targets, window, state);
             tape.backward(loss);
             if idx == 0 {
                 first_loss_nats = tape.loss(loss);
