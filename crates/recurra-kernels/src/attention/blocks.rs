@@ -1,19 +1,18 @@
 //! A window of a stream's head: some queries at a time against all keys that they see.
 
+mod backward;
+mod forward;
+
 use super::rotation::{Angle, Rotation};
-use super::rounds::{Across, Down, Rounds};
-use super::{Attention, Loops, Memory, Outcome, Positions, Shape};
-use crate::SharedSlice;
-use crate::matmul::alone::{self, Left, Right};
+use super::{Attention, Loops, Memory, Positions, Shape};
 use crate::matmul::buffer::Buffer;
 use crate::matmul::{Kernels, Matrix};
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Queries at a time forward: two tiles.
-const FORWARD: usize = 32;
-/// Queries at a time backward: sums over them are taken up and laid down again for each.
-const BACKWARD: usize = 64;
+pub(super) use backward::backward;
+pub(super) use forward::forward;
+
 /// Columns of scores begin at whole lines.
 pub(super) const LINE: usize = 16;
 
@@ -57,19 +56,25 @@ struct Room {
     keys: Buffer<f32>,
     values: Buffer<f32>,
     /// Both as right operands, of which each round has its own.
-    keys_down: Buffer<f32>,
     keys_across: Buffer<f32>,
+    keys_down: Buffer<f32>,
     values_laid: Buffer<f32>,
+    d_keys: Buffer<f32>,
+    d_values: Buffer<f32>,
+    desk: Desk,
+}
+
+/// What some queries need.
+#[derive(Default)]
+struct Desk {
     queries: Buffer<f32>,
-    queries_left: Buffer<f32>,
-    queries_right: Buffer<f32>,
+    queries_laid: Buffer<f32>,
     scores: Buffer<f32>,
     d_scores: Buffer<f32>,
     scores_laid: Buffer<f32>,
     out: Buffer<f32>,
-    out_laid: Buffer<f32>,
-    d_keys: Buffer<f32>,
-    d_values: Buffer<f32>,
+    out_left: Buffer<f32>,
+    out_right: Buffer<f32>,
 }
 
 thread_local! {
@@ -164,274 +169,36 @@ fn cols_of(seen: &[Option<Seen>; 2], slot: usize) -> [Range<usize>; 2] {
     seen.each_ref().map(|seen| seen.as_ref().map_or(0..0, |seen| seen.of(slot)))
 }
 
-/// Some rows of queries, or of what has their shape, as they are wanted.
-struct Turned<'a> {
-    head: &'a Head<'a>,
-    times: Range<usize>,
-}
-
-impl Turned<'_> {
-    /// Rotates the queries by their slots and so many rounds.
-    ///
-    /// # Safety
-    /// The machine has the instruction set of the loops.
-    unsafe fn queries(&self, slot: usize, ago: usize, to: &mut [f32]) {
-        let head = self.head;
-        let size = head.size();
-        for (idx, time) in self.times.clone().enumerate() {
-            let angle = head.angle(slot + idx, ago);
-            let to = &mut to[idx * size..(idx + 1) * size];
-            // SAFETY: by this function's contract.
-            unsafe { (head.loops.rotate)(head.part(time, 0), to, angle, head.scale()) };
-        }
-    }
-}
-
 impl Head<'_> {
     /// The angle of a query in `slot` for keys of so many rounds ago.
     fn angle(&self, slot: usize, ago: usize) -> Angle<'_, f32> {
         self.rotation.by(slot + ago * self.attention.context)
     }
-}
 
-/// o of a window.
-///
-/// # Safety
-/// Nobody else has the head's part of `out` and of `logs`; the machine has the instruction set of loops and kernels.
-pub(super) unsafe fn forward(
-    head: &Head<'_>,
-    out: &SharedSlice<'_, f32>,
-    logs: Option<&SharedSlice<'_, f32>>,
-) {
-    let (kernels, size) = (head.kernels, head.size());
-    let rounds = Rounds::of(head);
-    ROOM.with_borrow_mut(|room| {
-        let keys = room.keys.take(rounds.count * rounds.len());
-        let values = room.values.take(rounds.count * rounds.len());
-        // SAFETY: by this function's contract.
-        let (keys_len, values_len) = unsafe {
-            rounds.gather(head, keys, values);
-            let keys_len = rounds.lay(head, keys, true, &mut room.keys_across);
-            (keys_len, rounds.lay(head, values, false, &mut room.values_laid))
-        };
-        let keys = Across {
-            right: room.keys_across.first(keys_len * rounds.count),
-            round_len: keys_len,
-            rounds: &rounds,
-        };
-        let values = Down {
-            right: room.values_laid.first(values_len * rounds.count),
-            round_len: values_len,
-            rounds: &rounds,
-        };
-        for queries in head.queries(FORWARD) {
-            let n = queries.times.len();
-            let seen = head.seen(&queries);
-            let stride = stride(&seen);
-            let scores = room.scores.take(n * stride);
-            let turned = Turned { head, times: queries.times.clone() };
-            for seen in seen.iter().flatten() {
-                let rows = room.queries.take(n * size);
-                let panels = room.queries_left.take(alone::left_len(kernels, n, size));
-                // SAFETY: by this function's contract.
-                unsafe {
-                    turned.queries(queries.slot, seen.ago, rows);
-                    alone::lay_left(kernels, Matrix::new(rows, n, size), panels);
-                    let left = Left { panels, rows: n, depth: size };
-                    keys.multiply(head, left, seen, scores, stride);
-                }
-            }
-            let mut sums = [0.0_f32; FORWARD];
-            for (idx, row) in scores.chunks_exact_mut(stride).enumerate() {
-                let cols = cols_of(&seen, queries.slot + idx);
-                // SAFETY: by this function's contract.
-                let (largest, sum) = unsafe { (head.loops.softmax)(row, cols) };
-                sums[idx] = sum;
-                if let Some(logs) = logs {
-                    let at = head.logs(queries.times.clone()).start + idx;
-                    // SAFETY: by this function's contract.
-                    let log = unsafe { logs.slice(at..at + 1) };
-                    log[0] = largest + sum.ln();
-                }
-            }
-            let sum_out = room.out.take(n * size);
-            for (idx, seen) in seen.iter().flatten().enumerate() {
-                // SAFETY: by this function's contract.
-                unsafe {
-                    let laid = &mut room.scores_laid;
-                    values.multiply(head, scores, stride, n, seen, laid, idx > 0, sum_out);
-                }
-            }
-            for (idx, time) in queries.times.clone().enumerate() {
-                let share = 1.0 / sums[idx];
-                // SAFETY: by this function's contract.
-                let out = unsafe { out.slice(head.out(time)) };
-                let row = &sum_out[idx * size..(idx + 1) * size];
-                out.iter_mut().zip(row).for_each(|(out, &sum)| *out = sum * share);
-            }
+    /// Some queries, turned for keys of so many rounds ago: (queries, D).
+    ///
+    /// # Safety
+    /// The machine has the instruction set of the loops.
+    unsafe fn turned<'a>(
+        &self,
+        queries: &Queries,
+        ago: usize,
+        to: &'a mut Buffer<f32>,
+    ) -> Matrix<'a, f32> {
+        let (n, size) = (queries.times.len(), self.size());
+        let rows = to.take(n * size);
+        for (idx, (row, time)) in rows.chunks_exact_mut(size).zip(queries.times.clone()).enumerate()
+        {
+            let angle = self.angle(queries.slot + idx, ago);
+            // SAFETY: by this function's contract.
+            unsafe { (self.loops.rotate)(self.part(time, 0), row, angle, self.scale()) };
         }
-    });
+        Matrix::new(rows, n, size)
+    }
 }
 
 /// Values from one row of scores to the next.
 fn stride(seen: &[Option<Seen>; 2]) -> usize {
     let end = seen.iter().flatten().map(|seen| seen.cols().end).max().unwrap_or(0);
     end.next_multiple_of(LINE)
-}
-
-/// The gradients of a window.
-///
-/// # Safety
-/// Nobody else has the head's part of `d_qkv`; the machine has the instruction set of loops and kernels.
-pub(super) unsafe fn backward(
-    head: &Head<'_>,
-    outcome: Outcome<'_, f32>,
-    d_qkv: &SharedSlice<'_, f32>,
-) {
-    let (kernels, size) = (head.kernels, head.size());
-    let rounds = Rounds::of(head);
-    let len = rounds.count * rounds.len();
-    ROOM.with_borrow_mut(|room| {
-        let keys = room.keys.take(len);
-        let values = room.values.take(len);
-        // SAFETY: by this function's contract.
-        let [keys_len, down_len, values_len] = unsafe {
-            rounds.gather(head, keys, values);
-            [
-                rounds.lay(head, keys, true, &mut room.keys_across),
-                rounds.lay(head, keys, false, &mut room.keys_down),
-                rounds.lay(head, values, true, &mut room.values_laid),
-            ]
-        };
-        let keys = Across {
-            right: room.keys_across.first(keys_len * rounds.count),
-            round_len: keys_len,
-            rounds: &rounds,
-        };
-        let keys_down = Down {
-            right: room.keys_down.first(down_len * rounds.count),
-            round_len: down_len,
-            rounds: &rounds,
-        };
-        let values = Across {
-            right: room.values_laid.first(values_len * rounds.count),
-            round_len: values_len,
-            rounds: &rounds,
-        };
-        let d_keys = room.d_keys.take(len);
-        let d_values = room.d_values.take(len);
-        d_keys.fill(0.0);
-        d_values.fill(0.0);
-        for queries in head.queries(BACKWARD) {
-            let n = queries.times.len();
-            let seen = head.seen(&queries);
-            let stride = stride(&seen);
-            let scores = room.scores.take(n * stride);
-            let d_scores = room.d_scores.take(n * stride);
-            let turned = Turned { head, times: queries.times.clone() };
-            let d_out = room.out.take(n * size);
-            for (idx, time) in queries.times.clone().enumerate() {
-                d_out[idx * size..(idx + 1) * size].copy_from_slice(&outcome.d_out[head.out(time)]);
-            }
-            let d_out = Matrix::new(d_out, n, size);
-            let left_len = alone::left_len(kernels, n, size);
-            let d_left = room.out_laid.take(left_len + LINE + alone::right_len(kernels, n, size));
-            let (d_left, d_right) = d_left.split_at_mut(left_len.next_multiple_of(LINE));
-            // SAFETY: by this function's contract.
-            unsafe {
-                alone::lay_left(kernels, d_out, d_left);
-                alone::lay_right(kernels, d_out, d_right);
-            }
-            for seen in seen.iter().flatten() {
-                let rows = room.queries.take(n * size);
-                let panels = room.queries_left.take(left_len);
-                // SAFETY: by this function's contract.
-                unsafe {
-                    turned.queries(queries.slot, seen.ago, rows);
-                    alone::lay_left(kernels, Matrix::new(rows, n, size), panels);
-                    let left = Left { panels, rows: n, depth: size };
-                    keys.multiply(head, left, seen, scores, stride);
-                    let left = Left { panels: d_left, rows: n, depth: size };
-                    values.multiply(head, left, seen, d_scores, stride);
-                }
-            }
-            let logs = &outcome.logs[head.logs(queries.times.clone())];
-            let both = scores.chunks_exact_mut(stride).zip(d_scores.chunks_exact_mut(stride));
-            for (idx, (row, d_row)) in both.enumerate() {
-                let out = &outcome.out[head.out(queries.times.start + idx)];
-                let d_out = &outcome.d_out[head.out(queries.times.start + idx)];
-                let delta = out.iter().zip(d_out).map(|(&o, &d)| o * d).sum();
-                let cols = cols_of(&seen, queries.slot + idx);
-                // SAFETY: by this function's contract.
-                unsafe { (head.loops.scores_back)(row, d_row, cols, logs[idx], delta) };
-            }
-            for time in queries.times.clone() {
-                // SAFETY: by this function's contract.
-                unsafe { d_qkv.slice(head.d_part(time, 0)) }.fill(0.0);
-            }
-            for seen in seen.iter().flatten() {
-                // d_q, turned back from where it was for these keys.
-                let d_queries = room.queries.take(2 * n * size);
-                let (d_queries, turned_back) = d_queries.split_at_mut(n * size);
-                // SAFETY: by this function's contract.
-                unsafe {
-                    let laid = &mut room.scores_laid;
-                    keys_down.multiply(head, d_scores, stride, n, seen, laid, false, d_queries);
-                    for (idx, time) in queries.times.clone().enumerate() {
-                        let row = &d_queries[idx * size..(idx + 1) * size];
-                        let back = &mut turned_back[..size];
-                        let angle = head.angle(queries.slot + idx, seen.ago).back();
-                        (head.loops.rotate)(row, back, angle, head.scale());
-                        let to = d_qkv.slice(head.d_part(time, 0));
-                        to.iter_mut().zip(back).for_each(|(to, &mut part)| *to += part);
-                    }
-                }
-                // d_k and d_v, of the window's own keys only.
-                let own = head.start().saturating_sub(seen.round * head.attention.context);
-                let first = own.max(seen.slots.start);
-                if first >= seen.slots.end {
-                    continue;
-                }
-                let (n_keys, col) = (seen.slots.end - first, seen.col + first - seen.slots.start);
-                let at = rounds.idx(seen.round) * rounds.len() + first * size;
-                let rows = room.queries.take(n * size);
-                let q_right = room.queries_right.take(alone::right_len(kernels, n, size));
-                let laid = room.scores_laid.take(alone::left_len(kernels, n_keys, n));
-                // SAFETY: by this function's contract.
-                unsafe {
-                    turned.queries(queries.slot, seen.ago, rows);
-                    alone::lay_right(kernels, Matrix::new(rows, n, size), q_right);
-                    for (scores, right, d) in [
-                        (&*d_scores, &*q_right, &mut d_keys[at..]),
-                        (&*scores, &*d_right, &mut d_values[at..]),
-                    ] {
-                        let p = Matrix::with_strides(&scores[col..], n, n_keys, stride);
-                        alone::lay_left(kernels, p.transposed(), laid);
-                        let left = Left { panels: laid, rows: n_keys, depth: n };
-                        let right = Right {
-                            panels: right,
-                            depth: n,
-                            first_row: 0,
-                            first_col: 0,
-                            cols: size,
-                        };
-                        alone::multiply(kernels, left, right, true, d.as_mut_ptr(), size);
-                    }
-                }
-            }
-        }
-        let context = head.attention.context;
-        for time in 0..head.shape.time {
-            let (round, slot) = ((head.start() + time) / context, (head.start() + time) % context);
-            let at = rounds.idx(round) * rounds.len() + slot * size;
-            // SAFETY: by this function's contract.
-            unsafe {
-                let to = d_qkv.slice(head.d_part(time, 1));
-                let angle = head.rotation.by(slot).back();
-                (head.loops.rotate)(&d_keys[at..at + size], to, angle, 1.0);
-                let to = d_qkv.slice(head.d_part(time, 2));
-                to.copy_from_slice(&d_values[at..at + size]);
-            }
-        }
-    });
 }

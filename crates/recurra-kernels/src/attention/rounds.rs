@@ -71,42 +71,91 @@ impl Rounds {
         }
     }
 
-    /// Lays the rounds out as right operands: (D, slots) where `across`, else (slots, D).
+    /// Lays the rounds out as right operands (D, slots).
     ///
     /// # Safety
     /// The machine has the instruction set of the kernels.
-    pub(super) unsafe fn lay(
-        &self,
+    pub(super) unsafe fn lay_across<'a>(
+        &'a self,
         head: &Head<'_>,
         from: &[f32],
-        across: bool,
-        to: &mut Buffer<f32>,
-    ) -> usize {
-        let kernels = head.kernels;
-        let len = if across {
-            alone::right_len(kernels, self.size, self.slots)
-        } else {
-            alone::right_len(kernels, self.slots, self.size)
-        };
+        to: &'a mut Buffer<f32>,
+    ) -> Across<'a> {
+        let len = alone::right_len(head.kernels, self.size, self.slots);
+        // SAFETY: by this function's contract.
+        Across(unsafe { self.lay(head, from, Matrix::transposed, len, to) })
+    }
+
+    /// Lays the rounds out as right operands (slots, D).
+    ///
+    /// # Safety
+    /// The machine has the instruction set of the kernels.
+    pub(super) unsafe fn lay_down<'a>(
+        &'a self,
+        head: &Head<'_>,
+        from: &[f32],
+        to: &'a mut Buffer<f32>,
+    ) -> Down<'a> {
+        let len = alone::right_len(head.kernels, self.slots, self.size);
+        // SAFETY: by this function's contract.
+        Down(unsafe { self.lay(head, from, |rows| rows, len, to) })
+    }
+
+    /// # Safety
+    /// The machine has the instruction set of the kernels.
+    unsafe fn lay<'a, 'm>(
+        &'a self,
+        head: &Head<'_>,
+        from: &'m [f32],
+        operand: fn(Matrix<'m, f32>) -> Matrix<'m, f32>,
+        len: usize,
+        to: &'a mut Buffer<f32>,
+    ) -> Laid<'a> {
         let len = len.next_multiple_of(LINE);
-        let to = to.take(len * self.count);
-        for round in self.first..self.first + self.count {
-            let (idx, n) = (self.idx(round), self.existing(head, round));
+        let panels = to.take(len * self.count);
+        for (idx, to) in panels.chunks_exact_mut(len).enumerate() {
+            let n = self.existing(head, self.first + idx);
             let rows = Matrix::new(&from[idx * self.len()..][..n * self.size], n, self.size);
-            let rows = if across { rows.transposed() } else { rows };
             // SAFETY: by this function's contract.
-            unsafe { alone::lay_right(kernels, rows, &mut to[idx * len..(idx + 1) * len]) };
+            unsafe { alone::lay_right(head.kernels, operand(rows), to) };
         }
-        len
+        Laid { panels, len, rounds: self }
     }
 }
 
-/// C ← A·Bᵀ for some slots of a round: `right` holds rows of all slots, laid out across.
-pub(super) struct Across<'a> {
-    pub(super) right: &'a [f32],
-    pub(super) round_len: usize,
-    pub(super) rounds: &'a Rounds,
+/// Rows of all slots of each round as right operands.
+struct Laid<'a> {
+    panels: &'a [f32],
+    /// Values of a round.
+    len: usize,
+    rounds: &'a Rounds,
 }
+
+impl Laid<'_> {
+    fn of(&self, round: usize) -> &[f32] {
+        &self.panels[self.rounds.idx(round) * self.len..][..self.len]
+    }
+}
+
+/// Scores of some queries, a row each.
+#[derive(Clone, Copy)]
+pub(super) struct Scores<'a> {
+    pub(super) values: &'a [f32],
+    /// Values from one row to the next.
+    pub(super) stride: usize,
+    /// Queries.
+    pub(super) rows: usize,
+}
+
+impl<'a> Scores<'a> {
+    /// Some columns of all rows.
+    pub(super) fn columns(self, first: usize, n: usize) -> Matrix<'a, f32> {
+        Matrix::with_strides(&self.values[first..], self.rows, n, self.stride)
+    }
+}
+
+/// C ← A·Bᵀ for some slots of a round.
+pub(super) struct Across<'a>(Laid<'a>);
 
 impl Across<'_> {
     /// Scores of `left` (queries, D) against the slots that are seen.
@@ -121,10 +170,9 @@ impl Across<'_> {
         c: &mut [f32],
         stride: usize,
     ) {
-        let idx = self.rounds.idx(seen.round);
         let right = Right {
-            panels: &self.right[idx * self.round_len..(idx + 1) * self.round_len],
-            depth: self.rounds.size,
+            panels: self.0.of(seen.round),
+            depth: self.0.rounds.size,
             first_row: 0,
             first_col: seen.slots.start,
             cols: seen.slots.len(),
@@ -137,44 +185,34 @@ impl Across<'_> {
 }
 
 /// C ← P·B, summed over the slots of all rounds that are seen.
-pub(super) struct Down<'a> {
-    pub(super) right: &'a [f32],
-    pub(super) round_len: usize,
-    pub(super) rounds: &'a Rounds,
-}
+pub(super) struct Down<'a>(Laid<'a>);
 
 impl Down<'_> {
     /// (queries, D) from rows of scores.
     ///
     /// # Safety
-    /// As [`alone::multiply`].
-    #[allow(clippy::too_many_arguments)] // a product has so many
+    /// As [`alone::multiply`]; C has a row of D values for each row of scores.
     pub(super) unsafe fn multiply(
         &self,
         head: &Head<'_>,
-        scores: &[f32],
-        stride: usize,
-        rows: usize,
+        scores: Scores<'_>,
         seen: &Seen,
         laid: &mut Buffer<f32>,
         adds: bool,
         c: &mut [f32],
     ) {
-        let (idx, depth) = (self.rounds.idx(seen.round), seen.slots.len());
-        let panels = laid.take(alone::left_len(head.kernels, rows, depth));
+        let size = self.0.rounds.size;
         let right = Right {
-            panels: &self.right[idx * self.round_len..(idx + 1) * self.round_len],
-            depth: self.rounds.existing(head, seen.round),
+            panels: self.0.of(seen.round),
+            depth: self.0.rounds.existing(head, seen.round),
             first_row: seen.slots.start,
             first_col: 0,
-            cols: self.rounds.size,
+            cols: size,
         };
-        // SAFETY: by this function's contract; C has a row of D values for each row of scores.
+        // SAFETY: by this function's contract.
         unsafe {
-            let p = Matrix::with_strides(&scores[seen.col..], rows, depth, stride);
-            alone::lay_left(head.kernels, p, panels);
-            let left = Left { panels, rows, depth };
-            alone::multiply(head.kernels, left, right, adds, c.as_mut_ptr(), self.rounds.size);
+            let left = Left::lay(head.kernels, scores.columns(seen.col, seen.slots.len()), laid);
+            alone::multiply(head.kernels, left, right, adds, c.as_mut_ptr(), size);
         }
     }
 }

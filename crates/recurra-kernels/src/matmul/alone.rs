@@ -2,6 +2,7 @@
 //! the blocks of one product.
 
 use super::block::Block;
+use super::buffer::Buffer;
 use super::kernels::{Kernels, Panels, columns, rows};
 use super::{Matrix, Start};
 
@@ -27,28 +28,46 @@ pub(crate) struct Right<'a> {
     pub cols: usize,
 }
 
-/// Room for a left operand.
-pub(crate) fn left_len(kernels: &Kernels, rows: usize, depth: usize) -> usize {
-    rows.div_ceil(kernels.rows) * kernels.row_panel(depth)
+impl<'a> Left<'a> {
+    /// Lays out all of a matrix.
+    ///
+    /// # Safety
+    /// The machine has the instruction set of the kernels.
+    pub(crate) unsafe fn lay(
+        kernels: &Kernels,
+        a: Matrix<'_, f32>,
+        to: &'a mut Buffer<f32>,
+    ) -> Left<'a> {
+        let (panel, n_panels) = (kernels.row_panel(a.cols()), a.rows().div_ceil(kernels.rows));
+        let panels = to.take(n_panels * panel);
+        for (idx, to) in panels.chunks_exact_mut(panel).enumerate() {
+            // SAFETY: room for the panel; the instruction set by this function's contract.
+            unsafe { (kernels.pack_rows)(&rows(kernels, a, idx, 1), to.as_mut_ptr()) };
+        }
+        Left { panels, rows: a.rows(), depth: a.cols() }
+    }
+}
+
+impl<'a> Right<'a> {
+    /// Lays out all of a matrix.
+    ///
+    /// # Safety
+    /// The machine has the instruction set of the kernels.
+    pub(crate) unsafe fn lay(
+        kernels: &Kernels,
+        b: Matrix<'_, f32>,
+        to: &'a mut Buffer<f32>,
+    ) -> Right<'a> {
+        let panels = to.take(right_len(kernels, b.rows(), b.cols()));
+        // SAFETY: by this function's contract.
+        unsafe { lay_right(kernels, b, panels) };
+        Right { panels, depth: b.rows(), first_row: 0, first_col: 0, cols: b.cols() }
+    }
 }
 
 /// Room for a right operand.
 pub(crate) fn right_len(kernels: &Kernels, depth: usize, cols: usize) -> usize {
     kernels.all_panels(depth, cols)
-}
-
-/// Lays out a left operand.
-///
-/// # Safety
-/// The machine has the instruction set of the kernels.
-#[track_caller]
-pub(crate) unsafe fn lay_left(kernels: &Kernels, a: Matrix<'_, f32>, to: &mut [f32]) {
-    let panel = kernels.row_panel(a.cols());
-    assert!(to.len() >= left_len(kernels, a.rows(), a.cols()), "room for a left operand");
-    for idx in 0..a.rows().div_ceil(kernels.rows) {
-        // SAFETY: room for every panel by the check above; the instruction set by this function's contract.
-        unsafe { (kernels.pack_rows)(&rows(kernels, a, idx, 1), to.as_mut_ptr().add(idx * panel)) };
-    }
 }
 
 /// Lays out a right operand.
