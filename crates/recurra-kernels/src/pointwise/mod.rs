@@ -1,4 +1,4 @@
-//! Sums and products of values at the same place: residual links and gates. They wait for memory, so the plain loops are
+//! Copies, sums and products of values at the same place: residual links and gates. They wait for memory, so the plain loops are
 //! all there is; the team shares them.
 
 mod reference;
@@ -7,6 +7,15 @@ use crate::{Cpu, Element, SharedSlice};
 
 /// Values of a task.
 const BLOCK: usize = 1 << 14;
+
+/// out = a.
+///
+/// # Panics
+/// When the sizes differ.
+#[track_caller]
+pub fn copy<E: Element>(cpu: &Cpu, a: &[E], out: &mut [E]) {
+    each_block(cpu, [a, a], out, |a, _, out| out.copy_from_slice(a));
+}
 
 /// out = a + b.
 ///
@@ -78,6 +87,8 @@ mod tests {
                     let expected = a.iter().zip(&b).map(|(&a, &b)| value(a, b));
                     assert!(out.iter().copied().eq(expected), "{n} values");
                 };
+                copy(&cpu, &a, &mut out);
+                check(&out, |a, _| a);
                 add(&cpu, &a, &b, &mut out);
                 check(&out, |a, b| a + b);
                 add_to(&cpu, &b, &mut out);

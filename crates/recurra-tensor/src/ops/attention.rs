@@ -1,7 +1,7 @@
 //! Causal attention over a window and what streams remember.
 
-use recurra_kernels::Element;
 use recurra_kernels::attention::{self, Memory, Outcome, Shape};
+use recurra_kernels::{Element, pointwise};
 
 use super::Op;
 use crate::arena::Arena;
@@ -43,7 +43,11 @@ impl<E: Element> Tape<'_, E> {
         let arena = &mut self.workspace.arena;
         let mut out = arena.take(rows * shape.width);
         let (before, mut logs) = if is_training {
-            let before = memory.each_ref().map(|part| arena.take_copy(part));
+            let before = memory.each_ref().map(|part| {
+                let mut before = arena.take(part.len());
+                pointwise::copy(self.cpu, part, &mut before);
+                before
+            });
             (before, arena.take(rows * attention.heads))
         } else {
             Default::default()

@@ -69,7 +69,7 @@ impl<E: Element> Tape<'_, E> {
         if adds {
             pointwise::add_to(self.cpu, gradient, &mut sum);
         } else {
-            sum.copy_from_slice(gradient);
+            pointwise::copy(self.cpu, gradient, &mut sum);
         }
         self.put_gradient(var, sum);
     }
