@@ -257,22 +257,10 @@ impl Position {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::choose::{CorpusFacts, choose};
-    use crate::recipe::RecipeOptions;
-    use crate::speed::Assumed;
 
     #[test]
     fn a_position_comes_back_and_one_from_before_arithmetic_was_stored_still_loads() {
-        let facts = CorpusFacts {
-            bytes: 1000,
-            chars: 1000,
-            lines: 10,
-            words: 100,
-            is_storybook: false,
-            predictability: None,
-        };
-        let recipe = choose(&RecipeOptions::default(), &facts, &Assumed(60e9)).unwrap().recipe;
-        let mut position = Position::start(recipe, TextNames::default());
+        let mut position = Position::start(Recipe::example(), TextNames::default());
         position.arithmetic = Some(Arithmetic::from(Isa::Plain));
         let mut json = position.to_json();
         assert_eq!(Position::from_json(json.clone()), Ok(position.clone()));

@@ -49,8 +49,8 @@ impl Rehearsal {
         let optimizer = Optimizer::from(recipe.optimizer);
         let config = recipe.network(corpus.tokenizer.vocab_size());
         let trial = Trial { config: &config, optimizer, clip: recipe.clip };
-        let rate = |spent: &[f64]| {
-            let progress = spent.iter().sum::<f64>() / ((1.0 - VALIDATION_SHARE) * seconds);
+        let rate = |_, spent: f64| {
+            let progress = spent / ((1.0 - VALIDATION_SHARE) * seconds);
             let multiple = recipe.schedule.multiple(progress, &PlateauMemory::default());
             (progress < 1.0).then_some(recipe.learning_rate * multiple)
         };

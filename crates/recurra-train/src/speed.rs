@@ -43,9 +43,7 @@ impl Speed for Measured<'_> {
     /// By the median of up to five updates, after one that also lays out memory.
     fn flops(&self, config: &LanguageModelConfig, window: Window) -> f64 {
         const UPDATES: usize = 6;
-        let goes_on = |seconds: &[f64]| {
-            seconds.len() < UPDATES && seconds.iter().sum::<f64>() < self.most_seconds
-        };
+        let goes_on = |n_made, seconds| n_made < UPDATES && seconds < self.most_seconds;
         let trial = Trial { config, optimizer: self.optimizer, clip: 1.0 };
         // A network that cannot be is refused later, by name.
         let Ok(outcome) = trial.time(self.cpu, window, goes_on) else { return f64::INFINITY };

@@ -33,15 +33,15 @@ pub struct TrialOutcome {
 }
 
 impl Trial<'_> {
-    /// Makes an update, and more for as long as `rate` has a learning rate for the next one, given what those before took.
-    /// `fill` lays out the batch of each, which are counted from 0.
+    /// Makes an update, and more for as long as `rate` has a learning rate for the next one, given how many were made and the
+    /// seconds that they took together. `fill` lays out the batch of each, which are counted from 0.
     ///
     /// # Errors
     /// There can be no such network.
     pub fn run(
         &self,
         cpu: &Cpu,
-        rate: impl Fn(&[f64]) -> Option<f64>,
+        rate: impl Fn(usize, f64) -> Option<f64>,
         mut fill: impl FnMut(usize, &mut Batch),
     ) -> Result<TrialOutcome, Error> {
         let mut parameters = Parameters::<f32>::new();
@@ -49,9 +49,9 @@ impl Trial<'_> {
         model.initialize(&mut parameters, 1);
         parameters.set_n_moments(self.optimizer.n_moments());
         let (mut batch, mut workspace) = (Batch::default(), Workspace::new());
-        let (mut first_loss_nats, mut seconds) = (f64::NAN, Vec::new());
+        let (mut first_loss_nats, mut seconds, mut spent) = (f64::NAN, Vec::new(), 0.0);
         let mut state = None;
-        while let Some(lr) = rate(&seconds).or(seconds.is_empty().then_some(0.0)) {
+        while let Some(lr) = rate(seconds.len(), spent).or(seconds.is_empty().then_some(0.0)) {
             let started = Instant::now();
             let idx = seconds.len();
             fill(idx, &mut batch);
@@ -66,11 +66,12 @@ impl Trial<'_> {
             let step = Step { number: idx as u64 + 1, lr, clip: Some(self.clip), average: None };
             self.optimizer.make(cpu, &mut parameters, &step);
             seconds.push(started.elapsed().as_secs_f64());
+            spent += seconds[idx];
         }
         Ok(TrialOutcome { first_loss_nats, seconds, model, parameters })
     }
 
-    /// Times updates on random tokens for as long as `goes_on` says so of what those before took.
+    /// Times updates on random tokens for as long as `goes_on` says so of how many were made and what they took together.
     ///
     /// # Errors
     /// There can be no such network.
@@ -78,7 +79,7 @@ impl Trial<'_> {
         &self,
         cpu: &Cpu,
         window: Window,
-        goes_on: impl Fn(&[f64]) -> bool,
+        goes_on: impl Fn(usize, f64) -> bool,
     ) -> Result<TrialOutcome, Error> {
         let mut random = Random::new(1, 0);
         let vocab_size = self.config.vocab_size as f64;
@@ -86,7 +87,7 @@ impl Trial<'_> {
             || (0..window.len()).map(|_| (random.unit() * vocab_size) as u32).collect();
         let (inputs, targets) = (tokens(), tokens());
         let random_batch = Batch { inputs, targets, time: window.time, batch: window.batch };
-        let rate = |seconds: &[f64]| goes_on(seconds).then_some(1e-3);
+        let rate = |n_made, seconds| goes_on(n_made, seconds).then_some(1e-3);
         self.run(cpu, rate, |_, batch| batch.clone_from(&random_batch))
     }
 }
@@ -111,7 +112,7 @@ mod tests {
         let cpu = Cpu::new(1).unwrap();
         for (n_asked, n_made) in [(0, 1), (1, 1), (4, 4)] {
             let window = Window { time: 4, batch: 2 };
-            let outcome = trial.time(&cpu, window, |seconds| seconds.len() < n_asked).unwrap();
+            let outcome = trial.time(&cpu, window, |n_made, _| n_made < n_asked).unwrap();
             assert_eq!(outcome.seconds.len(), n_made);
             assert!((outcome.first_loss_nats - 96f64.ln()).abs() < 0.5, "{outcome:?}");
         }

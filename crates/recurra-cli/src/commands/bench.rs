@@ -325,7 +325,7 @@ impl Task {
     /// Tokens a second of whole training steps.
     fn time_training(&self, cpu: &Cpu) -> Result<f64, Failure> {
         let trial = Trial { config: &self.config, optimizer: Optimizer::SGD, clip: 0.25 };
-        let goes_on = |seconds: &[f64]| seconds.len() < WARM_UP + self.steps;
+        let goes_on = |n_made, _| n_made < WARM_UP + self.steps;
         let outcome = trial.time(cpu, self.window, goes_on)?;
         self.expect_first_loss(outcome.first_loss_nats)?;
         Ok(self.window.len() as f64 / median(outcome.seconds[WARM_UP..].to_vec()))

@@ -74,17 +74,9 @@ struct Ended {
 
 /// The loop of a run and its end, with work that only takes time.
 fn run(budget: f64, work: Work, load: fn(f64) -> f64) -> Ended {
-    let facts = CorpusFacts {
-        bytes: 1_000_000,
-        chars: 1_000_000,
-        lines: 30_000,
-        words: 180_000,
-        is_storybook: false,
-        predictability: None,
-    };
     let options =
         RecipeOptions { length: Some(Length::Budget(budget)), ..RecipeOptions::default() };
-    let recipe = choose(&options, &facts, &Assumed(60e9)).unwrap().recipe;
+    let recipe = choose(&options, &CorpusFacts::SHAKESPEARE, &Assumed(60e9)).unwrap().recipe;
     let now = Rc::new(Cell::new(0.0));
     let machine = Machine { now: now.clone(), budget, load };
     let mut position = Position::start(recipe.clone(), TextNames::default());

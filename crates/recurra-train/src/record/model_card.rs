@@ -213,9 +213,6 @@ fn indented(sample: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::choose::{CorpusFacts, choose};
-    use crate::recipe::RecipeOptions;
-    use crate::speed::Assumed;
 
     fn card(recipe: &Recipe) -> ModelCard<'_> {
         let signature =
@@ -252,21 +249,9 @@ mod tests {
         }
     }
 
-    fn recipe() -> Recipe {
-        let facts = CorpusFacts {
-            bytes: 1000,
-            chars: 1000,
-            lines: 10,
-            words: 100,
-            is_storybook: false,
-            predictability: None,
-        };
-        choose(&RecipeOptions::default(), &facts, &Assumed(60e9)).unwrap().recipe
-    }
-
     #[test]
     fn scores_stand_with_their_signatures_and_the_distance_to_the_limit() {
-        let recipe = recipe();
+        let recipe = Recipe::example();
         let markdown = card(&recipe).markdown();
         for expected in [
             "| validation | 1.3863 | 4.00 | 1024.00 | 2.0000 |",
@@ -283,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_front_matter_quotes_what_would_break_it() {
-        let recipe = recipe();
+        let recipe = Recipe::example();
         let markdown = card(&recipe).markdown();
         let front = markdown.strip_prefix("---\n").unwrap().split("\n---\n").next().unwrap();
         assert!(front.contains(r#"- name: "my: \"model\"""#), "{front}");
@@ -293,7 +278,7 @@ mod tests {
 
     #[test]
     fn an_interrupted_run_says_that_it_has_no_scores() {
-        let recipe = recipe();
+        let recipe = Recipe::example();
         let markdown =
             ModelCard { scores: vec![], sample: None, has_curve: false, ..card(&recipe) }
                 .markdown();
