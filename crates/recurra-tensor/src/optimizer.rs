@@ -166,7 +166,7 @@ impl Optimizer {
     ) -> Way {
         let role = parameters.role(id);
         match (self.method, role, parameters.shape(id)) {
-            (Method::Muon { momentum, .. }, Role::Matrix { parts }, &[_, cols]) => {
+            (Method::Muon { momentum, .. }, Role::Matrix { parts }, &[.., cols]) => {
                 let (lr, weight_decay) = (step.lr, self.weight_decay);
                 Way::Muon(Muon { lr, momentum, weight_decay, scale }, [parts, cols])
             }

@@ -191,8 +191,8 @@ impl<E: Element> Parameters<E> {
     pub fn set_role(&mut self, id: ParameterId, role: Role) {
         let Entry { name, shape, .. } = &self.values.entries[id.index()];
         if let Role::Matrix { parts } = role {
-            let are_matrices =
-                matches!(shape[..], [rows, _] if parts > 0 && rows.is_multiple_of(parts));
+            let rows: usize = shape.iter().rev().skip(1).product();
+            let are_matrices = shape.len() > 1 && parts > 0 && rows.is_multiple_of(parts);
             assert!(are_matrices, "parameter `{name}` of shape {shape:?} as {parts} matrices");
         }
         self.values.entries[id.index()].role = role;

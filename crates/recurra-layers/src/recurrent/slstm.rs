@@ -2,7 +2,7 @@
 
 use recurra_tensor::activation::Function;
 use recurra_tensor::{
-    Element, Input, ParameterId, Parameters, Random, SlstmWeights, Tape, Var, Window,
+    Element, Input, ParameterId, Parameters, Random, Role, SlstmWeights, Tape, Var, Window,
 };
 
 use super::cell::{Cell, CellSize, CellState};
@@ -65,7 +65,7 @@ impl Slstm {
         let heads = heads_of(hidden_size, options);
         let units = hidden_size / heads;
         let feed_forward = feed_forward_size(hidden_size, options);
-        Self {
+        let block = Self {
             inward: (inputs != hidden_size).then(|| declare("in", &[hidden_size, inputs])),
             norm: declare("norm", &[hidden_size]),
             input_forget: declare("input_forget", &[heads, 2 * units, units]),
@@ -82,7 +82,14 @@ impl Slstm {
             hidden_size,
             heads,
             dropout: 0.0,
+        };
+        let SlstmWeights { recurrent, bias } = block.weights;
+        for (weight, n_gates) in [(block.input_forget, 2), (block.cell_output, 2), (recurrent, 4)] {
+            parameters.set_role(weight, Role::Matrix { parts: heads * n_gates });
         }
+        parameters.set_role(bias, Role::Vector);
+        parameters.set_role(block.ffn_up, Role::Matrix { parts: 2 });
+        block
     }
 }
 
