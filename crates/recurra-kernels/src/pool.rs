@@ -4,7 +4,8 @@
 //! microsecond; on a busy machine nobody may burn a core that another process needs. So waiting is in three stages: spin,
 //! then yield to whoever wants the core, and between pieces of work sleep. Where another process holds a core, a member may
 //! come late to every barrier by a whole slice of the scheduler's time, thousands of steps: then the calling thread
-//! [retreats](Retreat) and works alone for a while. No result depends on the number of members.
+//! [retreats](Retreat) and works alone for a while. Work in which nobody meets is [offered](Pool::offer): who comes late finds
+//! it done, and nobody has waited for him. No result depends on the number of members.
 
 use std::any::Any;
 use std::ops::Range;
@@ -41,8 +42,8 @@ struct Shared {
     count: usize,
     /// Counts pieces of work; a member that sees it change runs the next one.
     generation: AtomicUsize,
-    /// Members other than the caller that have not finished the current piece.
-    unfinished: AtomicUsize,
+    /// Members other than the caller that have finished the current piece.
+    finished: AtomicUsize,
     job: Mutex<Job>,
     wake: Condvar,
     /// Members that have arrived at the barrier, and how often it has opened.
@@ -55,7 +56,10 @@ struct Shared {
 
 #[derive(Default)]
 struct Job {
+    /// None when it is over: who comes now comes too late.
     work: Option<Work>,
+    /// Members other than the caller that have begun it.
+    begun: usize,
     quit: bool,
     panic: Option<Box<dyn Any + Send>>,
 }
@@ -66,11 +70,15 @@ impl std::fmt::Debug for Job {
     }
 }
 
-/// A borrowed closure whose lifetime `Pool::run` guards.
+/// A borrowed closure whose lifetime `Pool::with_team` guards.
 #[derive(Clone, Copy)]
-struct Work(*const (dyn Fn(&Worker<'_>) + Sync));
+struct Work {
+    call: *const (dyn Fn(&Worker<'_>) + Sync),
+    /// Whether all members do it, so that they can meet.
+    meets: bool,
+}
 
-// SAFETY: the closure behind the pointer is `Sync`, and `Pool::run` does not return before every member has left it.
+// SAFETY: the closure behind the pointer is `Sync`, and `Pool::with_team` does not return before every member has left it.
 unsafe impl Send for Work {}
 
 /// One member of the team while it works.
@@ -80,6 +88,8 @@ pub struct Worker<'a> {
     pub index: usize,
     /// How many work on this piece.
     count: usize,
+    /// Whether all of them do, so that they can meet.
+    meets: bool,
     shared: &'a Shared,
 }
 
@@ -90,7 +100,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             count,
             generation: AtomicUsize::new(0),
-            unfinished: AtomicUsize::new(0),
+            finished: AtomicUsize::new(0),
             job: Mutex::default(),
             wake: Condvar::new(),
             arrived: AtomicUsize::new(0),
@@ -117,32 +127,53 @@ impl Pool {
 
     /// Runs `work` once on every member and returns when all have finished; in a [retreat](Retreat) on the caller alone.
     ///
-    /// Members may meet inside with [`Worker::barrier`]. `work` must not call `run` on the same pool.
+    /// Members may meet inside with [`Worker::barrier`]. `work` must not call the same pool.
     ///
     /// # Panics
     /// When a member panicked, with its panic.
     pub fn run(&self, work: impl Fn(&Worker<'_>) + Sync) {
         let mut retreat = locked(&self.turn);
-        let shared = &*self.shared;
         let started = Instant::now();
-        if shared.count == 1 || retreat.lasts(started) {
-            return work(&Worker { index: 0, count: 1, shared });
+        if self.threads() == 1 || retreat.lasts(started) {
+            return self.alone(work);
         }
-        let caller = Worker { index: 0, count: shared.count, shared };
-        let borrowed: &(dyn Fn(&Worker<'_>) + Sync) = &work;
-        // SAFETY: only the lifetime changes; `wait_for_members` below returns after the last use of the pointer, and it
-        // runs even when `work` panics on this thread.
-        let work_ptr = unsafe {
+        let waited = self.with_team(true, &work);
+        let now = Instant::now();
+        retreat.observe(now, now - started, waited / (self.threads() as u32 - 1));
+    }
+
+    /// Runs `work` on the caller and on each member that comes before the caller has finished: for work in which everybody
+    /// takes tasks that nobody has begun, until there are none. Members cannot meet. `work` must not call the same pool.
+    ///
+    /// # Panics
+    /// When a member panicked, with its panic.
+    pub fn offer(&self, work: impl Fn(&Worker<'_>) + Sync) {
+        if self.threads() == 1 {
+            return self.alone(work);
+        }
+        let _turn = locked(&self.turn);
+        self.with_team(false, &work);
+    }
+
+    /// Runs `work` on the caller and on all of the team if it `meets`, else on those that come in time; says how long members
+    /// waited for each other.
+    fn with_team(&self, meets: bool, work: &(dyn Fn(&Worker<'_>) + Sync)) -> Duration {
+        let shared = &*self.shared;
+        let caller = Worker { index: 0, count: shared.count, meets, shared };
+        // SAFETY: only the lifetime changes; `wait_while` below returns after the last use of the pointer: nobody begins any
+        // more then. It runs even when `work` panics on this thread.
+        let call = unsafe {
             std::mem::transmute::<
                 *const (dyn Fn(&Worker<'_>) + Sync + '_),
                 *const (dyn Fn(&Worker<'_>) + Sync + 'static),
-            >(borrowed)
+            >(work)
         };
-        shared.unfinished.store(shared.count - 1, Ordering::Relaxed);
+        shared.finished.store(0, Ordering::Relaxed);
         {
             // Under the lock, or a member that is just falling asleep would miss it.
             let mut job = locked(&shared.job);
-            job.work = Some(Work(work_ptr));
+            job.work = Some(Work { call, meets });
+            job.begun = 0;
             shared.generation.fetch_add(1, Ordering::Release);
         }
         shared.wake.notify_all();
@@ -150,10 +181,14 @@ impl Pool {
         if mine.is_err() {
             shared.panicked.store(true, Ordering::Release);
         }
-        shared.wait_for_members();
-        let now = Instant::now();
-        let waited = Duration::from_nanos(shared.waited.swap(0, Ordering::Relaxed));
-        retreat.observe(now, now - started, waited / (shared.count as u32 - 1));
+        let awaited = if meets {
+            shared.count - 1
+        } else {
+            let mut job = locked(&shared.job);
+            job.work = None;
+            job.begun
+        };
+        shared.wait_while(|| shared.finished.load(Ordering::Acquire) != awaited);
         if shared.panicked.swap(false, Ordering::AcqRel) {
             shared.arrived.store(0, Ordering::Relaxed);
             let theirs = locked(&shared.job).panic.take();
@@ -162,11 +197,12 @@ impl Pool {
                 (Ok(()), None) => Box::new("a member of the team panicked"),
             });
         }
+        Duration::from_nanos(shared.waited.swap(0, Ordering::Relaxed))
     }
 
     /// Runs `work` on the calling thread alone: for work that is shorter than waking the team.
     pub fn alone(&self, work: impl Fn(&Worker<'_>)) {
-        work(&Worker { index: 0, count: 1, shared: &self.shared });
+        work(&Worker { index: 0, count: 1, meets: true, shared: &self.shared });
     }
 
     /// Runs `task(0)` … `task(n_tasks - 1)`, each once, on whichever member is free: for tasks that share nothing.
@@ -175,7 +211,7 @@ impl Pool {
             return (0..n_tasks).for_each(task);
         }
         let next = AtomicUsize::new(0);
-        self.run(|_| {
+        self.offer(|_| {
             loop {
                 let idx = next.fetch_add(1, Ordering::Relaxed);
                 if idx >= n_tasks {
@@ -222,34 +258,39 @@ impl Shared {
         let mut seen = 0;
         loop {
             let Some(work) = self.next_work(&mut seen) else { return };
-            let worker = Worker { index, count: self.count, shared: self };
-            // SAFETY: `Pool::run` keeps the closure alive until `unfinished` reaches zero, below.
-            let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { (*work.0)(&worker) }));
+            let Work { call, meets } = work;
+            let worker = Worker { index, count: self.count, meets, shared: self };
+            // SAFETY: `Pool::with_team` keeps the closure alive until whoever has begun is counted as finished, below.
+            let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { (*call)(&worker) }));
             if let Err(panic) = outcome {
                 locked(&self.job).panic = Some(panic);
                 self.panicked.store(true, Ordering::Release);
             }
-            self.unfinished.fetch_sub(1, Ordering::Release);
+            self.finished.fetch_add(1, Ordering::Release);
         }
     }
 
     fn next_work(&self, seen: &mut usize) -> Option<Work> {
-        for turn in 0..SPINS + YIELDS {
-            if self.generation.load(Ordering::Acquire) != *seen {
-                break;
+        loop {
+            for turn in 0..SPINS + YIELDS {
+                if self.generation.load(Ordering::Acquire) != *seen {
+                    break;
+                }
+                pause(turn, SPINS);
             }
-            pause(turn, SPINS);
+            let mut job = locked(&self.job);
+            while self.generation.load(Ordering::Acquire) == *seen {
+                job = self.wake.wait(job).unwrap_or_else(PoisonError::into_inner);
+            }
+            *seen = self.generation.load(Ordering::Acquire);
+            if job.quit {
+                return None;
+            }
+            if job.work.is_some() {
+                job.begun += 1;
+                return job.work;
+            }
         }
-        let mut job = locked(&self.job);
-        while self.generation.load(Ordering::Acquire) == *seen {
-            job = self.wake.wait(job).unwrap_or_else(PoisonError::into_inner);
-        }
-        *seen = self.generation.load(Ordering::Acquire);
-        if job.quit { None } else { job.work }
-    }
-
-    fn wait_for_members(&self) {
-        self.wait_while(|| self.unfinished.load(Ordering::Acquire) != 0);
     }
 
     /// Waits in the middle of work, and counts the time.
@@ -288,6 +329,7 @@ impl Worker<'_> {
         if self.count == 1 {
             return;
         }
+        assert!(self.meets, "a meeting of whoever came");
         let opened = shared.opened.load(Ordering::Acquire);
         if shared.arrived.fetch_add(1, Ordering::AcqRel) + 1 == shared.count {
             shared.arrived.store(0, Ordering::Relaxed);
@@ -349,6 +391,34 @@ mod tests {
             counts[idx].fetch_add(1, Ordering::Relaxed);
         });
         assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn nobody_waits_for_who_comes_when_the_work_is_done() {
+        let pool = Pool::new(2);
+        let (begun, ended) = (AtomicBool::new(false), AtomicBool::new(false));
+        for round in 0..1000 {
+            begun.store(false, Ordering::Relaxed);
+            let members = AtomicUsize::new(0);
+            pool.offer(|worker| {
+                members.fetch_add(1, Ordering::Relaxed);
+                if worker.index == 1 {
+                    begun.store(true, Ordering::Relaxed);
+                    std::thread::yield_now();
+                    ended.store(true, Ordering::Relaxed);
+                }
+            });
+            // Who has begun has ended as well.
+            let begun = begun.load(Ordering::Relaxed);
+            assert_eq!(begun, ended.swap(false, Ordering::Relaxed), "round {round}");
+            assert_eq!(members.into_inner(), 1 + usize::from(begun), "round {round}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a meeting of whoever came")]
+    fn whoever_comes_cannot_meet() {
+        Pool::new(2).offer(|worker| worker.barrier());
     }
 
     #[test]

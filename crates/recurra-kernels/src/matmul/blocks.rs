@@ -155,23 +155,14 @@ impl Job<'_> {
                 unsafe { (self.kernels.pack_rows)(&strip, shared.ptr(idx * size)) };
             };
             let n_packs = grid.a_panels.div_ceil(at_once);
-            let pack_first = alone || n_rows * depth <= PACK_ALONE;
-            if pack_first {
-                (0..n_packs).for_each(pack);
-            }
-            let packed = AtomicUsize::new(0);
-            self.on_team(cpu, alone, |worker| {
-                if !pack_first {
-                    each(&packed, 0..n_packs, pack);
-                    worker.barrier();
-                }
-                self.multiply(worker, &grid, Some(a));
-            });
+            let packs_alone = alone || n_rows * depth <= PACK_ALONE;
+            cpu.pool().for_each_or_alone(packs_alone, n_packs, pack);
+            self.on_team(cpu, alone, |worker| self.multiply(worker, &grid, Some(a)));
         });
     }
 
     fn on_team(&self, cpu: &Cpu, alone: bool, work: impl Fn(&Worker<'_>) + Sync) {
-        if alone { cpu.pool().alone(work) } else { cpu.pool().run(work) }
+        if alone { cpu.pool().alone(work) } else { cpu.pool().offer(work) }
     }
 
     /// One member's tasks: its own share, and then whatever the others have not begun. Where A has not been laid out, a
@@ -255,7 +246,7 @@ impl Job<'_> {
 }
 
 /// Runs what is left of `range`, each once, as long as there is any.
-pub(super) fn each(done: &AtomicUsize, range: Range<usize>, mut run: impl FnMut(usize)) {
+fn each(done: &AtomicUsize, range: Range<usize>, mut run: impl FnMut(usize)) {
     loop {
         let idx = range.start + done.fetch_add(1, Ordering::Relaxed);
         if idx >= range.end {

@@ -9,7 +9,7 @@
 //! Where the zeros are in B (the gradient of a weight), Cᵀ = Bᵀ·Aᵀ is computed, and turned while it is in the second cache.
 
 use super::ahead::Ahead;
-use super::blocks::{Grid, Right, each};
+use super::blocks::{Grid, Right};
 use super::buffer::Buffer;
 use super::kernels::{Kernels, strip};
 use super::sparse_rows::{DEPTH, SparseLoops, SparseRows, WIDTH};
@@ -18,7 +18,6 @@ use super::{Matrix, Start};
 use crate::{Cpu, SharedSlice};
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::atomic::AtomicUsize;
 
 /// Fewer rows are not worth laying out blocks of B for.
 const LEAST_ROWS: usize = 128;
@@ -126,13 +125,9 @@ impl Job<'_> {
             };
             let left = Left { values, stride, kept: &kept };
             let grid = Grid::of_columns(self.cols.div_ceil(self.width()));
-            let prepared = AtomicUsize::new(0);
-            cpu.pool().run(|worker| {
-                each(&prepared, 0..rows.div_ceil(TASK_ROWS), |idx| {
-                    let rows = idx * TASK_ROWS..rows.min((idx + 1) * TASK_ROWS);
-                    self.prepare(rows, &laid_out, &left);
-                });
-                worker.barrier();
+            let prepare = |rows| self.prepare(rows, &laid_out, &left);
+            cpu.pool().for_each_block(rows, TASK_ROWS, prepare);
+            cpu.pool().offer(|worker| {
                 PRIVATE.with_borrow_mut(|room| {
                     grid.each(worker, |_, columns| {
                         columns.for_each(|idx| self.multiply(idx, &left, room));
