@@ -97,17 +97,7 @@ impl Pool {
     /// A team of `threads` members (at least one), of which `threads - 1` are new threads.
     pub fn new(threads: usize) -> Self {
         let count = threads.max(1);
-        let shared = Arc::new(Shared {
-            count,
-            generation: AtomicUsize::new(0),
-            finished: AtomicUsize::new(0),
-            job: Mutex::default(),
-            wake: Condvar::new(),
-            arrived: AtomicUsize::new(0),
-            opened: AtomicUsize::new(0),
-            panicked: AtomicBool::new(false),
-            waited: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new(count));
         let threads = (1..count)
             .map(|index| {
                 let shared = Arc::clone(&shared);
@@ -189,6 +179,7 @@ impl Pool {
             job.begun
         };
         shared.wait_while(|| shared.finished.load(Ordering::Acquire) != awaited);
+        let waited = Duration::from_nanos(shared.waited.swap(0, Ordering::Relaxed));
         if shared.panicked.swap(false, Ordering::AcqRel) {
             shared.arrived.store(0, Ordering::Relaxed);
             let theirs = locked(&shared.job).panic.take();
@@ -197,7 +188,7 @@ impl Pool {
                 (Ok(()), None) => Box::new("a member of the team panicked"),
             });
         }
-        Duration::from_nanos(shared.waited.swap(0, Ordering::Relaxed))
+        waited
     }
 
     /// Runs `work` on the calling thread alone: for work that is shorter than waking the team.
@@ -253,6 +244,20 @@ impl Drop for Pool {
 }
 
 impl Shared {
+    fn new(count: usize) -> Self {
+        Self {
+            count,
+            generation: AtomicUsize::new(0),
+            finished: AtomicUsize::new(0),
+            job: Mutex::default(),
+            wake: Condvar::new(),
+            arrived: AtomicUsize::new(0),
+            opened: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            waited: AtomicU64::new(0),
+        }
+    }
+
     /// The life of a member: wait for work, do it, say so.
     fn serve(&self, index: usize) {
         let mut seen = 0;
@@ -394,7 +399,27 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_who_comes_when_the_work_is_done() {
+    fn nobody_waits_for_who_never_comes() {
+        // A team of two whose second member has no thread.
+        let (shared, turn) = (Arc::new(Shared::new(2)), Mutex::default());
+        let pool = Pool { shared, threads: Vec::new(), turn };
+        let (told, hears) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let done = AtomicUsize::new(0);
+            pool.for_each(10, |_| {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            told.send(done.into_inner()).unwrap();
+        });
+        assert_eq!(
+            hears.recv_timeout(Duration::from_secs(60)),
+            Ok(10),
+            "who waits, waits for ever"
+        );
+    }
+
+    #[test]
+    fn who_has_begun_is_waited_for() {
         let pool = Pool::new(2);
         let (begun, ended) = (AtomicBool::new(false), AtomicBool::new(false));
         for round in 0..1000 {
@@ -408,7 +433,6 @@ mod tests {
                     ended.store(true, Ordering::Relaxed);
                 }
             });
-            // Who has begun has ended as well.
             let begun = begun.load(Ordering::Relaxed);
             assert_eq!(begun, ended.swap(false, Ordering::Relaxed), "round {round}");
             assert_eq!(members.into_inner(), 1 + usize::from(begun), "round {round}");

@@ -108,8 +108,8 @@ impl TextOutlook {
     ///
     /// The constants were fitted to runs of 20 to 180 seconds, and one of ten minutes, on seven texts, English, Chinese and
     /// Russian, of 0.2 to 12 MB: 1.2 % off on average, 3.3 % at most. The first run of ten minutes outside of the fit was 11 %
-    /// off: its vocabulary was taken for half of what it is, so that it learned half as fast. Those runs let an update grow where
-    /// 2,500 were left. A text in which whole files stand twice falls faster than this knows.
+    /// off: its vocabulary was taken for half of what it is, so that it learned half as fast. Those runs made
+    /// room for 2,500 updates, not 5,000, before each grew. A text in which whole files stand twice falls faster than this knows.
     fn bits_per_byte_after(&self, effort: Effort, rehearsal: &Rehearsal) -> f64 {
         const EXPONENT: f64 = -0.0116;
         const BY_GAP: f64 = -0.150;
