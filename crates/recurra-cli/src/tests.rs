@@ -229,7 +229,11 @@ fn flags_are_checked_together() {
         );
     }
     if Isa::best(Some(Precision::Bf16)).is_none() {
-        refused_together("train --precision bf16", "`bf16` needs `amx`", "leave `--precision` out");
+        refused_together(
+            "train --precision bf16",
+            "`bf16` needs `avx512bf16`, `amx`",
+            "leave `--precision` out",
+        );
     }
     refused_together(
         "train --recipe word_language_model_20",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::amx;
+use crate::tiles::amx;
 
 /// An instruction set that kernels are compiled for. Ordered: a later one is faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +15,8 @@ pub enum Isa {
     Avx2,
     /// Sixteen lanes of `f32` with masks on x86-64.
     Avx512,
+    /// AVX-512 with products of pairs of `bf16` (Zen 4, Cooper Lake and later): operands of products rounded, summed in `f32`.
+    Avx512Bf16,
     /// The matrix unit of newer Xeons: products of operands rounded to `bf16`, summed in `f32`; AVX-512 for the rest.
     Amx,
 }
@@ -82,12 +84,13 @@ fn names(sets: &[Isa]) -> String {
 
 impl Isa {
     /// Every instruction set, slowest first.
-    pub const ALL: [Isa; 5] = [Isa::Plain, Isa::Neon, Isa::Avx2, Isa::Avx512, Isa::Amx];
+    pub const ALL: [Isa; 6] =
+        [Isa::Plain, Isa::Neon, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx];
 
     /// In which precision it multiplies.
     pub fn precision(self) -> Precision {
         match self {
-            Isa::Amx => Precision::Bf16,
+            Isa::Avx512Bf16 | Isa::Amx => Precision::Bf16,
             Isa::Plain | Isa::Neon | Isa::Avx2 | Isa::Avx512 => Precision::F32,
         }
     }
@@ -112,15 +115,22 @@ impl Isa {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
             }
-            Isa::Amx => Isa::Avx512.is_available() && amx::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => Isa::Avx512.is_available() && is_x86_feature_detected!("avx512bf16"),
+            Isa::Amx => Isa::Avx512Bf16.is_available() && amx::is_available(),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => false,
+            Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 => false,
         }
     }
 
     /// Those this machine can run, slowest first.
     pub fn available() -> Vec<Isa> {
         Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
+    }
+
+    /// Those this machine can run that multiply in `precision`, slowest first.
+    pub fn available_in(precision: Precision) -> Vec<Isa> {
+        Isa::of(precision).into_iter().filter(|isa| isa.is_available()).collect()
     }
 
     /// The fastest this machine can run, of one precision or of any.
@@ -166,6 +176,7 @@ impl Isa {
             Isa::Neon => "neon",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Bf16 => "avx512bf16",
             Isa::Amx => "amx",
         }
     }
@@ -178,18 +189,19 @@ impl fmt::Display for Isa {
 }
 
 /// Does something with the file of an instruction set, whichever it is: `by_isa!(isa, self::file => &file::LOOPS)` for those of
-/// this folder, `super::file` for those of the one above. With AMX it is the file of AVX-512, or what is said after it.
+/// this folder, `super::file` for those of the one above. Where
+/// products are of `bf16` it is the file of AVX-512, or what is said after it.
 macro_rules! by_isa {
     ($isa:expr, $folder:ident::$file:ident => $do:expr) => {
-        $crate::isa::by_isa!($isa, $folder::$file => $do, amx => {
+        $crate::isa::by_isa!($isa, $folder::$file => $do, bf16 => {
             use $folder::avx512 as $file;
             $do
         })
     };
-    ($isa:expr, $folder:ident::$file:ident => $do:expr, amx => $amx:expr) => {
+    ($isa:expr, $folder:ident::$file:ident => $do:expr, bf16 => $bf16:expr) => {
         match $isa {
             #[cfg(target_arch = "x86_64")]
-            $crate::Isa::Amx => $amx,
+            $crate::Isa::Amx | $crate::Isa::Avx512Bf16 => $bf16,
             #[cfg(target_arch = "x86_64")]
             $crate::Isa::Avx512 => {
                 use $folder::avx512 as $file;

@@ -9,7 +9,6 @@
 #![warn(missing_docs)]
 
 pub mod activation;
-mod amx;
 pub mod attention;
 pub mod column_sum;
 mod counter;
@@ -44,6 +43,7 @@ pub mod slstm;
 pub mod squared_error;
 pub mod step;
 pub mod taps;
+mod tiles;
 pub mod update;
 
 pub use cpu::Cpu;

@@ -258,14 +258,14 @@ enum Ready<'s, 'a> {
 
 #[cfg(test)]
 mod tests {
-    use recurra_tensor::{Isa, Tape, Workspace};
+    use recurra_tensor::{Isa, Precision, Tape, Workspace};
 
     use super::*;
     use crate::{CellKind, LanguageModelConfig};
 
     #[test]
     fn in_f32_steps_have_the_bits_of_training() {
-        for isa in Isa::available().into_iter().filter(|&isa| isa != Isa::Amx) {
+        for isa in Isa::available_in(Precision::F32) {
             for cell in CellKind::ALL {
                 let base = LanguageModelConfig::new(70);
                 let config =

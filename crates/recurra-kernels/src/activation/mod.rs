@@ -192,7 +192,7 @@ fn each_block(cpu: &Cpu, len: usize, width: usize, block: impl Fn(Range<usize>) 
 }
 
 fn loops(isa: Isa) -> &'static Loops {
-    by_isa!(isa, self::file => &file::LOOPS, amx => &avx512::QUICK)
+    by_isa!(isa, self::file => &file::LOOPS, bf16 => &avx512::QUICK)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! Tokens go down and positions (rows of h) go across, so that 16 lanes are 16 positions and nothing is summed across lanes.
 
 use super::tiles::SQUARE;
-use crate::amx::TILE;
-use crate::amx::layout::{bits, interleaved, transposed};
+use crate::tiles::TILE;
+use crate::tiles::layout::{bits, interleaved, transposed};
 use crate::update::put_row::{self, Row, first};
 use std::arch::x86_64::*;
 

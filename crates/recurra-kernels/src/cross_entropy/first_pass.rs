@@ -1,10 +1,10 @@
 //! The first pass over the vocabulary: logits, exponentials, their sums, and d_hidden up to a factor a row.
 
-use super::amx::{FAR, PRIVATE, Pass, Shared, Sum, lay_out};
 use super::exponentials::{self as loops, Kept, Logits, NEVER, PAIR, PAIR_UNITS, in_square};
+use super::stretches::{FAR, PRIVATE, Pass, Shared, Sum, lay_out};
 use super::tiles::{Product, SQUARE, steps};
 use crate::SharedSlice;
-use crate::matmul::{AMX, Matrix, Strip};
+use crate::matmul::{Matrix, Strip, TILES};
 use std::ops::Range;
 
 /// Tokens whose exponentials are multiplied with W at a time: each time all of d_hidden is read and written.
@@ -57,7 +57,7 @@ impl Pass<'_> {
     pub(super) fn sum_up(&self, shared: &mut Shared, keep: bool) -> Vec<Sum> {
         let (n, n_positions) = (self.n_rows, self.n_positions());
         let groups = self.groups();
-        let hidden = shared.hidden.take(AMX.all_panels(self.h, n_positions));
+        let hidden = shared.hidden.take(TILES.all_panels(self.h, n_positions));
         let matrix = Matrix::new(self.arguments.hidden, n, self.h);
         lay_out(self.cpu, matrix.transposed(), n_positions, hidden);
         let hidden = &*hidden;
@@ -137,27 +137,27 @@ impl Group<'_> {
         let n_tasks = tokens.len().div_ceil(TASK);
         let n_panels = tokens.len().div_ceil(PAIR);
         PRIVATE.with_borrow_mut(|private| {
-            let weight = private.weight.take(AMX.row_panel(h));
+            let weight = private.weight.take(TILES.row_panel(h));
             let weight_across =
-                private.weight_across.take(h.div_ceil(AMX.rows) * AMX.row_panel(TASK));
+                private.weight_across.take(h.div_ceil(TILES.rows) * TILES.row_panel(TASK));
             for block in self.pass.blocks() {
                 let positions = block.start * PAIR..block.end * PAIR;
                 let logits = private.sums.take(block.len() * SQUARE);
-                let kept_down = private.kept_down.take(block.len() * AMX.col_panel(TASK));
+                let kept_down = private.kept_down.take(block.len() * TILES.col_panel(TASK));
                 for task in 0..n_tasks {
                     let place = |task: usize| tokens.start + n_panels * task / n_tasks * PAIR;
                     let task = place(task)..place(task + 1).min(tokens.end);
                     for first in task.clone().step_by(PAIR) {
                         let panel = first..task.end.min(first + PAIR);
                         self.compute_logits(&panel, &block, weight, logits);
-                        let place = (first - task.start) * AMX.col_step;
+                        let place = (first - task.start) * TILES.col_step;
                         let kept = self.backward.map(|backward| Kept {
                             left: backward.kept.ptr(
                                 first / PAIR * self.pass.kept_panel() + block.start * PAIR_UNITS,
                             ),
                             is_far: size_of::<f32>() * backward.kept.len() >= FAR,
                             right: kept_down[place..].as_mut_ptr(),
-                            right_panel: AMX.col_panel(TASK),
+                            right_panel: TILES.col_panel(TASK),
                         });
                         self.take_exponentials(
                             &panel,
@@ -169,7 +169,7 @@ impl Group<'_> {
                         );
                         if kept.is_some() {
                             let to = weight_across[place..].as_mut_ptr();
-                            let apart = AMX.row_panel(TASK);
+                            let apart = TILES.row_panel(TASK);
                             // SAFETY: `Cpu` has found AVX-512; panels of a task have room for it.
                             unsafe { loops::turn(weight.as_ptr(), h.div_ceil(PAIR), to, apart) };
                         }
@@ -201,11 +201,11 @@ impl Group<'_> {
             depth: h,
             width: PAIR,
         };
-        // SAFETY: `Cpu` has found AMX; the panel has room for 32 tokens, there is a square for each 32 positions, and both are
+        // SAFETY: `Cpu` has found a unit for tiles; the panel has room for 32 tokens, there is a square for each 32 positions, and both are
         // this thread's.
         unsafe {
-            (AMX.pack_rows)(&strip, weight.as_mut_ptr());
-            let size = AMX.col_panel(h);
+            (TILES.pack_rows)(&strip, weight.as_mut_ptr());
+            let size = TILES.col_panel(h);
             let product = Product {
                 a: weight.as_ptr(),
                 a_apart: 0,
@@ -218,7 +218,7 @@ impl Group<'_> {
                 adds: false,
                 next: arguments.weight.as_ptr().wrapping_add(tokens.end * h),
             };
-            product.run();
+            product.run(self.pass.unit);
         }
     }
 
@@ -249,7 +249,7 @@ impl Group<'_> {
         bias[..tokens.len()].copy_from_slice(&arguments.bias[tokens.clone()]);
         let references = &self.references[positions.clone()];
         let mut block = Logits { logits, bias: &bias, references, sums, largest, kept };
-        // SAFETY: `Cpu` has found AMX; the panels have room for these tokens, which are this thread's.
+        // SAFETY: `Cpu` has found a unit for tiles; the panels have room for these tokens, which are this thread's.
         unsafe { loops::exponentials(&mut block) };
     }
 
@@ -266,10 +266,10 @@ impl Group<'_> {
         let rows = self.pass.h.div_ceil(PAIR);
         let part = self.idx * self.pass.part_len();
         // One panel of positions at a time, for all tokens: so that its sums are fetched once.
-        for (col, right) in kept.chunks_exact(AMX.col_panel(TASK)).enumerate() {
+        for (col, right) in kept.chunks_exact(TILES.col_panel(TASK)).enumerate() {
             let product = Product {
                 a: weight.as_ptr(),
-                a_apart: AMX.row_panel(TASK),
+                a_apart: TILES.row_panel(TASK),
                 rows,
                 b: right.as_ptr(),
                 b_apart: 0,
@@ -279,8 +279,8 @@ impl Group<'_> {
                 adds: !is_first,
                 next: right.as_ptr().wrapping_add(right.len()),
             };
-            // SAFETY: panels are laid out; this part is this thread's; `Cpu` has found AMX.
-            unsafe { product.run() };
+            // SAFETY: panels are laid out; this part is this thread's; `Cpu` has found TILES.
+            unsafe { product.run(self.pass.unit) };
         }
     }
 }

@@ -13,8 +13,6 @@ mod reference;
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
-mod amx;
-#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -28,10 +26,12 @@ mod plain;
 #[cfg(target_arch = "x86_64")]
 mod second_pass;
 #[cfg(target_arch = "x86_64")]
+mod stretches;
+#[cfg(target_arch = "x86_64")]
 mod tiles;
 
 #[cfg(target_arch = "x86_64")]
-use crate::Isa;
+use crate::Precision;
 use crate::update::squared_norms;
 use crate::{Cpu, Element};
 
@@ -134,11 +134,15 @@ fn run<E: Element>(
     }
     let shape = blocks::Shape { n, h, v };
     #[cfg(target_arch = "x86_64")]
-    if let (Isa::Amx, true, Some(hidden), Some(weight), Some(bias)) =
-        (cpu.isa(), amx::pays(shape), E::as_f32(hidden), E::as_f32(weight), E::as_f32(bias))
-    {
+    if let (Precision::Bf16, true, Some(hidden), Some(weight), Some(bias)) = (
+        cpu.isa().precision(),
+        stretches::pays(shape),
+        E::as_f32(hidden),
+        E::as_f32(weight),
+        E::as_f32(bias),
+    ) {
         let arguments = Arguments { hidden, weight, bias, targets };
-        return amx::run(cpu, shape, arguments, nats, gradients.map(Gradients::into_f32));
+        return stretches::run(cpu, shape, arguments, nats, gradients.map(Gradients::into_f32));
     }
     if let Some(Gradients { d_weight, d_bias, adds: false, .. }) = &mut gradients {
         // In `f32` the first rows overwrite what is there.

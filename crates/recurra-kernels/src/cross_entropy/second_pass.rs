@@ -1,11 +1,11 @@
 //! The second pass: d_weight and d_bias from the exponentials that were kept, and the end of d_hidden.
 
-use super::amx::{FAR, PRIVATE, Pass, Private, Shared, Sum, lay_out};
 use super::exponentials::{self as loops, PAIR, PAIR_UNITS, Rows, Turned, in_square};
+use super::stretches::{FAR, PRIVATE, Pass, Private, Shared, Sum, lay_out};
 use super::tiles::{Product, SQUARE};
 use super::{Arguments, Gradients};
 use crate::SharedSlice;
-use crate::matmul::{AMX, Matrix};
+use crate::matmul::{Matrix, TILES};
 use crate::simd::math::bf16;
 
 /// Panels of tokens in a task.
@@ -61,7 +61,7 @@ impl Pass<'_> {
                 to[h..].copy_from_slice(&[high, factor - high]);
             }
         });
-        let scaled = shared.hidden.take(AMX.all_panels(n_positions, cols));
+        let scaled = shared.hidden.take(TILES.all_panels(n_positions, cols));
         lay_out(self.cpu, Matrix::new(&shared.scaled, n, cols), cols, scaled);
         let kept = shared.kept.first_mut(self.kept_len());
         for (row, sum) in sums.iter().enumerate() {
@@ -141,8 +141,8 @@ impl Second<'_> {
                 adds: false,
                 next: panel.as_ptr().wrapping_add(size),
             };
-            // SAFETY: panels are laid out; the sums are this thread's; `Cpu` has found AMX.
-            unsafe { product.run() };
+            // SAFETY: panels are laid out; the sums are this thread's; `Cpu` has found TILES.
+            unsafe { product.run(self.pass.unit) };
             for (row, d_bias) in d_bias.iter_mut().enumerate() {
                 let [high, low] =
                     [h, h + 1].map(|col| sums[col / PAIR * SQUARE + in_square(row, col % PAIR)]);

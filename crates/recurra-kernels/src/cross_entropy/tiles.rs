@@ -2,8 +2,11 @@
 //!
 //! Results are *squares* of 32 × 32, one after the other: two tiles of the upper sixteen rows, two of the lower ones.
 
-use crate::amx::{self, DEPTH, ROW_BYTES, ROWS, Shapes, TILE};
+use crate::tiles::amx::{self, Shapes};
+use crate::tiles::dots::{self, Left, Right, Start, Sums};
+use crate::tiles::{DEPTH, ROW_BYTES, ROWS, TILE, Unit};
 use std::arch::asm;
+use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 
 /// Units of the size of an `f32` in two tiles of an operand: 32 rows or columns of 32 k.
 const STEP: usize = 2 * TILE;
@@ -43,10 +46,13 @@ impl Product {
     /// Multiplies.
     ///
     /// # Safety
-    /// The machine has AMX; operands are readable, C is writable and nobody else's.
-    pub unsafe fn run(&self) {
-        // SAFETY: by this function's contract.
-        unsafe { WHOLE.load() };
+    /// The machine has the unit; operands are readable, C is writable and nobody else's.
+    pub unsafe fn run(&self, unit: Unit) {
+        let is_amx = unit == Unit::Amx;
+        if is_amx {
+            // SAFETY: by this function's contract.
+            unsafe { WHOLE.load() };
+        }
         let n_parts = self.steps.div_ceil(MOST_STEPS);
         let mut next = self.next;
         for part in 0..n_parts {
@@ -56,21 +62,24 @@ impl Product {
                 for row in 0..self.rows {
                     // SAFETY: by this function's contract.
                     unsafe {
-                        tile(
-                            self.a.add(row * self.a_apart + first * STEP),
-                            self.b.add(col * self.b_apart + first * STEP),
-                            n,
-                            self.c.add((col * self.rows + row) * SQUARE),
-                            self.adds || part > 0,
-                            next,
-                        );
+                        let a = self.a.add(row * self.a_apart + first * STEP);
+                        let b = self.b.add(col * self.b_apart + first * STEP);
+                        let c = self.c.add((col * self.rows + row) * SQUARE);
+                        let adds = self.adds || part > 0;
+                        if is_amx {
+                            tile(a, b, n, c, adds, next);
+                        } else {
+                            tile_in_registers(a, b, n, c, adds, next);
+                        }
                         next = next.wrapping_add(n * 2 * ROWS);
                     }
                 }
             }
         }
-        // SAFETY: as above.
-        unsafe { amx::release() };
+        if is_amx {
+            // SAFETY: as above.
+            unsafe { amx::release() };
+        }
     }
 }
 
@@ -135,5 +144,37 @@ unsafe fn tile(a: *const f32, b: *const f32, n: usize, c: *mut f32, adds: bool, 
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack)
         );
+    }
+}
+
+/// [`tile`] without a matrix unit.
+///
+/// # Safety
+/// The machine has AVX-512 with `bf16`; the rest as for [`tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn tile_in_registers(
+    a: *const f32,
+    b: *const f32,
+    n: usize,
+    c: *mut f32,
+    adds: bool,
+    next: *const f32,
+) {
+    let start = if adds { Start::Sum } else { Start::Zero };
+    let after = c.wrapping_add(SQUARE);
+    for line in 0..SQUARE / ROWS {
+        _mm_prefetch::<_MM_HINT_T0>(after.wrapping_add(line * ROWS).cast());
+    }
+    for line in 0..2 * n {
+        _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(line * ROWS).cast());
+    }
+    for half in 0..2 {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let right = Right { first: [b, b.add(TILE)], to_tile: STEP };
+            let c = c.add(half * 2 * TILE);
+            let sums = Sums::whole([c, c.add(TILE)], ROWS);
+            dots::multiply(Left::tiles(a.add(half * TILE), STEP), right, ROWS, n, start, sums);
+        }
     }
 }

@@ -130,7 +130,7 @@ fn apply_f32(isa: Isa, mask: Prepared, start: u32, values: &mut [f32]) {
     match isa {
         // SAFETY: `Cpu` has checked that the machine has the instruction set.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Amx => unsafe { avx512::apply(mask, start, values) },
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { avx512::apply(mask, start, values) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { avx2::apply(mask, start, values) },

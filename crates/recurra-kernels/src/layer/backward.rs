@@ -10,10 +10,10 @@ use super::room::Room;
 use super::sizes::{self, CHUNK, Steps, back_and_forth, blocks, padded, pieces};
 use super::weights::PackedLayer;
 use super::{InputGradient, LayerShape};
-use crate::amx::{self, ROWS};
 use crate::dropout;
 use crate::recurrent::{Cell, MOST_GATES, load, store};
 use crate::simd::{Avx512, Quick, Vector};
+use crate::tiles::{ROWS, Unit};
 use crate::{SharedSlice, Worker};
 use std::ops::Range;
 
@@ -29,6 +29,7 @@ type Sums = TwoSums<{ CHUNK * 2 * ROWS }>;
 /// A sequence back through one layer.
 pub(super) struct Backward<'a, C> {
     pub cell: C,
+    pub unit: Unit,
     pub shape: LayerShape,
     pub weights: &'a PackedLayer,
     /// (T·B, E)
@@ -66,11 +67,11 @@ impl<C: Cell> Backward<'_, C> {
     /// One member's part.
     ///
     /// # Safety
-    /// The machine has AMX and AVX-512 with `bf16`; every member calls it, and the fields hold what they say.
+    /// The machine has the unit and AVX-512 with `bf16`; every member calls it, and the fields hold what they say.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
     pub(super) unsafe fn member(&self, worker: &Worker<'_>) {
         let LayerShape { time, batch, .. } = self.shape;
-        let tiles = Tiles::new();
+        let tiles = Tiles::new(self.unit);
         let mut sums = Sums::new();
         let own = sizes::own_blocks(worker, self.shape.blocks());
         // SAFETY: by this function's contract; members write apart, and read what others wrote after a barrier.
@@ -101,7 +102,7 @@ impl<C: Cell> Backward<'_, C> {
                 }
             }
             self.gradients.finish::<C>(worker, own);
-            amx::release();
+            tiles.release();
         }
     }
 

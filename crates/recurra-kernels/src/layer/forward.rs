@@ -7,10 +7,10 @@ use super::kept::Kept;
 use super::product::{Rows, Tiles, TwoSums};
 use super::sizes::{self, CHUNK, Steps, pieces};
 use super::weights::PackedLayer;
-use crate::amx::{self, DEPTH, ROWS};
 use crate::dropout;
 use crate::recurrent::{Cell, MOST_GATES, load, store};
 use crate::simd::{Avx512, Quick, Vector};
+use crate::tiles::{DEPTH, ROWS, Unit};
 use crate::{SharedSlice, Worker};
 use std::ops::Range;
 
@@ -25,6 +25,7 @@ type Sums = TwoSums<{ CHUNK * MOST_VECTORS * ROWS }>;
 /// A sequence through one layer.
 pub(super) struct Forward<'a, C> {
     pub cell: C,
+    pub unit: Unit,
     pub shape: LayerShape,
     pub weights: &'a PackedLayer,
     /// (G·H): what is added to W_ih·x.
@@ -53,11 +54,11 @@ impl<C: Cell> Forward<'_, C> {
     /// One member's part.
     ///
     /// # Safety
-    /// The machine has AMX and AVX-512 with `bf16`; every member calls it, and the fields hold what they say.
+    /// The machine has the unit and AVX-512 with `bf16`; every member calls it, and the fields hold what they say.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
     pub(super) unsafe fn member(&self, worker: &Worker<'_>) {
         let LayerShape { time, batch, hidden, .. } = self.shape;
-        let tiles = Tiles::new();
+        let tiles = Tiles::new(self.unit);
         let mut sums = Sums::new();
         let own = sizes::own_blocks(worker, self.shape.blocks());
         // SAFETY: by this function's contract; members write apart, and read what others wrote after a barrier.
@@ -83,7 +84,7 @@ impl<C: Cell> Forward<'_, C> {
                 }
             }
             debug_assert!(self.h.len() == (time + 1) * batch * hidden);
-            amx::release();
+            tiles.release();
         }
     }
 

@@ -5,10 +5,10 @@ use super::input::Reader;
 use super::product::Tiles;
 use super::sizes::{Steps, blocks};
 use super::square::Square;
-use crate::amx::layout;
-use crate::amx::{DEPTH, ROWS, TILE};
 use crate::recurrent::{Cell, load, store};
 use crate::simd::{Avx512, Vector};
+use crate::tiles::layout;
+use crate::tiles::{DEPTH, ROWS, TILE};
 use crate::update::put_row::{self, Row};
 use crate::{SharedSlice, Worker};
 use std::ops::Range;
@@ -160,7 +160,7 @@ impl Gradients<'_> {
     /// sums = or += featuresᵀ · gradients, for the member's blocks.
     ///
     /// # Safety
-    /// The machine has AMX, the thread's tiles are whole, and the operands hold `n_k` tiles of k.
+    /// The machine has the unit, the thread's tiles are whole, and the operands hold `n_k` tiles of k.
     #[inline(always)]
     pub(super) unsafe fn add<C: Cell>(
         &self,

@@ -1,10 +1,10 @@
 //! What a layer reads: rows as they lie or rows of a table, through dropout, without a copy of them in between.
 
 use super::{Input, LayerShape};
-use crate::amx::DEPTH;
 use crate::dropout;
 use crate::recurrent::load;
 use crate::simd::{Avx512, Vector};
+use crate::tiles::DEPTH;
 
 /// Rows of values, sixteen of a row at a time.
 #[derive(Clone, Copy)]

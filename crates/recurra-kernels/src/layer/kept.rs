@@ -2,7 +2,7 @@
 
 use super::{CellKind, LayerShape};
 use crate::SharedSlice;
-use crate::amx::ROWS;
+use crate::tiles::ROWS;
 
 /// Values of an `f32` in a cache line, and what may be lost to begin at one.
 const LINE: usize = 16;

@@ -38,13 +38,14 @@ pub use kept::kept_len;
 pub use kinds::{CellKind, Direction, Input, InputGradient, LayerGradients, LayerShape};
 pub use weights::PackedLayer;
 
-use crate::amx::ROWS;
 use crate::dropout::{self, Mask};
 use crate::gru::cell::Gru;
 use crate::lstm::cell::Lstm;
 use crate::matmul::buffer::Buffer;
 use crate::recurrent::Cell;
-use crate::{Cpu, Isa, SharedSlice};
+use crate::tiles::ROWS;
+use crate::tiles::Unit;
+use crate::{Cpu, Precision, SharedSlice};
 use backward::Backward;
 use forward::Forward;
 use gradient::Gradients;
@@ -115,9 +116,15 @@ thread_local! {
 /// Multiply-adds of a step below which one thread is as fast as a team.
 const TINY: usize = 1 << 18;
 
-/// Whether layers run in the matrix unit.
+/// Whether layers run in tiles.
 pub fn is_available(cpu: &Cpu) -> bool {
-    cpu.isa() == Isa::Amx
+    cpu.isa().precision() == Precision::Bf16
+}
+
+/// What multiplies the tiles of layers.
+#[track_caller]
+fn unit(cpu: &Cpu) -> Unit {
+    Unit::of(cpu.isa()).expect("an instruction set with weights in tiles")
 }
 
 /// Runs a member's part on the team, or on the calling thread where the work is tiny.
@@ -171,6 +178,7 @@ pub fn forward(
     let bias_recurrent = biases[1].get(biased..).unwrap_or_default();
     let kept = SharedSlice::new(kept);
     let kept = Kept::new(&kept, cell, shape);
+    let unit = unit(cpu);
     let (h, memory) = (SharedSlice::new(h), memory.map(SharedSlice::new));
     SCRATCH.with_borrow_mut(|buffer| {
         let row = Rows::stride(hidden) / 2;
@@ -188,10 +196,10 @@ pub fn forward(
         let h_rows = [before, after].map(|rows| Rows::new(rows.as_mut_ptr(), hidden));
         with_cell!(cell, kind => {
             let forward = Forward {
-                cell: kind, shape, weights, bias: &bias, bias_recurrent, x, h, state_mask, memory, memory_now, kept, x_rows,
+                cell: kind, unit, shape, weights, bias: &bias, bias_recurrent, x, h, state_mask, memory, memory_now, kept, x_rows,
                 h_rows,
             };
-            // SAFETY: the weights exist only where `Cpu` has found AMX; all sizes are checked above.
+            // SAFETY: the weights exist only where `Cpu` has found this unit; all sizes are checked above.
             run(cpu, cell, shape, |worker| unsafe { forward.member(worker) });
         });
     });
@@ -242,6 +250,7 @@ pub fn backward(
     assert_eq!(squares.each_ref().map(|of| of.len()), [gate_rows; 2], "squares of {shape:?}");
     let kept = SharedSlice::new(kept);
     let kept = Kept::new(&kept, cell, shape);
+    let unit = unit(cpu);
     SCRATCH.with_borrow_mut(|buffer| {
         let (room, sums) = Room::new(buffer, &cell.sizes(), shape, cpu.threads());
         let gradients = Gradients {
@@ -256,9 +265,9 @@ pub fn backward(
         let d_x = d_x.into();
         with_cell!(cell, kind => {
             let backward = Backward {
-                cell: kind, shape, weights, x, h, d_h, kept, d_x, room, gradients,
+                cell: kind, unit, shape, weights, x, h, d_h, kept, d_x, room, gradients,
             };
-            // SAFETY: the weights exist only where `Cpu` has found AMX; all sizes are checked above.
+            // SAFETY: the weights exist only where `Cpu` has found this unit; all sizes are checked above.
             run(cpu, cell, shape, |worker| unsafe { backward.member(worker) });
         });
     });

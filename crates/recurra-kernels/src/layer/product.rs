@@ -1,8 +1,11 @@
-//! Rows of `bf16` times tiles of weights, in the matrix unit.
+//! Rows of `bf16` times tiles of weights.
 
 use super::beside::Beside;
-use crate::amx::{DEPTH, ROW_BYTES, ROWS, Shapes, TILE};
+use crate::tiles::amx::{self, Shapes};
+use crate::tiles::dots::{self, Left, Right, Start, Sums};
+use crate::tiles::{DEPTH, ROW_BYTES, ROWS, TILE, Unit};
 use std::arch::asm;
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::cell::Cell;
 
 /// Rows of `bf16` in whole tiles of 32, zero past their depth; a tile of the left operand is sixteen rows as they lie.
@@ -46,6 +49,7 @@ pub(super) struct Columns {
 /// The tiles of a thread: how many rows those of A and C have, and what will be read after the products.
 #[derive(Debug)]
 pub(super) struct Tiles {
+    unit: Unit,
     height: Cell<usize>,
     ahead: Cell<Ahead>,
 }
@@ -62,9 +66,15 @@ struct Ahead {
 const AHEAD: usize = 256;
 
 impl Tiles {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(unit: Unit) -> Self {
         let ahead = Ahead { from: std::ptr::null(), bytes: 0 };
-        Self { height: Cell::new(0), ahead: Cell::new(ahead) }
+        Self { unit, height: Cell::new(0), ahead: Cell::new(ahead) }
+    }
+
+    /// What multiplies.
+    #[inline(always)]
+    pub(super) fn unit(&self) -> Unit {
+        self.unit
     }
 
     /// From now on, products ask for these bytes.
@@ -88,13 +98,24 @@ impl Tiles {
     /// Gives the tiles of A and C so many rows.
     ///
     /// # Safety
-    /// The machine has AMX.
+    /// The machine has the unit.
     #[inline(always)]
     pub(super) unsafe fn shape(&self, height: usize) {
-        if self.height.replace(height) != height {
+        if self.unit == Unit::Amx && self.height.replace(height) != height {
             let (own, right) = ((height, ROW_BYTES), (ROWS, ROW_BYTES));
             // SAFETY: by this function's contract.
             unsafe { Shapes::new([own, own, own, own, own, own, right, right]).load() };
+        }
+    }
+
+    /// Leaves the thread's tiles without a shape.
+    ///
+    /// # Safety
+    /// The machine has the unit.
+    pub(super) unsafe fn release(&self) {
+        if self.unit == Unit::Amx {
+            // SAFETY: by this function's contract.
+            unsafe { amx::release() };
         }
     }
 
@@ -102,7 +123,7 @@ impl Tiles {
     /// the work `beside` it.
     ///
     /// # Safety
-    /// The machine has AMX; rows, tiles and sums hold what is multiplied; the work touches neither tiles nor sums.
+    /// The machine has the unit; rows, tiles and sums hold what is multiplied; the work touches neither tiles nor sums.
     #[inline(always)]
     pub(super) unsafe fn multiply(
         &self,
@@ -113,6 +134,14 @@ impl Tiles {
         sums: *mut f32,
         beside: &mut impl Beside,
     ) {
+        if self.unit == Unit::Dots {
+            // SAFETY: by this function's contract.
+            unsafe {
+                self.multiply_in_registers(left, first, n_rows, columns, sums);
+                beside.rest();
+            }
+            return;
+        }
         let Columns { tiles, n_vectors, n_k } = columns;
         let n_tiles = n_rows.div_ceil(ROWS);
         // All tiles of one height: where it does not divide the rows, the last repeats some of the one before.
@@ -155,6 +184,72 @@ impl Tiles {
                 vector += n;
             }
             beside.rest();
+        }
+    }
+}
+
+/// Rows so few that vectors of columns are multiplied eight at a time.
+const FEW_ROWS: usize = 3;
+
+impl Tiles {
+    /// [`multiply`](Self::multiply) without a matrix unit, and without the work beside it: both would want the same registers.
+    ///
+    /// # Safety
+    /// The machine has AVX-512 with `bf16`; rows, tiles and sums hold what is multiplied.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    unsafe fn multiply_in_registers(
+        &self,
+        left: Rows,
+        first: *const u16,
+        n_rows: usize,
+        Columns { tiles, n_vectors, n_k }: Columns,
+        sums: *mut f32,
+    ) {
+        let left = Left { first, to_row: left.stride, to_tile: DEPTH };
+        let to_row = n_vectors * ROWS;
+        // Two vectors lie beside each other, tile by tile; the last may be alone.
+        let place = |vector: usize| {
+            let pair = vector / 2 * 2;
+            tiles.wrapping_add(pair * n_k * TILE + vector % 2 * TILE)
+        };
+        let to = |vector: usize| sums.wrapping_add(vector * ROWS);
+        let mut vector = 0;
+        while vector < n_vectors {
+            let ahead = self.next_ahead(n_k, first);
+            for line in 0..n_k * AHEAD / 64 {
+                _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(64 * line).cast());
+            }
+            // SAFETY: by this function's contract.
+            vector += unsafe {
+                match n_vectors - vector {
+                    1 => {
+                        let right = Right { first: [place(vector)], to_tile: TILE };
+                        let sums = Sums::whole([to(vector)], to_row);
+                        dots::multiply(left, right, n_rows, n_k, Start::Zero, sums);
+                        1
+                    }
+                    8.. if n_rows <= FEW_ROWS => {
+                        let right: Right<8> = Right {
+                            first: std::array::from_fn(|idx| place(vector + idx)),
+                            to_tile: 2 * TILE,
+                        };
+                        let sums = Sums::whole(std::array::from_fn(|idx| to(vector + idx)), to_row);
+                        match n_rows {
+                            1 => dots::rows::<1, 8>(left, right, n_k, Start::Zero, sums),
+                            2 => dots::rows::<2, 8>(left, right, n_k, Start::Zero, sums),
+                            _ => dots::rows::<FEW_ROWS, 8>(left, right, n_k, Start::Zero, sums),
+                        }
+                        8
+                    }
+                    _ => {
+                        let pair = [vector, vector + 1];
+                        let right = Right { first: pair.map(place), to_tile: 2 * TILE };
+                        let sums = Sums::whole(pair.map(to), to_row);
+                        dots::multiply(left, right, n_rows, n_k, Start::Zero, sums);
+                        2
+                    }
+                }
+            };
         }
     }
 }

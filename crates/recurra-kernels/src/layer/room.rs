@@ -5,8 +5,8 @@ use super::product::Rows;
 use super::sizes::{blocks, longest_piece, padded};
 use super::{CellSizes, LayerShape, backward};
 use crate::SharedSlice;
-use crate::amx::{DEPTH, ROWS, TILE};
 use crate::matmul::buffer::Buffer;
+use crate::tiles::{DEPTH, ROWS, TILE};
 
 /// The parts of scratch memory, each at a cache line.
 pub(super) struct Room<'a> {

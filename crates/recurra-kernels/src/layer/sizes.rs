@@ -2,7 +2,7 @@
 
 use super::LayerShape;
 use crate::Worker;
-use crate::amx::{DEPTH, ROWS};
+use crate::tiles::{DEPTH, ROWS};
 use std::ops::Range;
 
 impl LayerShape {

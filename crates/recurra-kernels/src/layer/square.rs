@@ -1,8 +1,10 @@
-//! Tiles times tiles, in the matrix unit: the products of weight gradients.
+//! Tiles times tiles: the products of weight gradients.
 
 use super::product::Tiles;
-use crate::amx::ROW_BYTES;
+use crate::tiles::dots::{self, Left, Right, Start, Sums};
+use crate::tiles::{ROW_BYTES, ROWS, TILE, Unit};
 use std::arch::asm;
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 /// Four tiles of a product of tiles with tiles, both operands one tile of k after the other.
 pub(super) struct Square {
@@ -65,12 +67,14 @@ impl Square {
     /// sums = or += left · right; where two places are the same, both get the same sum.
     ///
     /// # Safety
-    /// The machine has AMX, the thread's tiles are whole, `n_k` is at least 1, and tiles and sums are there.
+    /// The machine has the unit, the thread's tiles are whole, `n_k` is at least 1, and tiles and sums are there.
     pub(super) unsafe fn multiply(&self, tiles: &Tiles, from_zero: bool) {
         let ahead = tiles.next_ahead(self.n_k, self.left[0].cast());
         // SAFETY: by this function's contract.
         unsafe {
-            if from_zero {
+            if tiles.unit() == Unit::Dots {
+                self.multiply_in_registers(ahead, from_zero);
+            } else if from_zero {
                 square!(self, ahead, ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"]);
             } else {
                 square!(
@@ -81,6 +85,28 @@ impl Square {
                      "tileloadd tmm2, [{c_low} + {row}]"
                      "tileloadd tmm3, [{c_low_right} + {row}]"]
                 );
+            }
+        }
+    }
+
+    /// [`multiply`](Self::multiply) without a matrix unit.
+    ///
+    /// # Safety
+    /// The machine has AVX-512 with `bf16`; tiles and sums are there.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    unsafe fn multiply_in_registers(&self, ahead: *const u8, from_zero: bool) {
+        let start = if from_zero { Start::Zero } else { Start::Sum };
+        let right = Right { first: self.right, to_tile: TILE };
+        for line in 0..4 * self.n_k {
+            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(64 * line).cast());
+        }
+        // A row of tiles that is there twice is added once.
+        let n_rows = if self.left[0] == self.left[1] { 1 } else { 2 };
+        for (&left, &sums) in self.left.iter().zip(&self.sums).take(n_rows) {
+            let left = Left::tiles(left, TILE);
+            // SAFETY: by this function's contract.
+            unsafe {
+                dots::multiply(left, right, ROWS, self.n_k, start, Sums::whole(sums, ROWS));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::reference::{Outcome, Problem, solve};
 use super::*;
+use crate::Isa;
 use crate::recurrent::tests::values;
 use crate::rnn::Activation;
 
@@ -109,11 +110,21 @@ fn distance(found: &[f64], expected: &[f64]) -> f64 {
     (off / size.max(0.25 * expected.len() as f64)).sqrt()
 }
 
+/// The instruction sets of this machine that multiply tiles.
+fn isas() -> Vec<Isa> {
+    Isa::available_in(Precision::Bf16)
+}
+
 /// 1 % for states; gradients gather what each step rounds, and slopes of ReLU jump.
 fn check(problem: &Problem, adds: bool) {
-    let cpu = Cpu::with_isa(Isa::Amx, 1);
     let expected = solve(problem);
-    let found = solve_in_tiles(&cpu, problem, adds);
+    for isa in isas() {
+        check_on(&Cpu::with_isa(isa, 1), problem, adds, &expected);
+    }
+}
+
+fn check_on(cpu: &Cpu, problem: &Problem, adds: bool, expected: &Outcome) {
+    let found = solve_in_tiles(cpu, problem, adds);
     let Problem { cell, shape, .. } = problem;
     let bound = if *cell == CellKind::Rnn(Activation::Relu) { 0.1 } else { 0.02 };
     let mut parts = vec![
@@ -129,15 +140,19 @@ fn check(problem: &Problem, adds: bool) {
     }
     for (name, found, expected, bound) in parts {
         let distance = distance(found, expected);
-        assert!(distance < bound, "{cell:?} {shape:?}: {name} is off by {distance:e}");
+        assert!(
+            distance < bound,
+            "{} {cell:?} {shape:?}: {name} is off by {distance:e}",
+            cpu.isa()
+        );
     }
 }
 
 /// Whether this machine can run the tests; says so where it cannot.
 fn has_tiles() -> bool {
-    let found = Isa::Amx.is_available();
+    let found = !isas().is_empty();
     if !found {
-        println!("this machine has no AMX: layers in tiles are not tested");
+        println!("this machine has no products of `bf16`: layers in tiles are not tested");
     }
     found
 }
@@ -193,17 +208,18 @@ fn the_number_of_threads_changes_no_bit() {
     if !has_tiles() {
         return;
     }
-    for cell in CellKind::ALL {
+    for (isa, cell) in isas().into_iter().flat_map(|isa| CellKind::ALL.map(|cell| (isa, cell))) {
         let shape = LayerShape { time: 6, batch: 21, inputs: 130, hidden: 150 };
         let problem = problem(cell, shape);
-        let expected = solve_in_tiles(&Cpu::with_isa(Isa::Amx, 1), &problem, false);
+        let expected = solve_in_tiles(&Cpu::with_isa(isa, 1), &problem, false);
         for threads in [2, 3, 7] {
-            let found = solve_in_tiles(&Cpu::with_isa(Isa::Amx, threads), &problem, false);
-            assert_eq!(found.h, expected.h, "{cell:?} with {threads} threads");
-            assert_eq!(found.d_weight_ih, expected.d_weight_ih, "{cell:?} with {threads} threads");
-            assert_eq!(found.d_weight_hh, expected.d_weight_hh, "{cell:?} with {threads} threads");
-            assert_eq!(found.d_bias_hh, expected.d_bias_hh, "{cell:?} with {threads} threads");
-            assert_eq!(found.d_x, expected.d_x, "{cell:?} with {threads} threads");
+            let found = solve_in_tiles(&Cpu::with_isa(isa, threads), &problem, false);
+            let what = format!("{isa} {cell:?} with {threads} threads");
+            assert_eq!(found.h, expected.h, "{what}");
+            assert_eq!(found.d_weight_ih, expected.d_weight_ih, "{what}");
+            assert_eq!(found.d_weight_hh, expected.d_weight_hh, "{what}");
+            assert_eq!(found.d_bias_hh, expected.d_bias_hh, "{what}");
+            assert_eq!(found.d_x, expected.d_x, "{what}");
         }
     }
 }
@@ -213,8 +229,8 @@ fn a_stream_alone_is_the_same_as_among_others_and_in_pieces() {
     if !has_tiles() {
         return;
     }
-    let cpu = Cpu::with_isa(Isa::Amx, 1);
-    for cell in CellKind::ALL {
+    for (isa, cell) in isas().into_iter().flat_map(|isa| CellKind::ALL.map(|cell| (isa, cell))) {
+        let cpu = Cpu::with_isa(isa, 1);
         let shape = LayerShape { time: 4, batch: 19, inputs: 40, hidden: 33 };
         let all = problem(cell, shape);
         let expected = solve_in_tiles(&cpu, &all, false);
@@ -249,8 +265,11 @@ fn rows_of_a_table_through_dropout_are_the_same_as_a_copy_of_them() {
     if !has_tiles() {
         return;
     }
-    let cpu = Cpu::with_isa(Isa::Amx, 2);
-    for (time, batch, inputs) in [(1, 1, 1), (7, 5, 40), (3, 33, 64), (12, 64, 17)] {
+    let shapes = [(1, 1, 1), (7, 5, 40), (3, 33, 64), (12, 64, 17)];
+    for (isa, (time, batch, inputs)) in
+        isas().into_iter().flat_map(|isa| shapes.map(|shape| (isa, shape)))
+    {
+        let cpu = Cpu::with_isa(isa, 2);
         let problem = problem(CellKind::Lstm, LayerShape { time, batch, inputs, hidden: 21 });
         let vocab = 11;
         let table = narrow(&values(9, vocab * inputs, 1.0));
@@ -284,7 +303,7 @@ fn weights_of_another_shape_are_refused() {
     if !has_tiles() {
         panic!("laid out Forward and used as Lstm: not on this machine");
     }
-    let cpu = Cpu::with_isa(Isa::Amx, 1);
+    let cpu = Cpu::with_isa(isas()[0], 1);
     let weights =
         PackedLayer::pack(&cpu, CellKind::Lstm, Direction::Forward, &[0.0; 8], &[0.0; 16], 2);
     weights.check(

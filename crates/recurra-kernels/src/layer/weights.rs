@@ -3,11 +3,11 @@
 use super::product::Columns;
 use super::sizes::{blocks, padded};
 use super::{CellKind, CellSizes, Direction, LayerShape};
-use crate::amx::layout::{self, Source};
-use crate::amx::{DEPTH, ROWS, TILE};
 use crate::matmul::buffer::Buffer;
+use crate::tiles::layout::{self, Source};
+use crate::tiles::{DEPTH, ROWS, TILE};
 use crate::update::{Pass, Slabs, Update};
-use crate::{Cpu, Isa, SharedSlice};
+use crate::{Cpu, SharedSlice};
 use std::ops::Range;
 
 /// W_ih and W_hh of one layer, laid out for one direction.
@@ -71,7 +71,7 @@ impl PackedLayer {
 
     #[track_caller]
     fn lay_out_all(layers: &mut [&mut Self], cpu: &Cpu, [weight_ih, weight_hh]: [Values<'_>; 2]) {
-        assert!(cpu.isa() == Isa::Amx, "tiles on `{}`", cpu.isa());
+        assert!(super::is_available(cpu), "tiles on `{}`", cpu.isa());
         let Some(&&mut Self { cell, inputs, hidden, .. }) = layers.first() else { return };
         let CellSizes { gates, of_input, of_recurrent, .. } = cell.sizes();
         assert!(
@@ -182,7 +182,7 @@ impl Weight<'_> {
                         [col, col + DEPTH].map(|col| next.end.min(next.start + DEPTH * col));
                     self.values.fetch(ahead[0]..ahead[1]);
                     for (direction, panels) in &panels {
-                        // SAFETY: each block of rows has its own tiles; this runs with AMX only.
+                        // SAFETY: each block of rows has its own tiles; this runs with `bf16` only.
                         unsafe {
                             match direction {
                                 Direction::Forward => self.forward(panels, gate, unit, col),
@@ -308,8 +308,14 @@ impl Panels {
 mod tests {
     use super::*;
     use crate::update::{self, Adam, Dynamic, Rule, Sgd};
+    use crate::{Isa, Precision};
 
     const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
+
+    /// An instruction set that multiplies tiles, which lie in one way for all.
+    fn isa() -> Option<Isa> {
+        Isa::best(Some(Precision::Bf16))
+    }
 
     /// The tiles of both weights.
     fn tiles(layer: &PackedLayer) -> [Vec<u32>; 2] {
@@ -321,10 +327,8 @@ mod tests {
 
     #[test]
     fn other_weights_laid_out_for_both_directions_at_once_are_as_for_each() {
-        if !Isa::available().contains(&Isa::Amx) {
-            return;
-        }
-        let cpu = Cpu::with_isa(Isa::Amx, 2);
+        let Some(isa) = isa() else { return };
+        let cpu = Cpu::with_isa(isa, 2);
         for (cell, inputs, hidden) in
             [(CellKind::Lstm, 1, 1), (CellKind::Gru, 33, 17), (CellKind::Lstm, 65, 47)]
         {
@@ -373,9 +377,7 @@ mod tests {
 
     #[test]
     fn an_update_that_lays_out_leaves_the_bits_of_an_update_and_a_layout() {
-        if !Isa::available().contains(&Isa::Amx) {
-            return;
-        }
+        let Some(isa) = isa() else { return };
         let sgd = Sgd { lr: 0.3, momentum: 0.0, weight_decay: 0.0, scale: 1.0 };
         let (beta1, beta2, epsilon) = (0.9, 0.99, 1e-8);
         let (weight_decay, is_decoupled) = (0.1, true);
@@ -407,7 +409,7 @@ mod tests {
             let rows = cell.sizes().gates * hidden;
             let old = [inputs, hidden].map(|cols| Learned::new(rows * cols));
             for pass in passes {
-                let one = Cpu::with_isa(Isa::Amx, 1);
+                let one = Cpu::with_isa(isa, 1);
                 let mut expected = old.clone();
                 expected.iter_mut().for_each(|weight| update::step(&one, pass, weight.slabs(pass)));
                 let pack = |[ih, hh]: &[Learned; 2], direction| {
@@ -418,7 +420,7 @@ mod tests {
                     let mut layers = DIRECTIONS.map(|direction| pack(&old, direction));
                     PackedLayer::update_all(
                         &mut layers.each_mut(),
-                        &Cpu::with_isa(Isa::Amx, threads),
+                        &Cpu::with_isa(isa, threads),
                         pass,
                         found.each_mut().map(|weight| weight.slabs(pass)),
                     );
@@ -438,10 +440,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "W_hh of (4·2, 2)")]
     fn an_update_of_another_shape_is_refused() {
-        if !Isa::available().contains(&Isa::Amx) {
-            panic!("W_hh of (4·2, 2): not on this machine");
-        }
-        let cpu = Cpu::with_isa(Isa::Amx, 1);
+        let Some(isa) = isa() else { panic!("W_hh of (4·2, 2): not on this machine") };
+        let cpu = Cpu::with_isa(isa, 1);
         let mut layer =
             PackedLayer::pack(&cpu, CellKind::Lstm, Direction::Forward, &[0.0; 8], &[0.0; 16], 2);
         let sgd = Sgd { lr: 0.1, momentum: 0.0, weight_decay: 0.0, scale: 1.0 };

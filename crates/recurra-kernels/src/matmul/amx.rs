@@ -6,8 +6,9 @@
 
 use super::kernels::Kernels;
 use super::vector::{Strip, Tile, TileStart};
-use crate::amx::layout::{self, Side, Source};
-use crate::amx::{self, DEPTH, ROW_BYTES, ROWS, Shapes, TILE};
+use crate::tiles::amx::{self, Shapes};
+use crate::tiles::layout::{self, Side, Source};
+use crate::tiles::{DEPTH, ROW_BYTES, ROWS, TILE};
 use std::arch::asm;
 
 /// Rows and columns of a pair of tiles.

@@ -27,12 +27,14 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512bf16;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod plain;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use amx::KERNELS as AMX;
+pub(crate) use amx::KERNELS as TILES;
 pub use matrix::Matrix;
 pub use packed_matrix::PackedMatrix;
 
@@ -141,7 +143,10 @@ impl<'a, E: Element> Start<'a, E> {
 }
 
 pub(crate) fn kernels_of(isa: Isa) -> &'static Kernels {
-    by_isa!(isa, self::file => &file::KERNELS, amx => &amx::KERNELS)
+    by_isa!(isa, self::file => &file::KERNELS, bf16 => match isa {
+        Isa::Amx => &amx::KERNELS,
+        _ => &avx512bf16::KERNELS,
+    })
 }
 
 #[cfg(test)]

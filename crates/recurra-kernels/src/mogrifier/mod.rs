@@ -201,5 +201,5 @@ fn check(hidden: usize, gates: usize, parts: [usize; 3]) -> usize {
 }
 
 fn loops(isa: Isa) -> &'static Loops {
-    by_isa!(isa, self::file => &file::LOOPS, amx => &avx512::QUICK)
+    by_isa!(isa, self::file => &file::LOOPS, bf16 => &avx512::QUICK)
 }

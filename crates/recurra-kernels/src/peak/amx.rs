@@ -1,8 +1,9 @@
 //! The loops with AMX: two tiles of A by two of B, operands in `bf16`; reading is that of AVX-512.
 
 use super::{Kernel, avx512};
-use crate::amx::layout::{self, Side, Source};
-use crate::amx::{self, DEPTH, ROW_BYTES, ROWS, Shapes, TILE};
+use crate::tiles::amx::{self, Shapes};
+use crate::tiles::layout::{self, Side, Source};
+use crate::tiles::{DEPTH, ROW_BYTES, ROWS, TILE};
 use std::arch::asm;
 
 /// Rows and columns of a pair of tiles.

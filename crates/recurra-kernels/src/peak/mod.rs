@@ -14,6 +14,8 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512bf16;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod plain;
@@ -42,7 +44,10 @@ struct Kernel {
 type LayOut = unsafe fn(a: &[f32], b: &[f32], to_a: &mut [f32], to_b: &mut [f32]);
 
 fn kernel(isa: Isa) -> &'static Kernel {
-    by_isa!(isa, self::file => &file::KERNEL, amx => &amx::KERNEL)
+    by_isa!(isa, self::file => &file::KERNEL, bf16 => match isa {
+        Isa::Amx => &amx::KERNEL,
+        _ => &avx512bf16::KERNEL,
+    })
 }
 
 /// How often something is timed; the best counts, because everything that disturbs makes it slower.

@@ -75,7 +75,7 @@ pub(crate) fn run_alone(isa: Isa, sweep: &impl Sweep) {
 pub(crate) fn lanes(isa: Isa) -> usize {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Amx => simd::Avx512::LANES,
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => simd::Avx512::LANES,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => simd::Avx2::LANES,
         #[cfg(target_arch = "aarch64")]

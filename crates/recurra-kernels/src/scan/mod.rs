@@ -28,14 +28,14 @@ mod tests;
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
-mod amx;
-#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod plain;
+#[cfg(target_arch = "x86_64")]
+mod quick;
 
 pub use crate::recurrent::Shape;
 use crate::{Cpu, Element};

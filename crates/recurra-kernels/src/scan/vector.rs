@@ -102,7 +102,7 @@ unsafe fn on_isa(isa: Isa, scan: &impl Scan, row: usize, units: Range<usize>) {
         by_isa!(
             isa,
             super::file => file::units(scan, row, units),
-            amx => super::amx::units(scan, row, units)
+            bf16 => super::quick::units(scan, row, units)
         )
     }
 }

@@ -9,8 +9,9 @@ use super::kernels::{Input, Kernels};
 use super::layout::{LANES, TILE_STEPS};
 use super::likeliest::Search;
 use super::product::Product;
-use crate::amx::{ROW_BYTES, ROWS, Shapes, release};
 use crate::simd::{Avx512, Vector};
+use crate::tiles::amx::{Shapes, release};
+use crate::tiles::{ROW_BYTES, ROWS};
 use std::arch::asm;
 use std::arch::x86_64::*;
 

@@ -79,7 +79,7 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             (Isa::Amx, Storage::Bf16) if n_rows >= ROWS_FOR_TILES => super::amx::bf16(),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Amx | Isa::Avx512, storage) => super::avx512::kernels(storage),
+            (Isa::Amx | Isa::Avx512Bf16 | Isa::Avx512, storage) => super::avx512::kernels(storage),
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx2, storage) => super::avx2::kernels(storage),
             #[cfg(target_arch = "aarch64")]

@@ -113,7 +113,7 @@ impl Loops {
     fn of(isa: Isa) -> Option<Self> {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx | Isa::Avx512 => super::avx512::screening(),
+            Isa::Amx | Isa::Avx512Bf16 | Isa::Avx512 => super::avx512::screening(),
             _ => None,
         }
     }

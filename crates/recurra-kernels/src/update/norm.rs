@@ -105,7 +105,7 @@ fn squared_norm_f32(isa: Isa, block: &[f32]) -> f64 {
     match isa {
         // SAFETY: `Cpu` has checked that the machine has the instruction set.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Amx => unsafe { avx512::squared_norm(block) },
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { avx512::squared_norm(block) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { avx2::squared_norm(block) },

@@ -1,4 +1,4 @@
-//! The loss with AMX, for large vocabularies: a stretch of tokens at a time, on one thread each.
+//! The loss with TILES, for large vocabularies: a stretch of tokens at a time, on one thread each.
 //!
 //! The logits of a stretch for some positions stay in the second cache of the thread that computes them, tokens down and
 //! positions across, until they are exponentials e = exp(l). Those are multiplied with W at once, which is d_hidden up to a
@@ -20,7 +20,8 @@ use super::{Arguments, Gradients};
 use crate::Cpu;
 use crate::SharedSlice;
 use crate::matmul::buffer::Buffer;
-use crate::matmul::{AMX, Matrix, Strip};
+use crate::matmul::{Matrix, Strip, TILES};
+use crate::tiles::Unit;
 use std::cell::RefCell;
 
 /// Bytes of exponentials that are kept.
@@ -144,6 +145,7 @@ impl Sum {
 /// Some rows on their way over the vocabulary.
 pub(super) struct Pass<'a> {
     pub cpu: &'a Cpu,
+    pub unit: Unit,
     pub arguments: Arguments<'a, f32>,
     pub h: usize,
     pub v: usize,
@@ -157,7 +159,8 @@ impl<'a> Pass<'a> {
         let (n_rows, v) = (arguments.targets.len(), arguments.bias.len());
         let mut by_target: Vec<usize> = (0..n_rows).collect();
         by_target.sort_by_key(|&row| arguments.targets[row]);
-        Self { cpu, arguments, h: arguments.weight.len() / v, v, n_rows, by_target }
+        let unit = Unit::of(cpu.isa()).expect("an instruction set with tiles");
+        Self { cpu, unit, arguments, h: arguments.weight.len() / v, v, n_rows, by_target }
     }
 
     /// Panels of 32 rows.
@@ -172,7 +175,7 @@ impl<'a> Pass<'a> {
 
     /// Units of the exponentials that are kept of 32 tokens.
     pub(super) fn kept_panel(&self) -> usize {
-        AMX.row_panel(self.n_positions())
+        TILES.row_panel(self.n_positions())
     }
 
     /// Units of all of them.
@@ -183,20 +186,20 @@ impl<'a> Pass<'a> {
 
 /// All panels of the right side `b`, and as many more of zeros as make up `cols` columns.
 pub(super) fn lay_out(cpu: &Cpu, b: Matrix<f32>, cols: usize, to: &mut [f32]) {
-    let size = AMX.col_panel(b.rows());
+    let size = TILES.col_panel(b.rows());
     let to = SharedSlice::new(to);
-    cpu.pool().for_each(cols.div_ceil(AMX.cols), |idx| {
-        let first = idx * AMX.cols;
-        let block = b.block(0..b.rows(), first..b.cols().min(first + AMX.cols));
+    cpu.pool().for_each(cols.div_ceil(TILES.cols), |idx| {
+        let first = idx * TILES.cols;
+        let block = b.block(0..b.rows(), first..b.cols().min(first + TILES.cols));
         let strip = Strip {
             first: block.values().as_ptr(),
             across: block.col_stride(),
             along: block.row_stride(),
             n: block.cols(),
             depth: block.rows(),
-            width: AMX.cols,
+            width: TILES.cols,
         };
-        // SAFETY: a panel each, inside of what was taken; `Cpu` has found AMX.
-        unsafe { (AMX.pack_cols)(&strip, to.ptr(idx * size)) };
+        // SAFETY: a panel each, inside of what was taken; `Cpu` has found TILES.
+        unsafe { (TILES.pack_cols)(&strip, to.ptr(idx * size)) };
     });
 }

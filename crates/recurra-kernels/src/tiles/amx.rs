@@ -1,9 +1,11 @@
-//! The matrix unit: whether this machine has it, and how its tiles are shaped.
+//! The matrix unit of newer Xeons: whether this machine has it, and how its tiles are shaped.
 //!
-//! AMX has eight tiles of up to 16 rows of 64 bytes. One instruction multiplies a tile A of m rows of 32 `bf16` with a tile
-//! B of 16 rows that each hold a pair of k for 16 columns, and adds the product to a tile C of m × 16 `f32`:
-//! c_mn += a_m,2k · b_2k,n + a_m,2k+1 · b_2k+1,n, k going up. It takes max(8, m) cycles, the result is ready after 52.
+//! AMX has eight tiles of up to 16 rows of 64 bytes. One instruction multiplies a tile A of m rows with a tile B and adds the
+//! product to a tile C of m × 16 `f32`. It takes max(8, m) cycles, the result is ready after 52.
 //! (Intel, "Intel 64 and IA-32 Architectures Optimization Reference Manual", chapter on AMX; the 8 measured here.)
+
+#[cfg(target_arch = "x86_64")]
+use super::{ROW_BYTES, ROWS};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use linux::is_available;
@@ -12,27 +14,6 @@ pub(crate) use linux::is_available;
 pub(crate) fn is_available() -> bool {
     false
 }
-
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod layout;
-#[cfg(all(test, target_arch = "x86_64"))]
-mod reference;
-#[cfg(all(test, target_arch = "x86_64"))]
-mod tests;
-
-/// Bytes of a row of a tile.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const ROW_BYTES: usize = 64;
-/// Rows of a tile.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const ROWS: usize = 16;
-
-/// Steps of k in a tile.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const DEPTH: usize = 32;
-/// Units of the size of an `f32` in a tile.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const TILE: usize = ROWS * ROW_BYTES / 4;
 
 /// The shapes of the eight tiles, as `ldtilecfg` reads them.
 #[cfg(target_arch = "x86_64")]
@@ -94,8 +75,7 @@ mod linux {
     /// Whether the machine has AMX for `bf16` and the system lets this process use it (Linux 5.16 or later).
     pub(crate) fn is_available() -> bool {
         static AVAILABLE: OnceLock<bool> = OnceLock::new();
-        *AVAILABLE
-            .get_or_init(|| has_tiles() && is_x86_feature_detected!("avx512bf16") && permitted())
+        *AVAILABLE.get_or_init(|| has_tiles() && permitted())
     }
 
     /// CPUID leaf 7: EDX bit 22 `bf16`, bit 24 tiles, bit 25 `int8`.
