@@ -68,7 +68,7 @@ pub struct Helped {
     seconds: f64,
     tokens_per_second: f64,
     plain_tokens_per_second: f64,
-    times_slower: f64,
+    times_as_long: f64,
     statistics_seconds: f64,
     tuning_seconds: f64,
     plain_loss_nats: f64,
@@ -198,7 +198,7 @@ impl Helped {
             seconds: cost.scoring,
             tokens_per_second: rate(cost.scoring),
             plain_tokens_per_second: rate(plain_seconds),
-            times_slower: cost.scoring / plain_seconds.max(1e-9),
+            times_as_long: cost.scoring / plain_seconds.max(1e-9),
             statistics_seconds: cost.statistics,
             tuning_seconds: cost.tuning,
             plain_loss_nats: plain.loss_nats(),
@@ -209,10 +209,10 @@ impl Helped {
     /// Two rows: what it is without help, and what the help cost.
     pub fn for_people(&self) -> String {
         let mut cost = format!(
-            "{} tokens/s, {} without help ({:.1} times slower)",
+            "{} tokens/s, {} without help ({:.1} times as long)",
             rounded(self.tokens_per_second),
             rounded(self.plain_tokens_per_second),
-            self.times_slower
+            self.times_as_long
         );
         if self.add_ons.dynamic.is_some() {
             cost += &format!("; {} for statistics", duration(self.statistics_seconds));

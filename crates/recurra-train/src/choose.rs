@@ -57,6 +57,9 @@ pub struct Choice {
 const ENOUGH_WORDS: u64 = 50_000;
 const FEW_UNKNOWN: f64 = 0.0005;
 
+/// Passes over a text from which a model learns it by heart, so that dropout pays.
+const UNHARMED_PASSES: f64 = 4.0;
+
 /// What was decided.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -247,14 +250,12 @@ impl Choices {
 
     fn dropout(&mut self, passes: f64, hidden: &[usize]) -> f32 {
         let smallest = hidden.iter().copied().min().unwrap_or(0);
-        let dropout = match passes {
-            ..4.0 => 0.0,
-            4.0..12.0 => 0.1,
-            12.0..40.0 => 0.25,
-            _ => 0.5,
-        };
+        // A tenth more with each doubling. Measured on 0.4 MB of Russian, 58 passes, one layer of 320: 0.25 came to 1.104 bits a
+        // byte, 0.4 to 1.101, 0.5 to 1.141.
+        let wanted = (0.1 * (passes / UNHARMED_PASSES).log2()).clamp(0.0, 0.5);
         // A narrow layer has nothing to spare.
-        let dropout = if smallest < 128 { dropout / 2.0 } else { dropout };
+        let wanted = if smallest < 128 { wanted / 2.0 } else { wanted };
+        let dropout = (wanted * 100.0).round() as f32 / 100.0;
         self.take(
             "dropout",
             dropout,

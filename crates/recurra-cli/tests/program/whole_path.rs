@@ -108,14 +108,14 @@ fn what_helps_a_score_stands_in_it_with_its_cost() {
     assert!(plain.get("add_ons").is_none(), "{plain}");
     let line = "eval run text.txt --temperature 0.9 --cache 60:0.5,0.1 \
                 --dynamic 20:0.001,0.01,0.0001 --train text.txt --json";
-    let helped = place.run(line).succeeds().tells("times slower").tells("without help");
+    let helped = place.run(line).succeeds().tells("times as long").tells("without help");
     let signature = helped.json()["signature"].as_str().unwrap().to_owned();
     let parts = "|temp:0.9|cache:60,0.5,0.1|dyn:rms,20,0.001,0.01,0.0001|";
     assert!(signature.contains(parts), "{signature}");
     let add_ons = helped.json()["add_ons"].clone();
     has_keys(
         &add_ons,
-        "temperature cache dynamic seconds tokens_per_second plain_tokens_per_second times_slower \
+        "temperature cache dynamic seconds tokens_per_second plain_tokens_per_second times_as_long \
          statistics_seconds tuning_seconds plain_loss_nats plain_perplexity",
     );
     assert_eq!(add_ons["plain_perplexity"], plain["perplexity"]);

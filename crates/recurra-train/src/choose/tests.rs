@@ -132,7 +132,7 @@ fn many_passes_over_a_text_bring_dropout() {
         )
         .dropout
     };
-    assert_eq!([1, 5, 20, 100].map(dropout), [0.0, 0.1, 0.25, 0.5]);
+    assert_eq!([1, 5, 20, 100].map(dropout), [0.0, 0.03, 0.23, 0.46]);
 }
 
 #[test]
