@@ -178,7 +178,11 @@ impl TextEstimate {
                 (chars, counted.unwrap_or(guessed))
             }
             // Heaps' law with the constants of English text: 10,000 kinds in a million words.
-            TokenizerSpec::Word => (words, (10.0 * words.sqrt()).min(300_000.0)),
+            TokenizerSpec::Word => {
+                let counted = facts.predictability.and_then(|found| found.n_words);
+                let guessed = (10.0 * words.sqrt()).min(300_000.0);
+                (words, counted.map_or(guessed, |counted| counted as f64))
+            }
             TokenizerSpec::Bpe(size) => (bytes / 4.0, *size as f64),
             TokenizerSpec::File(_) => (bytes / 4.0, 30_000.0),
         };

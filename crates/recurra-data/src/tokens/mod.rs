@@ -30,7 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 use subword::Subwords;
 use word::WordVocabulary;
-pub(crate) use word::unknown_words;
+pub(crate) use word::known_words;
 
 /// The largest `tokenizer.json` that is read.
 const LARGEST_JSON_BYTES: u64 = 256 << 20;

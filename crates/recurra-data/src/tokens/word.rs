@@ -129,18 +129,28 @@ impl WordVocabulary {
     }
 }
 
-/// The part of the words of `valid` that `train` does not have: 1 where `train` has too many, or none that end.
+/// What the words of a text make known of another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KnownWords {
+    /// Different words of the first, line ends among them.
+    pub n_words: usize,
+    /// The part of the words of the second that the first does not have.
+    pub unknown: f64,
+}
+
+/// How many words `train` has, and which part of those of `valid` it lacks; nothing where there are too many, or none that end.
 ///
 /// # Errors
 /// A text cannot be read.
-pub(crate) fn unknown_words(train: &Text, valid: &Text) -> Result<f64> {
+pub(crate) fn known_words(train: &Text, valid: &Text) -> Result<Option<KnownWords>> {
     let is_of_words =
         |error: &Error| matches!(error, Error::TooManyWords { .. } | Error::WordTooLong { .. });
-    let known = match WordVocabulary::train(train) {
-        Ok(words) => words.ids,
-        Err(error) if is_of_words(&error) => return Ok(1.0),
+    let vocabulary = match WordVocabulary::train(train) {
+        Ok(vocabulary) => vocabulary,
+        Err(error) if is_of_words(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
+    let known = &vocabulary.ids;
     let (mut n_words, mut n_unknown) = (0u64, 0u64);
     let new_counter = || {
         |block: &str| {
@@ -157,8 +167,11 @@ pub(crate) fn unknown_words(train: &Text, valid: &Text) -> Result<f64> {
         Ok(())
     });
     match counted {
-        Ok(_) => Ok(n_unknown as f64 / n_words.max(1) as f64),
-        Err(error) if is_of_words(&error) => Ok(1.0),
+        Ok(_) => Ok(Some(KnownWords {
+            n_words: vocabulary.words.len(),
+            unknown: n_unknown as f64 / n_words.max(1) as f64,
+        })),
+        Err(error) if is_of_words(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -43,6 +43,9 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
+    /// Before anything is decided.
+    const UNKNOWN: Sizes = Sizes { batch: 1, bptt: 1, hidden: vec![], tied: false, embed: 0 };
+
     pub fn window(&self) -> Window {
         Window { time: self.bptt, batch: self.batch }
     }
@@ -59,7 +62,7 @@ impl Sizing<'_> {
     /// The sizes that were not given, for a machine that makes `flops` operations a second.
     pub fn sizes(&self, flops: f64, choices: &mut Choices) -> Sizes {
         let (batch, bptt) = self.window(flops, choices);
-        let windowed = Sizes { batch, bptt, hidden: vec![], tied: false, embed: 0 };
+        let windowed = Sizes { batch, bptt, ..Sizes::UNKNOWN };
         let hidden = self.hidden(&windowed, flops, choices);
         // Tied weights need one width for both, and save most of the parameters where the vocabulary is large.
         let can_tie = self.options.embed.is_none() || self.options.embed == hidden.last().copied();
@@ -107,9 +110,13 @@ impl Sizing<'_> {
             Length::Epochs(epochs) => epochs as f64 * self.text.tokens,
             // A number of updates is what was asked for: each of them of the size below the middle one.
             Length::Steps(_) => 1.5 * UPDATES * 1024.0,
-            // The model will be so large that it sees k tokens a parameter, so F = 6 P N with N = k P.
+            // The model will be so large that it sees k tokens a parameter, so F = 6 P N with N = k P; or the largest that the
+            // text can bear.
             Length::Budget(seconds) => {
-                (TOKENS_PER_PARAMETER * UPDATES_SHARE * seconds * flops / 6.0).sqrt()
+                let flop = UPDATES_SHARE * seconds * flops;
+                let most = self.of_width(self.most_hidden(), &Sizes::UNKNOWN);
+                let of_largest = flop / self.network(&most).flops_per_token() as f64;
+                (TOKENS_PER_PARAMETER * flop / 6.0).sqrt().max(of_largest)
             }
         }
     }
@@ -146,35 +153,48 @@ impl Sizing<'_> {
         (batch, bptt)
     }
 
-    fn hidden(&self, sizes: &Sizes, flops: f64, choices: &mut Choices) -> Vec<usize> {
-        let (options, text) = (self.options, self.text);
-        let asked = options.hidden.as_deref().unwrap_or(&[]);
-        if asked.len() > 1 {
-            return asked.to_vec();
-        }
-        let layers_of = |size: usize| options.layers.unwrap_or(if size >= 384 { 2 } else { 1 });
-        if let [size] = *asked {
-            return vec![size; layers_of(size)];
-        }
-        // A small text is learned by heart by a large model, so its size sets an upper end.
-        let most = match text.tokens {
+    fn layers_of(&self, size: usize) -> usize {
+        self.options.layers.unwrap_or(if size >= 384 { 2 } else { 1 })
+    }
+
+    /// A small text is learned by heart by a large model, so its size sets an upper end.
+    fn most_hidden(&self) -> usize {
+        match self.text.tokens {
             ..30e3 => 96,
             30e3..200e3 => 192,
             200e3..1.5e6 => 384,
             1.5e6..20e6 => 768,
             _ => 1024,
-        };
+        }
+    }
+
+    /// As `sizes`, with layers of this width.
+    fn of_width(&self, size: usize, sizes: &Sizes) -> Sizes {
+        let tied = self.text.is_large_vocabulary;
+        let embed = self.options.embed.unwrap_or(embed_for(size, tied));
+        let hidden = vec![size; self.layers_of(size)];
+        Sizes { hidden, embed, tied: tied && embed == size, ..sizes.clone() }
+    }
+
+    fn hidden(&self, sizes: &Sizes, flops: f64, choices: &mut Choices) -> Vec<usize> {
+        let text = self.text;
+        let asked = self.options.hidden.as_deref().unwrap_or(&[]);
+        if asked.len() > 1 {
+            return asked.to_vec();
+        }
+        if let [size] = *asked {
+            return vec![size; self.layers_of(size)];
+        }
+        let most = self.most_hidden();
         let pays = |size: usize| {
-            let (hidden, tied) = (vec![size; layers_of(size)], text.is_large_vocabulary);
-            let embed = options.embed.unwrap_or(embed_for(size, tied));
-            let sizes = Sizes { hidden, embed, tied: tied && embed == size, ..sizes.clone() };
+            let sizes = self.of_width(size, sizes);
             let parameters = self.network(&sizes).flops_per_token() as f64 / 6.0;
             self.tokens_seen(&sizes, flops) >= TOKENS_PER_PARAMETER * parameters
         };
         let least = if text.is_storybook { STORYBOOK_HIDDEN } else { HIDDEN[0] };
         let size = HIDDEN.into_iter().rev().find(|&size| size <= most && pays(size));
         let size = size.unwrap_or(least).max(least);
-        let hidden = vec![size; layers_of(size)];
+        let hidden = vec![size; self.layers_of(size)];
         let reason = match size == most {
             _ if size == least && text.is_storybook => "enough to remember a story by".to_owned(),
             _ if !pays(size) => "the smallest there is, for so short a run".to_owned(),

@@ -161,7 +161,12 @@ fn senseless_settings_are_refused() {
 
 /// A text of which matching needs 2 bits a byte, and of whose validation text so many words are unknown.
 fn seen_through(unknown_words: f64) -> CorpusFacts {
-    let predictability = Predictability { bits_per_byte: 2.0, unknown_words, n_characters: 65 };
+    let predictability = Predictability {
+        bits_per_byte: 2.0,
+        unknown_words,
+        n_characters: 65,
+        n_words: Some(25_000),
+    };
     CorpusFacts { predictability: Some(predictability), ..SHAKESPEARE }
 }
 
