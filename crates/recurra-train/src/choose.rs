@@ -106,13 +106,13 @@ pub fn choose(
     let passes = tokens_seen / text.tokens;
     let dropout = options.dropout.unwrap_or_else(|| choices.dropout(passes, &sizes.hidden));
     let Sizes { batch, bptt, hidden, tied, embed } = sizes;
-    let optimizer = options.optimizer.unwrap_or_else(OptimizerSettings::adamw);
+    let optimizer = options.optimizer.unwrap_or_else(|| choices.optimizer(options, &text));
     let learning_rate =
         options.learning_rate.unwrap_or_else(|| choices.learning_rate(&optimizer, &hidden));
     let clip = options.clip.unwrap_or(if optimizer.is_sgd() { 0.25 } else { 1.0 });
     let averaging = options.averaging.unwrap_or_default();
     let schedule =
-        options.schedule.clone().unwrap_or_else(|| choices.schedule(&optimizer, averaging));
+        options.schedule.clone().unwrap_or_else(|| choices.schedule(&optimizer, averaging, length));
     expect_beta1(&optimizer, &schedule)?;
 
     let recipe = Recipe {
@@ -268,6 +268,16 @@ impl Choices {
         )
     }
 
+    fn optimizer(&mut self, options: &RecipeOptions, text: &TextEstimate) -> OptimizerSettings {
+        let adamw = OptimizerSettings::adamw();
+        // A rate or a schedule that somebody gave was meant for what has always been chosen.
+        if !text.is_word || options.learning_rate.is_some() || options.schedule.is_some() {
+            return adamw;
+        }
+        let sgd = OptimizerSettings::sgd();
+        self.take("optimizer", sgd, sgd.to_string(), "as in the published word recipes")
+    }
+
     fn learning_rate(&mut self, optimizer: &OptimizerSettings, hidden: &[usize]) -> f64 {
         let widest = hidden.iter().copied().max().unwrap_or(1).max(1) as f64;
         let (rate, reason) = match optimizer.is_sgd() {
@@ -278,15 +288,21 @@ impl Choices {
         self.take("learning rate", rate, rate.to_string(), reason)
     }
 
-    fn schedule(&mut self, optimizer: &OptimizerSettings, averaging: Averaging) -> Schedule {
+    fn schedule(
+        &mut self,
+        optimizer: &OptimizerSettings,
+        averaging: Averaging,
+        length: Length,
+    ) -> Schedule {
         let (schedule, reason) = match (optimizer.is_sgd(), averaging) {
             (true, Averaging::NonMonotone { .. }) => {
                 (Schedule::new(Decay::Constant), "averages take the place of a falling rate")
             }
-            (true, _) => (
+            (true, _) if !matches!(length, Length::Budget(_)) => (
                 Schedule::new(Decay::Plateau { factor: 4.0 }),
                 "the usual one for plain gradient descent",
             ),
+            (true, _) => (Schedule::new(Decay::Cosine { floor: 0.02 }), "ends low as the run ends"),
             (false, _) => (
                 Schedule { decay: Decay::Cosine { floor: 0.02 }, warmup: 0.03 },
                 "ends low as the run ends",

@@ -181,6 +181,41 @@ fn words_are_tokens_only_where_they_say_all_that_there_is() {
 }
 
 #[test]
+fn words_are_learned_by_plain_gradient_descent_unless_something_else_is_meant() {
+    let words = seen_through(0.0);
+    let found = chosen(budget(600.0), words);
+    assert!(found.optimizer.is_sgd());
+    assert_eq!(found.learning_rate, 20.0);
+    assert_eq!(found.schedule.to_string(), "cosine:0.02");
+    let rate = RecipeOptions { learning_rate: Some(0.003), ..budget(600.0) };
+    assert!(!chosen(rate, words).optimizer.is_sgd());
+    assert!(!chosen(budget(600.0), SHAKESPEARE).optimizer.is_sgd());
+    let epochs = RecipeOptions { length: Some(Length::Epochs(40)), ..RecipeOptions::default() };
+    assert_eq!(chosen(epochs, words).schedule.to_string(), "plateau:4");
+}
+
+#[test]
+fn a_small_text_whose_network_stays_small_gets_large_updates() {
+    let small =
+        CorpusFacts { bytes: 180_000, chars: 180_000, lines: 2_000, words: 33_000, ..SHAKESPEARE };
+    let Recipe { batch, bptt, hidden, .. } =
+        choose(&budget(600.0), &small, &Assumed(4e11)).unwrap().recipe;
+    assert_eq!((batch, bptt, hidden), (64, 128, vec![192]));
+}
+
+#[test]
+fn the_kinds_of_words_are_counted_where_that_was_measured() {
+    let tokens_seen = |n_words| {
+        let predictability = seen_through(0.0).predictability;
+        let predictability = predictability.map(|of| Predictability { n_words, ..of });
+        let facts = CorpusFacts { predictability, ..SHAKESPEARE };
+        let hidden = RecipeOptions { hidden: Some(vec![200]), ..budget(600.0) };
+        choose(&hidden, &facts, &Assumed(1e12)).unwrap().passes
+    };
+    assert!(tokens_seen(Some(40_000)) < 0.5 * tokens_seen(Some(10_000)));
+}
+
+#[test]
 fn a_faster_machine_gets_a_larger_model_and_is_asked_about_the_one_that_it_gets() {
     let facts = CorpusFacts { bytes: 1 << 30, chars: 1 << 30, ..SHAKESPEARE };
     let plan = |flops| choose(&budget(600.0), &facts, &Assumed(flops)).unwrap();
