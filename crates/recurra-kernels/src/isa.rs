@@ -189,8 +189,8 @@ impl fmt::Display for Isa {
 }
 
 /// Does something with the file of an instruction set, whichever it is: `by_isa!(isa, self::file => &file::LOOPS)` for those of
-/// this folder, `super::file` for those of the one above. Where
-/// products are of `bf16` it is the file of AVX-512, or what is said after it.
+/// this folder, `super::file` for those of the one above. Where products are of `bf16` it is the file of AVX-512, or what is said
+/// after it.
 macro_rules! by_isa {
     ($isa:expr, $folder:ident::$file:ident => $do:expr) => {
         $crate::isa::by_isa!($isa, $folder::$file => $do, bf16 => {

@@ -201,7 +201,7 @@ impl Group<'_> {
             depth: h,
             width: PAIR,
         };
-        // SAFETY: `Cpu` has found a unit for tiles; the panel has room for 32 tokens, there is a square for each 32 positions, and both are
+        // SAFETY: `Cpu` has found the unit; the panel has room for 32 tokens, there is a square for each 32 positions, and both are
         // this thread's.
         unsafe {
             (TILES.pack_rows)(&strip, weight.as_mut_ptr());
@@ -249,7 +249,7 @@ impl Group<'_> {
         bias[..tokens.len()].copy_from_slice(&arguments.bias[tokens.clone()]);
         let references = &self.references[positions.clone()];
         let mut block = Logits { logits, bias: &bias, references, sums, largest, kept };
-        // SAFETY: `Cpu` has found a unit for tiles; the panels have room for these tokens, which are this thread's.
+        // SAFETY: `Cpu` has found the unit; the panels have room for these tokens, which are this thread's.
         unsafe { loops::exponentials(&mut block) };
     }
 
@@ -279,7 +279,7 @@ impl Group<'_> {
                 adds: !is_first,
                 next: right.as_ptr().wrapping_add(right.len()),
             };
-            // SAFETY: panels are laid out; this part is this thread's; `Cpu` has found TILES.
+            // SAFETY: panels are laid out; this part is this thread's; `Cpu` has found the unit.
             unsafe { product.run(self.pass.unit) };
         }
     }

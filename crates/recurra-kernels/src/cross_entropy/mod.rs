@@ -31,7 +31,7 @@ mod stretches;
 mod tiles;
 
 #[cfg(target_arch = "x86_64")]
-use crate::Precision;
+use crate::tiles::Unit;
 use crate::update::squared_norms;
 use crate::{Cpu, Element};
 
@@ -134,15 +134,22 @@ fn run<E: Element>(
     }
     let shape = blocks::Shape { n, h, v };
     #[cfg(target_arch = "x86_64")]
-    if let (Precision::Bf16, true, Some(hidden), Some(weight), Some(bias)) = (
-        cpu.isa().precision(),
+    if let (Some(unit), true, Some(hidden), Some(weight), Some(bias)) = (
+        Unit::of(cpu.isa()),
         stretches::pays(shape),
         E::as_f32(hidden),
         E::as_f32(weight),
         E::as_f32(bias),
     ) {
         let arguments = Arguments { hidden, weight, bias, targets };
-        return stretches::run(cpu, shape, arguments, nats, gradients.map(Gradients::into_f32));
+        return stretches::run(
+            cpu,
+            unit,
+            shape,
+            arguments,
+            nats,
+            gradients.map(Gradients::into_f32),
+        );
     }
     if let Some(Gradients { d_weight, d_bias, adds: false, .. }) = &mut gradients {
         // In `f32` the first rows overwrite what is there.

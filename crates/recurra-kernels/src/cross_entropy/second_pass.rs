@@ -141,7 +141,7 @@ impl Second<'_> {
                 adds: false,
                 next: panel.as_ptr().wrapping_add(size),
             };
-            // SAFETY: panels are laid out; the sums are this thread's; `Cpu` has found TILES.
+            // SAFETY: panels are laid out; the sums are this thread's; `Cpu` has found the unit.
             unsafe { product.run(self.pass.unit) };
             for (row, d_bias) in d_bias.iter_mut().enumerate() {
                 let [high, low] =

@@ -1,4 +1,4 @@
-//! The loss with TILES, for large vocabularies: a stretch of tokens at a time, on one thread each.
+//! The loss in tiles of `bf16`, for large vocabularies: a stretch of tokens at a time, on one thread each.
 //!
 //! The logits of a stretch for some positions stay in the second cache of the thread that computes them, tokens down and
 //! positions across, until they are exponentials e = exp(l). Those are multiplied with W at once, which is d_hidden up to a
@@ -81,6 +81,7 @@ fn most_rows(h: usize, v: usize) -> usize {
 
 pub(super) fn run(
     cpu: &Cpu,
+    unit: Unit,
     Shape { n, h, v }: Shape,
     arguments: Arguments<f32>,
     nats: &mut [f64],
@@ -93,6 +94,7 @@ pub(super) fn run(
             let of_rows = rows.start * h..rows.end * h;
             let pass = Pass::new(
                 cpu,
+                unit,
                 Arguments {
                     hidden: &arguments.hidden[of_rows.clone()],
                     targets: &arguments.targets[rows.clone()],
@@ -155,11 +157,10 @@ pub(super) struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(cpu: &'a Cpu, arguments: Arguments<'a, f32>) -> Self {
+    fn new(cpu: &'a Cpu, unit: Unit, arguments: Arguments<'a, f32>) -> Self {
         let (n_rows, v) = (arguments.targets.len(), arguments.bias.len());
         let mut by_target: Vec<usize> = (0..n_rows).collect();
         by_target.sort_by_key(|&row| arguments.targets[row]);
-        let unit = Unit::of(cpu.isa()).expect("an instruction set with tiles");
         Self { cpu, unit, arguments, h: arguments.weight.len() / v, v, n_rows, by_target }
     }
 
@@ -199,7 +200,7 @@ pub(super) fn lay_out(cpu: &Cpu, b: Matrix<f32>, cols: usize, to: &mut [f32]) {
             depth: block.rows(),
             width: TILES.cols,
         };
-        // SAFETY: a panel each, inside of what was taken; `Cpu` has found TILES.
+        // SAFETY: a panel each, inside of what was taken; `Cpu` has found the unit.
         unsafe { (TILES.pack_cols)(&strip, to.ptr(idx * size)) };
     });
 }

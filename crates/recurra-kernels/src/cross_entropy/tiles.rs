@@ -6,7 +6,7 @@ use crate::tiles::amx::{self, Shapes};
 use crate::tiles::dots::{self, Left, Right, Start, Sums};
 use crate::tiles::{DEPTH, ROW_BYTES, ROWS, TILE, Unit};
 use std::arch::asm;
-use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
 /// Units of the size of an `f32` in two tiles of an operand: 32 rows or columns of 32 k.
 const STEP: usize = 2 * TILE;
@@ -165,9 +165,7 @@ unsafe fn tile_in_registers(
     for line in 0..SQUARE / ROWS {
         _mm_prefetch::<_MM_HINT_T0>(after.wrapping_add(line * ROWS).cast());
     }
-    for line in 0..2 * n {
-        _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(line * ROWS).cast());
-    }
+    dots::fetch(next, 2 * n);
     for half in 0..2 {
         // SAFETY: by this function's contract.
         unsafe {

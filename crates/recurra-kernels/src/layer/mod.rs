@@ -43,9 +43,8 @@ use crate::gru::cell::Gru;
 use crate::lstm::cell::Lstm;
 use crate::matmul::buffer::Buffer;
 use crate::recurrent::Cell;
-use crate::tiles::ROWS;
-use crate::tiles::Unit;
-use crate::{Cpu, Precision, SharedSlice};
+use crate::tiles::{ROWS, Unit};
+use crate::{Cpu, SharedSlice};
 use backward::Backward;
 use forward::Forward;
 use gradient::Gradients;
@@ -118,7 +117,7 @@ const TINY: usize = 1 << 18;
 
 /// Whether layers run in tiles.
 pub fn is_available(cpu: &Cpu) -> bool {
-    cpu.isa().precision() == Precision::Bf16
+    Unit::of(cpu.isa()).is_some()
 }
 
 /// What multiplies the tiles of layers.

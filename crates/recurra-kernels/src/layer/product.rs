@@ -5,7 +5,6 @@ use crate::tiles::amx::{self, Shapes};
 use crate::tiles::dots::{self, Left, Right, Start, Sums};
 use crate::tiles::{DEPTH, ROW_BYTES, ROWS, TILE, Unit};
 use std::arch::asm;
-use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::cell::Cell;
 
 /// Rows of `bf16` in whole tiles of 32, zero past their depth; a tile of the left operand is sixteen rows as they lie.
@@ -215,10 +214,7 @@ impl Tiles {
         let to = |vector: usize| sums.wrapping_add(vector * ROWS);
         let mut vector = 0;
         while vector < n_vectors {
-            let ahead = self.next_ahead(n_k, first);
-            for line in 0..n_k * AHEAD / 64 {
-                _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(64 * line).cast());
-            }
+            dots::fetch(self.next_ahead(n_k, first), n_k * AHEAD / ROW_BYTES);
             // SAFETY: by this function's contract.
             vector += unsafe {
                 match n_vectors - vector {

@@ -4,7 +4,6 @@ use super::product::Tiles;
 use crate::tiles::dots::{self, Left, Right, Start, Sums};
 use crate::tiles::{ROW_BYTES, ROWS, TILE, Unit};
 use std::arch::asm;
-use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 /// Four tiles of a product of tiles with tiles, both operands one tile of k after the other.
 pub(super) struct Square {
@@ -97,9 +96,7 @@ impl Square {
     unsafe fn multiply_in_registers(&self, ahead: *const u8, from_zero: bool) {
         let start = if from_zero { Start::Zero } else { Start::Sum };
         let right = Right { first: self.right, to_tile: TILE };
-        for line in 0..4 * self.n_k {
-            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(64 * line).cast());
-        }
+        dots::fetch(ahead, 4 * self.n_k);
         // A row of tiles that is there twice is added once.
         let n_rows = if self.left[0] == self.left[1] { 1 } else { 2 };
         for (&left, &sums) in self.left.iter().zip(&self.sums).take(n_rows) {

@@ -2,9 +2,9 @@
 
 use super::reference::{Outcome, Problem, solve};
 use super::*;
-use crate::Isa;
 use crate::recurrent::tests::values;
 use crate::rnn::Activation;
+use crate::{Isa, Precision};
 
 fn problem(cell: CellKind, shape: LayerShape) -> Problem {
     let LayerShape { time, batch, inputs, hidden } = shape;

@@ -5,7 +5,6 @@ use super::kernels::{self, Kernels, TileLoop};
 use super::vector::{Tile, TileStart};
 use crate::tiles::dots::{self, Left, Right, Start, Sums};
 use crate::tiles::{DEPTH, ROWS, TILE};
-use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 /// Panels of B that few rows go over at once.
 const WIDE: usize = 4;
@@ -36,13 +35,11 @@ fn start(tile: &Tile) -> Start {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 unsafe fn tile<const V: usize>(tile: &Tile) {
     let step = 2 * TILE;
-    // SAFETY: by the contract of `Tile`; hints need no place that exists.
+    for row in 0..tile.rows {
+        dots::fetch(tile.next_c.wrapping_add(row * tile.c_stride), 2);
+    }
+    // SAFETY: by the contract of `Tile`.
     unsafe {
-        for row in 0..tile.rows {
-            let line = tile.next_c.wrapping_add(row * tile.c_stride);
-            _mm_prefetch::<_MM_HINT_T1>(line.cast());
-            _mm_prefetch::<_MM_HINT_T1>(line.wrapping_add(ROWS).cast());
-        }
         dots::multiply::<V>(
             Left::tiles(tile.a, step),
             Right { first: std::array::from_fn(|v| tile.b.add(v * TILE)), to_tile: step },

@@ -5,7 +5,7 @@
 //! zero. A row of a tile of B is such an operand as it lies, and so is a pair of a row of A in all lanes. Each sum is one chain
 //! over k, whatever stands beside it.
 
-use super::{DEPTH, ROWS, TILE};
+use super::{DEPTH, ROW_BYTES, ROWS, TILE};
 use std::arch::x86_64::*;
 
 /// Rows at a time: with two vectors of B 24 sums, which hide the time that one addition takes.
@@ -72,6 +72,15 @@ pub(crate) enum Start {
     Bias(*const f32),
     /// What is there.
     Sum,
+}
+
+/// Asks for so many cache lines, so that they are in the second cache when they are wanted.
+#[inline(always)]
+pub(crate) fn fetch<T>(from: *const T, n_lines: usize) {
+    for line in 0..n_lines {
+        // SAFETY: a hint, which needs no place that exists.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_byte_add(line * ROW_BYTES).cast()) };
+    }
 }
 
 /// sums (`n_rows`, 16·V) ← start + left · right over `n_k` tiles of k.
