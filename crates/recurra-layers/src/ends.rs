@@ -6,6 +6,12 @@ use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Role, Tape
 use crate::transformer::Sizes;
 use crate::{CellKind, CellOptions, CellState, Norm, NormKind, PositionKind};
 
+/// The gain with which the last norm begins.
+///
+/// With 1, rows of H numbers near ±1 go to an output layer of weights in ±0.1: what it says of tokens differs by 0.06·√H, and where it
+/// is tied to the embedding, of the token just read, whose vector the residual links hand up, it says up to 0.06·H.
+const LAST_GAIN: f64 = 0.25;
+
 /// The last norm, and before a Transformer's first block learned positions, where it has them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Ends {
@@ -77,7 +83,7 @@ impl Ends {
         positions + norm
     }
 
-    /// Draws the positions from U(−0.1, 0.1), as the embedding.
+    /// Draws the positions from U(−0.1, 0.1), as the embedding, and sets the last norm's gain to [`LAST_GAIN`].
     pub(crate) fn initialize<E: Element>(
         &self,
         parameters: &mut Parameters<E>,
@@ -86,7 +92,7 @@ impl Ends {
         if let Some(Positions { table, .. }) = self.positions {
             random.fill_uniform(parameters.value_mut(table), 0.1);
         }
-        self.norm.initialize(parameters);
+        self.norm.initialize(parameters, LAST_GAIN);
     }
 
     /// The input plus the vector of each position, which the first block's memory knows.

@@ -85,9 +85,9 @@ impl Norm {
         }
     }
 
-    /// Sets the gain to 1 and the bias to 0.
-    pub fn initialize<E: Element>(&self, parameters: &mut Parameters<E>) {
-        parameters.value_mut(self.gain).fill(E::ONE);
+    /// Sets the gain to `gain` and the bias to 0.
+    pub fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, gain: f64) {
+        parameters.value_mut(self.gain).fill(E::from_f64(gain));
         if let Some(bias) = self.bias {
             parameters.value_mut(bias).fill(E::ZERO);
         }

@@ -179,9 +179,9 @@ impl Cell for Transformer {
         if let Some(entrance) = &self.entrance {
             entrance.initialize(parameters, random, 1.0);
         }
-        self.attention_norm.initialize(parameters);
+        self.attention_norm.initialize(parameters, 1.0);
         self.attention.initialize(parameters, random, factor);
-        self.feed_forward_norm.initialize(parameters);
+        self.feed_forward_norm.initialize(parameters, 1.0);
         self.feed_forward.initialize(parameters, random, factor);
     }
 

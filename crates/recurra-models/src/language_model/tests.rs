@@ -100,6 +100,35 @@ fn gradients_through_sums_of_layers_equal_finite_differences() {
     }
 }
 
+/// Nothing is learned yet, so all tokens are about equally likely, also the one just read, whose vector a residual link hands to an
+/// output layer that is tied to it.
+#[test]
+fn a_model_of_every_family_begins_undecided() {
+    let cpu = Cpu::new(1).unwrap();
+    let window = Window { time: 16, batch: 8 };
+    let (vocab_size, width) = (1_000, 256);
+    for (cell, tied) in CellKind::ALL.into_iter().flat_map(|cell| [(cell, false), (cell, true)]) {
+        let mut parameters = Parameters::<f32>::new();
+        let config = LanguageModelConfig {
+            cell,
+            embed_size: width,
+            hidden_sizes: vec![width; 2],
+            tied,
+            ..LanguageModelConfig::new(vocab_size)
+        };
+        let model = LanguageModel::new(&config, &mut parameters).unwrap();
+        model.initialize(&mut parameters, 1);
+        let ids: Vec<u32> = (0..2 * window.len() as u32).map(|idx| idx * 379 % 1_000).collect();
+        let (inputs, targets) = ids.split_at(window.len());
+        let mut workspace = Workspace::new();
+        let mut tape = Tape::training(&cpu, &mut parameters, &mut workspace, 0);
+        let mut state = model.zero_state(window.batch);
+        let loss = model.loss(&mut tape, inputs, targets, window, &mut state);
+        let above = tape.loss(loss) - (vocab_size as f64).ln();
+        assert!((-0.05..0.25).contains(&above), "{cell} tied {tied}: {above} nats above ln V");
+    }
+}
+
 /// A last layer that hands up nothing leaves what the first one does.
 #[test]
 fn the_sum_of_layers_goes_to_the_output_layer() {
@@ -149,7 +178,7 @@ fn gradients_with_masks_equal_finite_differences(config: &LanguageModelConfig) {
     assert!(error < 1e-7, "{error:e}");
 }
 
-/// One batch overfits: the loss goes to nearly nothing, for every cell.
+/// One batch overfits, for every cell: the loss goes to nearly the 0.043 nats that are left where streams begin alike and go on otherwise.
 #[test]
 fn one_batch_overfits() {
     const STEPS: u64 = 400;
@@ -177,7 +206,7 @@ fn one_batch_overfits() {
             let lr = 0.01 * (2.0 * (STEPS - step) as f64 / STEPS as f64).min(1.0);
             optimizer.step(&cpu, &mut parameters, step, lr, Some(1.0));
         }
-        assert!(nats < 0.05, "{cell}, {optimizer:?}: {nats}");
+        assert!(nats < 0.06, "{cell}, {optimizer:?}: {nats}");
     }
 }
 
