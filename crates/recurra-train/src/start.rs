@@ -39,8 +39,13 @@ impl Start {
         let mut parameters = Parameters::new();
         let model = LanguageModel::new(config, &mut parameters)?;
         model.initialize(&mut parameters, recipe.seed);
-        let counts = corpus.train.token_counts(config.vocab_size);
-        model.start_from_counts(&mut parameters, &counts);
+        // Optimizers that scale their updates take long to bring the output layer's bias to the frequencies of the tokens. Plain
+        // gradient descent is there after some steps, with the help of what the layers say; where it begins there, that is noise at
+        // first, and at rates of 20 and 30 gates are shut against it for good.
+        if !recipe.optimizer.is_sgd() {
+            let counts = corpus.train.token_counts(config.vocab_size);
+            model.start_from_counts(&mut parameters, &counts);
+        }
         parameters.set_n_moments(optimizer.n_moments());
         let carried = model.zero_state(recipe.batch);
         let position = Position::start(recipe.clone(), corpus.names());

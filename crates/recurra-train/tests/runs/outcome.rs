@@ -67,6 +67,28 @@ fn the_average_is_what_is_validated_saved_and_scored() {
     assert!((report.valid_loss_nats.unwrap() / validated - 1.0).abs() < 0.05);
 }
 
+/// At a rate of 30, gates of a network whose output layer knows the frequencies already are shut by the first steps.
+#[test]
+fn plain_gradient_descent_begins_without_frequencies() {
+    let place = Place::new();
+    let bias = |name, optimizer: OptimizerSettings| {
+        let recipe = RecipeOptions {
+            optimizer: Some(optimizer),
+            learning_rate: Some(1e-9),
+            length: Some(Length::Steps(1)),
+            ..small_recipe()
+        };
+        run(Settings { recipe, ..place.settings(name) });
+        let folder = ModelFolder::open(place.out(name)).unwrap();
+        let parameters = folder.load_model().unwrap().parameters;
+        let id = parameters.ids().find(|&id| parameters.name(id) == "output.bias").unwrap();
+        parameters.value(id).iter().fold(0.0, |most: f32, value| most.max(value.abs()))
+    };
+    assert!(bias("sgd", OptimizerSettings::sgd()) < 1e-3);
+    assert!(bias("adam", OptimizerSettings::adam()) > 1.0);
+    assert!(bias("muon", OptimizerSettings::muon()) > 1.0);
+}
+
 #[test]
 fn divergence_stops_the_run_and_keeps_the_last_good_checkpoint() {
     let place = Place::new();
