@@ -7,8 +7,8 @@ use recurra_tensor::attention::{self, Positions};
 use recurra_tensor::{Element, Parameters, Random, Role, Tape, Var, Window};
 use serde::{Deserialize, Serialize};
 
+use crate::linear::Linear;
 use crate::norm::names;
-use crate::projection::Projection;
 
 /// How positions are told from each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,8 +33,8 @@ names!(PositionKind { Rotary: "rotary", Learned: "learned" });
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Attention {
     /// To queries, keys and values.
-    qkv: Projection,
-    output: Projection,
+    qkv: Linear,
+    output: Linear,
     sizes: attention::Attention,
 }
 
@@ -49,7 +49,7 @@ impl Attention {
     ) -> Self {
         let mut part = |part: &str, outputs| {
             let name = format!("{name}.{part}");
-            Projection::declare(parameters, &name, width, outputs, has_bias)
+            Linear::declare(parameters, &name, width, outputs, has_bias)
         };
         let (qkv, output) = (part("qkv", 3 * width), part("output", width));
         parameters.set_role(qkv.weight, Role::Matrix { parts: 3 });
@@ -58,8 +58,8 @@ impl Attention {
 
     /// How many numbers it learns.
     pub fn n_parameters(width: usize, has_bias: bool) -> u128 {
-        Projection::n_parameters(width, 3 * width, has_bias)
-            + Projection::n_parameters(width, width, has_bias)
+        Linear::n_parameters(width, 3 * width, has_bias)
+            + Linear::n_parameters(width, width, has_bias)
     }
 
     /// Draws the weights, those that add to the residual link smaller by `factor`.
@@ -69,8 +69,8 @@ impl Attention {
         random: &mut Random,
         factor: f64,
     ) {
-        self.qkv.initialize(parameters, random, 1.0);
-        self.output.initialize(parameters, random, factor);
+        self.qkv.draw_weight(parameters, random, 1.0);
+        self.output.draw_weight(parameters, random, factor);
     }
 
     /// Attends; `memory` is carried on.

@@ -7,8 +7,8 @@ use recurra_tensor::activation::Function;
 use recurra_tensor::{Element, Parameters, Random, Role, Tape, Var};
 use serde::{Deserialize, Serialize};
 
+use crate::linear::Linear;
 use crate::norm::names;
-use crate::projection::Projection;
 
 /// What stands between the two maps of a feed-forward part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,8 +38,8 @@ names!(ActivationKind { Swiglu: "swiglu", Gelu: "gelu" });
 /// y = W₂·φ(W₁·x), F values wide between, φ with or without a gate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FeedForward {
-    input: Projection,
-    output: Projection,
+    input: Linear,
+    output: Linear,
     activation: ActivationKind,
 }
 
@@ -55,7 +55,7 @@ impl FeedForward {
     ) -> Self {
         let mut part = |part: &str, inputs, outputs| {
             let name = format!("{name}.{part}");
-            Projection::declare(parameters, &name, inputs, outputs, has_bias)
+            Linear::declare(parameters, &name, inputs, outputs, has_bias)
         };
         let n_halves = activation.n_halves();
         let input = part("input", width, n_halves * inner);
@@ -71,8 +71,8 @@ impl FeedForward {
         activation: ActivationKind,
         has_bias: bool,
     ) -> u128 {
-        Projection::n_parameters(width, activation.n_halves() * inner, has_bias)
-            + Projection::n_parameters(inner, width, has_bias)
+        Linear::n_parameters(width, activation.n_halves() * inner, has_bias)
+            + Linear::n_parameters(inner, width, has_bias)
     }
 
     /// Draws the weights, those that add to the residual link smaller by `factor`.
@@ -82,8 +82,8 @@ impl FeedForward {
         random: &mut Random,
         factor: f64,
     ) {
-        self.input.initialize(parameters, random, 1.0);
-        self.output.initialize(parameters, random, factor);
+        self.input.draw_weight(parameters, random, 1.0);
+        self.output.draw_weight(parameters, random, factor);
     }
 
     /// Maps every row.

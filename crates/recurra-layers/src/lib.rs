@@ -5,18 +5,19 @@
 #![warn(missing_docs)]
 
 mod attention;
+mod dropout;
 mod embedding;
 mod ends;
 mod feed_forward;
 mod linear;
 mod norm;
 mod options;
-mod projection;
 mod recurrent;
 mod softmax_loss;
 mod transformer;
 
 pub use attention::{Attention, PositionKind};
+pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use feed_forward::{ActivationKind, FeedForward};
 pub use linear::Linear;

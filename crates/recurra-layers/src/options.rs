@@ -83,9 +83,9 @@ options! {
         word_dropout: f32,
         /// The rate on the input of the first layer.
         input_dropout: f32,
-        /// The rate between layers.
+        /// The rate between layers; where layers have residual links, of what each of them adds to those.
         layer_dropout: f32,
-        /// The rate on the output of the last layer.
+        /// The rate on the output of the last layer; where layers have residual links, 0 if not given.
         output_dropout: f32,
         /// Whether a stream keeps its masks for a whole window (variational dropout, Gal and Ghahramani 2016).
         locked_dropout: bool,

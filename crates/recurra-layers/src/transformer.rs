@@ -3,10 +3,10 @@
 use recurra_tensor::attention;
 use recurra_tensor::{Element, Input, Parameters, Random, Tape, Var, Window};
 
-use crate::projection::Projection;
+use crate::linear::Linear;
 use crate::{
-    ActivationKind, Attention, Cell, CellOptions, CellSize, CellState, FeedForward, Norm, NormKind,
-    PositionKind,
+    ActivationKind, Attention, Cell, CellOptions, CellSize, CellState, Dropout, FeedForward, Norm,
+    NormKind, PositionKind,
 };
 
 /// How many positions are seen where nothing else is asked for.
@@ -29,15 +29,15 @@ const HEAD_SIZE: usize = 64;
 /// learned positions belong to the stack.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Transformer {
-    entrance: Option<Projection>,
+    entrance: Option<Linear>,
     attention_norm: Norm,
     attention: Attention,
     feed_forward_norm: Norm,
     feed_forward: FeedForward,
     layer: usize,
     width: usize,
-    /// The rate of dropout on what is added to the residual link.
-    dropout: f32,
+    /// Of what is added to the residual link.
+    dropout: Dropout,
 }
 
 /// What the options come to for a block of some width.
@@ -48,6 +48,11 @@ pub(crate) struct Sizes {
     pub norm: NormKind,
     activation: ActivationKind,
     inner: usize,
+}
+
+/// Values of the keys and values of all positions, and how many there were.
+fn widths(width: usize, context: usize) -> Vec<usize> {
+    vec![context * width, context * width, 1]
 }
 
 impl Sizes {
@@ -97,7 +102,7 @@ impl Transformer {
         let name = |part: &str| format!("transformer.{layer}.{part}");
         let bias = sizes.has_bias();
         let entrance = (inputs != width)
-            .then(|| Projection::declare(parameters, &name("entrance"), inputs, width, bias));
+            .then(|| Linear::declare(parameters, &name("entrance"), inputs, width, bias));
         let attention_norm = Norm::declare(parameters, &name("attention_norm"), sizes.norm, width);
         let attention =
             Attention::declare(parameters, &name("attention"), width, sizes.attention, bias);
@@ -119,13 +124,19 @@ impl Transformer {
             feed_forward,
             layer,
             width,
-            dropout: 0.0,
+            dropout: Dropout::default(),
         }
     }
 
     /// x + dropout(branch)
-    fn joined<E: Element>(&self, tape: &mut Tape<'_, E>, x: Var, branch: Var) -> Var {
-        let branch = tape.dropout(branch, self.dropout);
+    fn joined<E: Element>(
+        &self,
+        tape: &mut Tape<'_, E>,
+        x: Var,
+        branch: Var,
+        window: Window,
+    ) -> Var {
+        let branch = self.dropout.forward(tape, branch, window);
         tape.add(x, branch)
     }
 }
@@ -138,15 +149,14 @@ impl Cell for Transformer {
     fn size(inputs: usize, width: usize, options: &CellOptions) -> CellSize {
         let sizes = Sizes::of(width, options);
         let bias = sizes.has_bias();
-        let entrance =
-            if inputs == width { 0 } else { Projection::n_parameters(inputs, width, bias) };
+        let entrance = if inputs == width { 0 } else { Linear::n_parameters(inputs, width, bias) };
         let parts = |bias| {
             Attention::n_parameters(width, bias)
                 + FeedForward::n_parameters(width, sizes.inner, sizes.activation, bias)
         };
         let seen = 2 * sizes.attention.context as u128 * width as u128;
         let entrance_weights =
-            if inputs == width { 0 } else { Projection::n_parameters(inputs, width, false) };
+            if inputs == width { 0 } else { Linear::n_parameters(inputs, width, false) };
         CellSize {
             parameters: entrance + parts(bias) + 2 * Norm::n_parameters(sizes.norm, width),
             multiplications: (entrance_weights + parts(false) + seen) as u64,
@@ -158,18 +168,16 @@ impl Cell for Transformer {
     }
 
     fn state_widths(_: usize, width: usize, options: &CellOptions) -> Vec<usize> {
-        let ring = Sizes::of(width, options).attention.context * width;
-        vec![ring, ring, 1]
+        widths(width, Sizes::of(width, options).attention.context)
     }
 
     fn part_widths(&self) -> Vec<usize> {
-        let ring = self.attention.sizes().context * self.width;
-        vec![ring, ring, 1]
+        widths(self.width, self.attention.sizes().context)
     }
 
     /// Dropout on what attention and feed-forward part add, as GPT-2 has it.
-    fn with_branch_dropout(self, rate: f32) -> (Self, bool) {
-        (Self { dropout: rate, ..self }, true)
+    fn with_branch_dropout(self, dropout: Dropout) -> (Self, bool) {
+        (Self { dropout, ..self }, true)
     }
 
     /// Draws the weights from U(−1/√I, 1/√I); what adds to the residual link is smaller by √(2·l) in block l = 1, 2, …, so
@@ -177,7 +185,7 @@ impl Cell for Transformer {
     fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
         let factor = 1.0 / (2.0 * (self.layer + 1) as f64).sqrt();
         if let Some(entrance) = &self.entrance {
-            entrance.initialize(parameters, random, 1.0);
+            entrance.draw_weight(parameters, random, 1.0);
         }
         self.attention_norm.initialize(parameters, 1.0);
         self.attention.initialize(parameters, random, factor);
@@ -198,9 +206,9 @@ impl Cell for Transformer {
         }
         let normal = self.attention_norm.forward(tape, x);
         let seen = self.attention.forward(tape, normal, window, state.slices());
-        let x = self.joined(tape, x, seen);
+        let x = self.joined(tape, x, seen, window);
         let normal = self.feed_forward_norm.forward(tape, x);
         let inner = self.feed_forward.forward(tape, normal);
-        self.joined(tape, x, inner)
+        self.joined(tape, x, inner, window)
     }
 }

@@ -89,7 +89,7 @@ fn gradients_equal_finite_differences() {
     let cpu = Cpu::new(2).unwrap();
     let window = Window { time: 3, batch: 2 };
     let mut parameters = Parameters::<f64>::new();
-    let below = Linear::declare(&mut parameters, "below", 2, 3);
+    let below = Linear::declare(&mut parameters, "below", 2, 3, true);
     let options = CellOptions::default();
     let layer = Bidirectional::<Lstm>::declare(&mut parameters, 0, 3, 4, &options);
     let mut random = Random::new(11, 0);

@@ -15,7 +15,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     // All numbers live in one flat store; layers know only their names and shapes.
     let mut parameters = Parameters::<f32>::new();
     let lstm = Lstm::declare(&mut parameters, 0, 1, 8, &CellOptions::default()); // 1 input, 8 hidden units
-    let output = Linear::declare(&mut parameters, "output", 8, 1); // 8 hidden units, 1 output
+    let output = Linear::declare(&mut parameters, "output", 8, 1, true); // 8 hidden units, 1 output
     let mut random = Random::new(1, 0);
     lstm.initialize(&mut parameters, &mut random);
     output.initialize(&mut parameters, &mut random);

@@ -6,12 +6,12 @@ use recurra_tensor::{
     Element, Input, Parameters, Random, RecurrentWeights, Role, Tape, Var, Window, step,
 };
 
-use crate::CellOptions;
+use crate::{CellOptions, Dropout};
 
 /// The memory of one layer for B streams: each part is a matrix (B, width). An LSTM has two parts, h and c, both H wide.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellState<E> {
-    /// The parts, h first.
+    /// The parts, in the order of [`Cell::PARTS`].
     pub parts: Vec<Vec<E>>,
 }
 
@@ -67,7 +67,7 @@ pub trait Cell: Sized {
 
     /// The same with dropout on the branches of a residual link, and whether there is one.
     #[must_use]
-    fn with_branch_dropout(self, _rate: f32) -> (Self, bool) {
+    fn with_branch_dropout(self, _: Dropout) -> (Self, bool) {
         (self, false)
     }
 

@@ -12,7 +12,7 @@ use super::{
     Cell as _, CellSize, CellState, Gru, Lstm, MinGru, MinLstm, Mlstm, Mogrifier, Qrnn, Rnn, Slstm,
     Sru,
 };
-use crate::{CellOptions, Transformer};
+use crate::{CellOptions, Dropout, Transformer};
 
 /// Declares the families, a line each: what it is, its name in a config and on the command line, its type, and what
 /// `declare` of that type wants to know beside sizes and options.
@@ -95,10 +95,10 @@ macro_rules! cells {
             /// The same with dropout on the branches of a residual link, and whether there is one: dropout between layers would
             /// cut it.
             #[must_use]
-            pub(crate) fn with_branch_dropout(self, rate: f32) -> (Self, bool) {
+            pub(crate) fn with_branch_dropout(self, dropout: Dropout) -> (Self, bool) {
                 match self {
                     $(Recurrent::$kind(cell) => {
-                        let (cell, is_residual) = cell.with_branch_dropout(rate);
+                        let (cell, is_residual) = cell.with_branch_dropout(dropout);
                         (Recurrent::$kind(cell), is_residual)
                     })*
                 }

@@ -1,16 +1,13 @@
 //! mLSTM blocks.
 
 use recurra_tensor::activation::Function;
-use recurra_tensor::norm::{Kind, Norm};
 use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Tape, Var, Window};
 
 use super::cell::{Cell, CellSize, CellState};
-use crate::CellOptions;
-
-/// K: steps that the convolution sees.
-pub(super) const TAPS: usize = 4;
-/// ε of the norms.
-const EPSILON: f32 = 1e-5;
+use super::xlstm::{
+    Convolution, TAPS, draw, evenly, fill, heads_of, layer_norm, small, small_on_the_way_back,
+};
+use crate::{CellOptions, Dropout};
 
 /// An mLSTM block (Beck et al. 2024, "xLSTM", figure 11), a residual layer around an mLSTM of I = 2·H units:
 ///
@@ -43,16 +40,7 @@ pub struct Mlstm {
     hidden_size: usize,
     heads: usize,
     /// Of what the block adds.
-    dropout: f32,
-}
-
-/// The parameters of a causal convolution.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Convolution {
-    /// (C, 1, K)
-    pub weight: ParameterId,
-    /// (C)
-    pub bias: ParameterId,
+    dropout: Dropout,
 }
 
 /// I: units of the mLSTM.
@@ -60,95 +48,15 @@ fn inner_size(hidden: usize) -> usize {
     2 * hidden
 }
 
+/// Values of c, n and m, and what the convolution remembers.
+fn widths(hidden: usize, heads: usize) -> Vec<usize> {
+    let inner = inner_size(hidden);
+    vec![inner * inner / heads, inner, heads, (TAPS - 1) * inner]
+}
+
 /// Rows of a block of W_q, W_k and W_v: 4, or 2 where I is no multiple of that.
 fn block_size(hidden: usize) -> usize {
     if inner_size(hidden).is_multiple_of(4) { 4 } else { 2 }
-}
-
-/// A: the heads that were asked for; by default four where they divide H, else one.
-///
-/// # Panics
-/// When those asked for do not divide H.
-#[track_caller]
-pub(super) fn heads_of(hidden: usize, options: &CellOptions) -> usize {
-    let heads = options.heads.unwrap_or(if hidden.is_multiple_of(4) { 4 } else { 1 });
-    assert!(heads > 0 && hidden.is_multiple_of(heads), "{heads} heads for {hidden} units");
-    heads
-}
-
-/// Layer norm of a row, or of each of its groups.
-pub(super) fn layer_norm(groups: usize) -> Norm {
-    Norm { kind: Kind::Layer, groups, epsilon: EPSILON }
-}
-
-/// Draws a weight uniformly with the given standard deviation.
-pub(super) fn draw<E: Element>(
-    parameters: &mut Parameters<E>,
-    random: &mut Random,
-    id: ParameterId,
-    deviation: f64,
-) {
-    random.fill_uniform(parameters.value_mut(id), deviation * 3.0_f64.sqrt());
-}
-
-/// Sets all of a parameter to one number.
-pub(super) fn fill<E: Element>(parameters: &mut Parameters<E>, id: ParameterId, value: f64) {
-    parameters.value_mut(id).fill(E::from_f64(value));
-}
-
-/// √(2 / 5n): the deviation of weights that read n numbers (Nguyen and Salazar 2019).
-pub(super) fn small(inputs: usize) -> f64 {
-    (2.0 / (5.0 * inputs as f64)).sqrt()
-}
-
-/// 2 / (L·√n): the deviation of weights that lead back to the residual stream (Wang and Komatsuzaki 2021), for L = 6 blocks,
-/// because a block does not know how many there are.
-pub(super) fn small_on_the_way_back(inputs: usize) -> f64 {
-    2.0 / (6.0 * (inputs as f64).sqrt())
-}
-
-/// n values from `first` to `last`.
-pub(super) fn evenly<E: Element>(values: &mut [E], first: f64, last: f64) {
-    let steps = values.len().max(2) - 1;
-    for (idx, value) in values.iter_mut().enumerate() {
-        *value = E::from_f64(first + (last - first) * idx as f64 / steps as f64);
-    }
-}
-
-impl Convolution {
-    pub(super) fn declare<E: Element>(
-        parameters: &mut Parameters<E>,
-        name: impl Fn(&str) -> String,
-        cols: usize,
-    ) -> Self {
-        Self {
-            weight: parameters.declare(&name("conv.weight"), &[cols, 1, TAPS]),
-            bias: parameters.declare(&name("conv.bias"), &[cols]),
-        }
-    }
-
-    /// As PyTorch's `Conv1d` begins: U(±1/√K).
-    pub(super) fn initialize<E: Element>(
-        self,
-        parameters: &mut Parameters<E>,
-        random: &mut Random,
-    ) {
-        for id in [self.weight, self.bias] {
-            random.fill_uniform(parameters.value_mut(id), 1.0 / (TAPS as f64).sqrt());
-        }
-    }
-
-    /// silu(conv(x)); `before` as [`Tape::causal_convolution`] has it.
-    pub(super) fn forward<E: Element>(
-        self,
-        tape: &mut Tape<'_, E>,
-        x: Var,
-        window: Window,
-        before: &mut [E],
-    ) -> Var {
-        let c = tape.causal_convolution(x, self.weight, self.bias, window, before);
-        tape.activation(c, Function::Silu)
-    }
 }
 
 impl Mlstm {
@@ -185,7 +93,7 @@ impl Mlstm {
             conv: Convolution::declare(parameters, name, inner),
             hidden_size,
             heads,
-            dropout: 0.0,
+            dropout: Dropout::default(),
         }
     }
 }
@@ -213,17 +121,15 @@ impl Cell for Mlstm {
     }
 
     fn state_widths(_: usize, hidden: usize, options: &CellOptions) -> Vec<usize> {
-        let (inner, heads) = (inner_size(hidden), heads_of(hidden, options));
-        vec![inner * inner / heads, inner, heads, (TAPS - 1) * inner]
+        widths(hidden, heads_of(hidden, options))
     }
 
     fn part_widths(&self) -> Vec<usize> {
-        let inner = inner_size(self.hidden_size);
-        vec![inner * inner / self.heads, inner, self.heads, (TAPS - 1) * inner]
+        widths(self.hidden_size, self.heads)
     }
 
-    fn with_branch_dropout(self, rate: f32) -> (Self, bool) {
-        (Self { dropout: rate, ..self }, true)
+    fn with_branch_dropout(self, dropout: Dropout) -> (Self, bool) {
+        (Self { dropout, ..self }, true)
     }
 
     fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
@@ -277,7 +183,7 @@ impl Cell for Mlstm {
         let z = tape.activation(z, Function::Silu);
         let h = tape.multiply(h, z);
         let y = tape.linear(h, self.down, None); // (T·B, H)
-        let y = tape.dropout(y, self.dropout);
+        let y = self.dropout.forward(tape, y, window);
         tape.add(x, y)
     }
 }

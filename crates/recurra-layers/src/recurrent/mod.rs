@@ -16,6 +16,7 @@ mod scan;
 mod slstm;
 mod sru;
 mod stack;
+mod xlstm;
 
 pub use bidirectional::Bidirectional;
 pub use cell::{Cell, CellSize, CellState, initialize_uniform};

@@ -48,6 +48,11 @@ fn window_of(options: &CellOptions) -> usize {
     options.window.unwrap_or(2).max(1)
 }
 
+/// Values of c and of the inputs before.
+fn widths(inputs: usize, hidden: usize, window: usize) -> Vec<usize> {
+    vec![hidden, (window - 1) * inputs]
+}
+
 impl Qrnn {
     /// Declares layer number `layer`.
     pub fn declare<E: Element>(
@@ -77,11 +82,11 @@ impl Cell for Qrnn {
     }
 
     fn state_widths(inputs: usize, hidden: usize, options: &CellOptions) -> Vec<usize> {
-        vec![hidden, (window_of(options) - 1) * inputs]
+        widths(inputs, hidden, window_of(options))
     }
 
     fn part_widths(&self) -> Vec<usize> {
-        vec![self.hidden_size, (self.window - 1) * self.inputs]
+        widths(self.inputs, self.hidden_size, self.window)
     }
 
     fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {

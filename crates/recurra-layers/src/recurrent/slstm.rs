@@ -6,10 +6,10 @@ use recurra_tensor::{
 };
 
 use super::cell::{Cell, CellSize, CellState};
-use super::mlstm::{
+use super::xlstm::{
     Convolution, TAPS, draw, evenly, fill, heads_of, layer_norm, small, small_on_the_way_back,
 };
-use crate::CellOptions;
+use crate::{CellOptions, Dropout};
 
 /// An sLSTM block (Beck et al. 2024, "xLSTM", figure 10), a residual layer around an sLSTM, and one around a gated
 /// feed-forward part:
@@ -40,7 +40,12 @@ pub struct Slstm {
     hidden_size: usize,
     heads: usize,
     /// Of what the block adds.
-    dropout: f32,
+    dropout: Dropout,
+}
+
+/// Values of c, n, m and h, and what the convolution remembers.
+fn widths(hidden: usize) -> Vec<usize> {
+    vec![hidden, hidden, hidden, hidden, (TAPS - 1) * hidden]
 }
 
 /// F.
@@ -81,7 +86,7 @@ impl Slstm {
             conv: Convolution::declare(parameters, name, hidden_size),
             hidden_size,
             heads,
-            dropout: 0.0,
+            dropout: Dropout::default(),
         };
         let SlstmWeights { recurrent, bias } = block.weights;
         for (weight, n_gates) in [(block.input_forget, 2), (block.cell_output, 2), (recurrent, 4)] {
@@ -113,16 +118,15 @@ impl Cell for Slstm {
     }
 
     fn state_widths(_: usize, hidden: usize, _: &CellOptions) -> Vec<usize> {
-        vec![hidden, hidden, hidden, hidden, (TAPS - 1) * hidden]
+        widths(hidden)
     }
 
     fn part_widths(&self) -> Vec<usize> {
-        let hidden = self.hidden_size;
-        vec![hidden, hidden, hidden, hidden, (TAPS - 1) * hidden]
+        widths(self.hidden_size)
     }
 
-    fn with_branch_dropout(self, rate: f32) -> (Self, bool) {
-        (Self { dropout: rate, ..self }, true)
+    fn with_branch_dropout(self, dropout: Dropout) -> (Self, bool) {
+        (Self { dropout, ..self }, true)
     }
 
     fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
@@ -163,13 +167,13 @@ impl Cell for Slstm {
         let cell_output = tape.block_linear(normed, self.cell_output); // (T·B, A·2·D)
         let h = tape.slstm([input_forget, cell_output], self.weights, window, [h, c, n, m]);
         let h = tape.norm(h, layer_norm(self.heads), self.head_norm, None);
-        let h = tape.dropout(h, self.dropout);
+        let h = self.dropout.forward(tape, h, window);
         let x = tape.add(x, h);
         let normed = tape.norm(x, layer_norm(1), self.ffn_norm, None);
         let wide = tape.linear(normed, self.ffn_up, None); // (T·B, 2·F)
         let gated = tape.gated(wide, Function::Gelu); // (T·B, F)
         let y = tape.linear(gated, self.ffn_down, None); // (T·B, H)
-        let y = tape.dropout(y, self.dropout);
+        let y = self.dropout.forward(tape, y, window);
         tape.add(x, y)
     }
 }

@@ -4,21 +4,20 @@ use recurra_tensor::{Element, Input, Parameters, Random, Tape, Var, Window};
 
 use super::{CellKind, CellState, Recurrent};
 use crate::ends::Ends;
-use crate::{CellOptions, Regularization};
+use crate::{CellOptions, Dropout, Regularization};
 
 /// L recurrent layers, each reading the one below, with dropout on the links between time-parallel parts only: before the
-/// first layer, between layers and after the last, never on the recurrent link (Zaremba et al. 2014). Where outputs are summed,
+/// first layer, between layers and after the last, never on the recurrent link (Zaremba et al. 2014). Layers with residual links
+/// have it on what they add in place of between them, and after the last only where that is asked for. Where outputs are summed,
 /// what goes on after the last is Σ h_l, each as it was before its dropout (Melis, Dyer and Blunsom 2018).
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecurrentStack {
     layers: Vec<Recurrent>,
     /// What a Transformer has before its first block and after its last.
     ends: Option<Ends>,
-    input_dropout: f32,
-    layer_dropout: f32,
-    output_dropout: f32,
-    /// Whether masks are kept for a whole window.
-    is_locked: bool,
+    input_dropout: Dropout,
+    layer_dropout: Dropout,
+    output_dropout: Dropout,
     /// Whether the sum of all layers goes on from the last.
     is_summed: bool,
 }
@@ -43,6 +42,8 @@ impl RecurrentStack {
         dropout: f32,
         regularization: &Regularization,
     ) -> Self {
+        let is_locked = regularization.locked_dropout.unwrap_or(false);
+        let of_rate = |rate| Dropout { rate, is_locked };
         let layer_dropout = regularization.layer_dropout.unwrap_or(dropout);
         let embed_size = inputs;
         let mut inputs = inputs;
@@ -51,7 +52,7 @@ impl RecurrentStack {
         for (layer, &hidden) in hidden_sizes.iter().enumerate() {
             let declared = Recurrent::declare(parameters, kind, layer, inputs, hidden, options);
             let layer;
-            (layer, has_branches) = declared.with_branch_dropout(layer_dropout);
+            (layer, has_branches) = declared.with_branch_dropout(of_rate(layer_dropout));
             layers.push(layer);
             inputs = hidden;
         }
@@ -61,10 +62,9 @@ impl RecurrentStack {
         Self {
             layers,
             ends,
-            input_dropout: regularization.input_dropout.unwrap_or(dropout),
-            layer_dropout: outside(layer_dropout),
-            output_dropout: regularization.output_dropout.unwrap_or(outside(dropout)),
-            is_locked: regularization.locked_dropout.unwrap_or(false),
+            input_dropout: of_rate(regularization.input_dropout.unwrap_or(dropout)),
+            layer_dropout: of_rate(outside(layer_dropout)),
+            output_dropout: of_rate(regularization.output_dropout.unwrap_or(outside(dropout))),
             is_summed: options.summed_outputs.unwrap_or(false),
         }
     }
@@ -119,7 +119,7 @@ impl RecurrentStack {
         if let Some(ends) = &self.ends {
             x = ends.with_positions(tape, x, window, &states[0]);
         }
-        x = self.drop(tape, x, self.input_dropout, window);
+        x = self.input_dropout.of_input(tape, x, window);
         let mut sum = None;
         let mut top = None;
         for (idx, (layer, state)) in self.layers.iter().zip(states).enumerate() {
@@ -133,26 +133,10 @@ impl RecurrentStack {
                 sum = Some(below);
                 hidden = if is_last { below } else { hidden };
             }
-            let rate = if is_last { self.output_dropout } else { self.layer_dropout };
-            x = self.drop(tape, hidden.into(), rate, window);
+            let dropout = if is_last { self.output_dropout } else { self.layer_dropout };
+            x = dropout.of_input(tape, hidden.into(), window);
             top = Some(Top { hidden, dropped: x });
         }
         top.expect("a stack of at least one layer")
-    }
-
-    /// The input through dropout, read where it lies unless its mask is to be kept over time.
-    fn drop<'x, E: Element>(
-        &self,
-        tape: &mut Tape<'_, E>,
-        x: Input<'x>,
-        rate: f32,
-        window: Window,
-    ) -> Input<'x> {
-        if self.is_locked && rate > 0.0 && tape.is_training() {
-            let x = tape.read(x);
-            tape.locked_dropout(x, rate, window).into()
-        } else {
-            x.with_dropout(rate)
-        }
     }
 }

@@ -5,7 +5,7 @@ use recurra_tensor::{
 };
 
 use super::*;
-use crate::{CellOptions, Linear};
+use crate::{CellOptions, Dropout, Linear, NormKind, PositionKind, Regularization};
 
 const INPUTS: usize = 3;
 
@@ -22,10 +22,22 @@ fn cases() -> impl Iterator<Item = (CellKind, CellOptions)> {
         CellOptions { rounds: Some(4), rank: Some(2), ..none },
         CellOptions { rank: Some(3), coupled: Some(true), state_dropout: Some(0.4), ..none },
     ];
+    let qrnns = [1, 3].map(|window| CellOptions { window: Some(window), ..none });
+    let sru = CellOptions { highway_bias: Some(-2.0), ..none };
+    // Windows are longer than what is seen.
+    let seen = CellOptions { context: Some(3), ..none };
+    let transformers = [
+        seen,
+        CellOptions { norm: Some(NormKind::Layer), ..seen },
+        CellOptions { positions: Some(PositionKind::Learned), ..seen },
+    ];
     let families = CellKind::ALL.into_iter().map(move |kind| (kind, none));
     let lstms = melis.map(|options| (CellKind::Lstm, options));
     let mogrifiers = mogrifiers.map(|options| (CellKind::Mogrifier, options));
-    families.chain(lstms).chain(mogrifiers)
+    let qrnns = qrnns.map(|options| (CellKind::Qrnn, options));
+    let transformers = transformers.map(|options| (CellKind::Transformer, options));
+    let others = qrnns.into_iter().chain(transformers).chain([(CellKind::Sru, sru)]);
+    families.chain(lstms).chain(mogrifiers).chain(others)
 }
 
 fn declared<E: Element>(
@@ -126,7 +138,7 @@ fn gradients_equal_finite_differences(kind: CellKind, options: &CellOptions) {
     ] {
         let cpu = Cpu::new(2).unwrap();
         let mut parameters = Parameters::<f64>::new();
-        let below = Linear::declare(&mut parameters, "below", INPUTS, INPUTS);
+        let below = Linear::declare(&mut parameters, "below", INPUTS, INPUTS, true);
         let layer = Recurrent::declare(&mut parameters, kind, 0, INPUTS, hidden, options);
         let mut random = Random::new(11, 0);
         below.initialize(&mut parameters, &mut random);
@@ -191,8 +203,103 @@ fn a_layer_costs_what_was_said_before_there_was_one() {
             assert_eq!(widths, layer.part_widths(), "{kind}, H {hidden}");
             let size = kind.size(INPUTS, hidden, &options);
             assert_eq!(size.parameters, parameters.n_values() as u128, "{kind}, H {hidden}");
-            assert!(size.multiplications > 0);
         }
+    }
+}
+
+/// Counted by hand for E = 6 and H = 8.
+#[test]
+fn a_layer_multiplies_as_often_as_its_equations() {
+    for (kind, expected) in [
+        (CellKind::Lstm, 4 * 8 * (6 + 8)),
+        (CellKind::Gru, 3 * 8 * (6 + 8)),
+        (CellKind::RnnTanh, 8 * (6 + 8)),
+        (CellKind::RnnRelu, 8 * (6 + 8)),
+        // Five rounds between input and state.
+        (CellKind::Mogrifier, 4 * 8 * (6 + 8) + 5 * 6 * 8),
+        // Two inputs make three gates.
+        (CellKind::Qrnn, 3 * 8 * (2 * 6)),
+        // A fourth row of blocks widens the input; two vectors scale c.
+        (CellKind::Sru, 4 * 8 * 6 + 2 * 8),
+        (CellKind::MinGru, 2 * 8 * 6),
+        (CellKind::MinLstm, 3 * 8 * 6),
+        // From 6 to 8; four gates of input and of state in heads of 2; three maps of 64 units; four steps of a convolution.
+        (CellKind::Slstm, 6 * 8 + 2 * 4 * 8 * 2 + 3 * 64 * 8 + 4 * 8),
+        // From 6 to 8; three maps of 16 units; q, k, v in blocks of 4; two gates of four heads from each; convolution and skip;
+        // a memory of 4 × 4 a head, written and read.
+        (CellKind::Mlstm, 6 * 8 + 3 * 16 * 8 + 3 * 16 * 4 + 3 * 2 * 4 * 16 + 5 * 16 + 2 * 4 * 16),
+        // From 6 to 8; q, k, v and output; three maps of 32 units; 256 keys and values.
+        (CellKind::Transformer, 6 * 8 + 4 * 8 * 8 + 3 * 32 * 8 + 2 * 256 * 8),
+    ] {
+        let size = kind.size(6, 8, &CellOptions::default());
+        assert_eq!(size.multiplications, expected, "{kind}");
+    }
+}
+
+/// A dropped unit of a branch lets the residual link through as it is: with a locked mask, the same units at each step.
+#[test]
+fn masks_of_branches_are_kept_for_a_window_where_they_are_locked() {
+    let (cpu, window, width) = (Cpu::new(1).unwrap(), Window { time: 4, batch: 2 }, 32);
+    for kind in [CellKind::Transformer, CellKind::Slstm, CellKind::Mlstm] {
+        for is_locked in [false, true] {
+            let mut parameters = Parameters::<f64>::new();
+            let options = CellOptions::default();
+            let layer = Recurrent::declare(&mut parameters, kind, 0, width, width, &options);
+            layer.initialize(&mut parameters, &mut Random::new(5, 0));
+            let (layer, has_branches) = layer.with_branch_dropout(Dropout { rate: 0.6, is_locked });
+            assert!(has_branches);
+            let mut x = vec![0.0; window.len() * width];
+            Random::new(6, 0).fill_uniform(&mut x, 2.0);
+            let mut workspace = Workspace::new();
+            let mut tape = Tape::training(&cpu, &mut parameters, &mut workspace, 3);
+            let input = tape.constant(&x, width);
+            let out = layer.sequence(&mut tape, input, window, &mut layer.zero_state(window.batch));
+            let is_dropped: Vec<bool> =
+                tape.value(out).iter().zip(&x).map(|(after, before)| after == before).collect();
+            let mut steps = is_dropped.chunks(window.batch * width);
+            let first = steps.next().unwrap();
+            assert!(first.contains(&true) && first.contains(&false), "{kind}");
+            assert_eq!(steps.all(|step| step == first), is_locked, "{kind}");
+        }
+    }
+}
+
+/// Positions that are learned begin again after as many as are seen, wherever a window ends.
+#[test]
+fn learned_positions_do_not_end() {
+    let (cpu, batch, width) = (Cpu::new(1).unwrap(), 2, 4);
+    let options =
+        CellOptions { context: Some(4), norm: Some(NormKind::Layer), ..CellOptions::default() };
+    let mut parameters = Parameters::<f64>::new();
+    let kind = CellKind::Transformer;
+    let stack = RecurrentStack::declare(
+        &mut parameters,
+        kind,
+        width,
+        &[width; 2],
+        &options,
+        0.0,
+        &Regularization::default(),
+    );
+    stack.initialize(&mut parameters, &mut Random::new(5, 0));
+    let mut x = vec![0.0; 11 * batch * width];
+    Random::new(6, 0).fill_uniform(&mut x, 2.0);
+    let read = |times: &[usize]| {
+        let (mut states, mut workspace) = (stack.zero_state(batch), Workspace::new());
+        let (mut rest, mut out) = (&x[..], Vec::new());
+        for &time in times {
+            let (now, later) = rest.split_at(time * batch * width);
+            rest = later;
+            let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
+            let now = tape.constant(now, width);
+            let top = stack.sequence(&mut tape, now, Window { time, batch }, &mut states);
+            out.extend_from_slice(tape.value(top.hidden));
+        }
+        out
+    };
+    let expected = read(&[1; 11]);
+    for times in [&[11][..], &[3, 3, 5], &[4, 7], &[2, 8, 1]] {
+        assert_near(&read(times), &expected, 1e-14, "after the context");
     }
 }
 
