@@ -146,10 +146,9 @@ impl LanguageModel {
         window: Window,
         state: &mut State<E>,
     ) -> Var {
-        let Top { hidden, dropped } = self.top(tape, inputs, window, state);
+        let Top { hidden, mut dropped } = self.top(tape, inputs, window, state);
         let Regularization { activation_penalty, temporal_penalty, .. } =
             self.config.regularization;
-        let mut dropped = self.projected(tape, dropped);
         if let Some(alpha) = activation_penalty.filter(|_| tape.is_training()) {
             let values = tape.read(dropped);
             tape.activation_penalty(values, alpha);
@@ -158,7 +157,8 @@ impl LanguageModel {
         if let Some(beta) = temporal_penalty {
             tape.temporal_penalty(hidden, beta, window);
         }
-        self.output.loss(tape, dropped, targets)
+        let read = self.projected(tape, dropped);
+        self.output.loss(tape, read, targets)
     }
 
     /// The sum of the nats of `targets`: the same without learning.

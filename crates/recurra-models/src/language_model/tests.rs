@@ -83,6 +83,64 @@ fn gradients_with_all_kinds_of_dropout_equal_finite_differences() {
     }
 }
 
+/// The penalties of AWD-LSTM (Merity et al. 2018): α·mean(h²) of what the last layer hands up after its dropout, β·mean((h_t −
+/// h_{t−1})²) of it before, both before any projection to the width of the embedding.
+#[test]
+fn the_gradient_has_the_penalties_and_the_loss_has_not() {
+    let (cpu, window) = (Cpu::new(1).unwrap(), Window { time: 3, batch: 4 });
+    let (alpha, beta) = (2.0, 3.0);
+    let ids = tokens(window.len() * 2);
+    let (inputs, targets) = ids.split_at(window.len());
+    for tied in [false, true] {
+        let config = |regularization| {
+            // Tied, the last layer is not as wide as the embedding.
+            let base = LanguageModelConfig { tied, dropout: 0.3, ..config(CellKind::Lstm, false) };
+            LanguageModelConfig { regularization, ..base }
+        };
+        let regularization = Regularization {
+            activation_penalty: Some(alpha),
+            temporal_penalty: Some(beta),
+            ..Regularization::default()
+        };
+        let mut parameters = Parameters::<f64>::new();
+        let model = LanguageModel::new(&config(regularization), &mut parameters).unwrap();
+        model.initialize(&mut parameters, 1);
+        let plain =
+            LanguageModel::new(&config(Regularization::default()), &mut Parameters::<f64>::new())
+                .unwrap();
+        let mut workspace = Workspace::new();
+        let error = finite_differences::largest_error(&mut parameters, 60, |parameters, learn| {
+            let mut loss_of = |model: &LanguageModel, learn| {
+                let mut tape = Tape::training(&cpu, parameters, &mut workspace, 77);
+                let mut state = model.zero_state(window.batch);
+                let loss = model.loss(&mut tape, inputs, targets, window, &mut state);
+                if learn {
+                    tape.backward(loss);
+                }
+                tape.loss(loss)
+            };
+            // On a training tape a loss leaves gradients, so only one is taken where they are looked at.
+            if learn {
+                return loss_of(&model, true);
+            }
+            let loss = loss_of(&plain, false);
+            assert_eq!(loss_of(&model, learn).to_bits(), loss.to_bits());
+            let mut tape = Tape::training(&cpu, parameters, &mut workspace, 77);
+            let mut state = plain.zero_state(window.batch);
+            let Top { hidden, dropped } = plain.top(&mut tape, inputs, window, &mut state);
+            let dropped = tape.read(dropped);
+            let (hidden, dropped) = (tape.value(hidden), tape.value(dropped));
+            let mean = |squares: Vec<f64>| squares.iter().sum::<f64>() / squares.len() as f64;
+            let activation = mean(dropped.iter().map(|h| h * h).collect());
+            let step = hidden.len() / window.time;
+            let pairs = hidden.iter().zip(&hidden[step..]);
+            let temporal = mean(pairs.map(|(before, after)| (after - before).powi(2)).collect());
+            loss + f64::from(alpha) * activation + f64::from(beta) * temporal
+        });
+        assert!(error < 1e-7, "tied {tied}: {error:e}");
+    }
+}
+
 /// What Melis, Dyer and Blunsom (2018) do, in each cell that knows all of it.
 #[test]
 fn gradients_through_sums_of_layers_equal_finite_differences() {
