@@ -1,7 +1,7 @@
 //! What a model can do: score, generate, inspect. Changes no weight.
 //!
 //! [`ModelRef`] is a model in memory. [`score_text`] says how well it predicts a text. A [`Generator`] writes with it;
-//! where its text stands is a [`Memory`] of a few kilobytes that can be saved, restored and forked.
+//! where its text stands is a [`Memory`], a few kilobytes of a recurrent model, that can be saved, restored and forked.
 //!
 //! ```
 //! use std::ops::ControlFlow;

@@ -1,4 +1,4 @@
-//! All that the continuation of a text depends on: a few kilobytes that can be saved, restored and forked.
+//! All that the continuation of a text depends on, a few kilobytes of a recurrent model: it can be saved, restored and forked.
 
 use recurra_checkpoint::StateFile;
 use recurra_data::{Decoder, DecoderState};

@@ -134,7 +134,7 @@ impl Incomparable {
         } else if differs(&[Field::Context, Field::State]) {
             "evaluate both models with the same context and the same carry of the state".into()
         } else if differs(&[Field::Temperature, Field::Cache, Field::Dynamic]) {
-            "evaluate both models with the same `--temperature`, `--cache` and `--dynamic`, or without them".into()
+            "evaluate both models with the same `--temperature`, `--cache` and `--dynamic` (with the same `--train`), or without them".into()
         } else if self.quantity == Quantity::TokenPerplexity {
             "compare bits per byte, which does not depend on the tokenizer".into()
         } else {

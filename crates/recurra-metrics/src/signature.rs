@@ -11,7 +11,7 @@ use crate::{Difference, Error, Field, Incomparable, Quantity};
 ///
 /// The line is written by `Display`, read by `FromStr`, and is what serde sees. A `|`, a `%` and white space inside a
 /// value are written as `%` and two hexadecimal digits, so any value comes back as it was. What only some scores have,
-/// `temp:0.93`, `cache:500,1,0.1` and `dyn:rms,20,0.0002,0.008,0.00002`, stands after `state` where it was used.
+/// `temp:0.93`, `cache:500,1,0.1` and `dyn:rms,20,0.0002,0.008,0.00002,5e6f70811a2b3c4d`, stands after `state` where it was used.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Signature {
@@ -27,7 +27,8 @@ pub struct Signature {
     pub temperature: Option<String>,
     /// The neural cache that was mixed in, if any: window, θ and λ, `500,1,0.1`.
     pub cache: Option<String>,
-    /// How the weights followed the text, if they did: rule, tokens a segment, η, λ and ε, `rms,20,0.0002,0.008,0.00002`.
+    /// How the weights followed the text, if they did: rule, tokens a segment, η, λ, ε and the hash of the text that the
+    /// statistics of gradients were taken from, `rms,20,0.0002,0.008,0.00002,5e6f70811a2b3c4d`.
     pub dynamic: Option<String>,
     /// The hash of the text that was scored.
     pub data: String,

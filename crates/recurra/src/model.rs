@@ -83,9 +83,11 @@ impl Model {
         let bare =
             ModelRef::of(&self.cpu, &self.saved).expect("it was checked when the model was opened");
         // Whole windows are faster than single steps, where they are as exact.
-        match self.storage {
-            Some(storage) if storage != bare.storage() => bare.with_prepared(self.prepared()),
-            _ => bare,
+        let is_asked_for = self.storage.is_some_and(|storage| storage != bare.storage());
+        // Of cells that the tape steps with there is one storage, whatever was asked for.
+        match is_asked_for && self.prepared().storage() != bare.storage() {
+            true => bare.with_prepared(self.prepared()),
+            false => bare,
         }
     }
 
@@ -143,7 +145,7 @@ impl Model {
         Ok(Generator::resume(self.reference_for_writing(), options, memory)?)
     }
 
-    /// Saves where a text stands, in a file of a few kilobytes that only this model can go on from.
+    /// Saves where a text stands, in a file (a few kilobytes for a recurrent model) that only this model can go on from.
     ///
     /// # Errors
     /// When the file cannot be written; then the one that was there is whole.

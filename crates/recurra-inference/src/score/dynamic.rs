@@ -21,6 +21,8 @@ const MOST_TOKENS: usize = 1_000_000;
 #[derive(Debug)]
 pub(super) struct DynamicWeights {
     segment: usize,
+    /// The first digits of the hash of the training text.
+    train_digits: String,
     parameters: DynamicParameters<f32>,
     workspace: Workspace<f32>,
     reading: Reading,
@@ -72,12 +74,18 @@ impl DynamicWeights {
             true
         });
         outcome?;
-        Ok(Self { segment, parameters, workspace, reading: Reading::default() })
+        let train_digits = train.text_sha256()[..16].to_owned();
+        Ok(Self { segment, train_digits, parameters, workspace, reading: Reading::default() })
     }
 
     /// The segment that the statistics were taken with.
     pub fn segment(&self) -> usize {
         self.segment
+    }
+
+    /// The text that the statistics were taken from, as signatures name texts.
+    pub fn train_digits(&self) -> &str {
+        &self.train_digits
     }
 
     /// Goes back to the weights of the model.

@@ -52,7 +52,7 @@ impl<'a> Evaluation<'a> {
         progress: &mut Progress<'_>,
     ) -> Result<()> {
         let dynamic = Some(DynamicEvaluation::new(segment));
-        self.check(&AddOns { dynamic, ..AddOns::default() })?;
+        self.check(&AddOns { dynamic, ..AddOns::default() }, &Wanted::nats())?;
         self.weights = Some(DynamicWeights::collect(self.model, train, segment, progress)?);
         Ok(())
     }
@@ -71,6 +71,8 @@ impl<'a> Evaluation<'a> {
         let total_nats = self.nats(tokens, tokens.len().saturating_sub(1), add_ons, progress)?;
         let score = super::plain_score(self.model, tokens, total_nats);
         let [temperature, cache, dynamic] = add_ons.parts();
+        let statistics = self.weights.as_ref().map_or("", DynamicWeights::train_digits);
+        let dynamic = dynamic.map(|dynamic| format!("{dynamic},{statistics}"));
         let signature = Signature { temperature, cache, dynamic, ..score.signature };
         Ok(LanguageScore { signature, ..score })
     }
@@ -123,7 +125,7 @@ impl<'a> Evaluation<'a> {
         progress: &mut Progress<'_>,
         each: &mut dyn FnMut(&Reading, &[u32]),
     ) -> Result<()> {
-        self.check(add_ons)?;
+        self.check(add_ons, wanted)?;
         if tokens.len() < 2 {
             return Err(Error::TooShort { tokens: tokens.len() });
         }
@@ -162,9 +164,11 @@ impl<'a> Evaluation<'a> {
         Ok(())
     }
 
-    fn check(&self, add_ons: &AddOns) -> Result<()> {
+    /// Refuses numbers that make no sense, and more than nats of single steps.
+    fn check(&self, add_ons: &AddOns, wanted: &Wanted) -> Result<()> {
         add_ons.check()?;
-        match self.model.prepared.is_some() && !add_ons.is_empty() {
+        let is_plain = add_ons.is_empty() && wanted == &Wanted::nats();
+        match self.model.prepared.is_some() && !is_plain {
             true => Err(Error::Storage { storage: self.model.storage().to_string() }),
             false => Ok(()),
         }

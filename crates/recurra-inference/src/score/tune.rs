@@ -14,9 +14,6 @@ const DYNAMIC_TOKENS: usize = 10_000;
 /// Tokens that a temperature and a cache are tuned on, at most: they are read once.
 const TOKENS: usize = 50_000;
 
-/// Bytes of hidden states that are kept for the cache, at most.
-const HIDDEN_BYTES: usize = 256 << 20;
-
 /// Temperatures that are tried, in hundredths.
 const TEMPERATURES: std::ops::RangeInclusive<u32> = 70..=120;
 
@@ -113,12 +110,7 @@ impl Evaluation<'_> {
             false => vec![best.temperature()],
         };
         let cache = best.cache.filter(|_| tuned.cache);
-        let width = self.model.network.config().last_hidden_size();
-        let most = match (best.dynamic, cache) {
-            (Some(_), _) => DYNAMIC_TOKENS,
-            (None, Some(_)) => TOKENS.min(HIDDEN_BYTES / (4 * width)),
-            (None, None) => TOKENS,
-        };
+        let most = if best.dynamic.is_some() { DYNAMIC_TOKENS } else { TOKENS };
         let total = valid.len().saturating_sub(1).min(most);
         let wanted = Wanted { temperatures, hidden: cache.is_some() };
         let mut nats = vec![Vec::new(); wanted.temperatures.len()];

@@ -129,8 +129,10 @@ fn another_text_context_or_state_compares_in_nothing() {
 
 #[test]
 fn what_helps_a_score_stands_in_the_line_and_compares_with_itself_only() {
-    let line =
-        LINE.replace("|data:", "|temp:0.93|cache:500,1,0.1|dyn:rms,20,0.0002,0.008,0.00002|data:");
+    let line = LINE.replace(
+        "|data:",
+        "|temp:0.93|cache:500,1,0.1|dyn:rms,20,0.0002,0.008,0.00002,5e6f70811a2b3c4d|data:",
+    );
     let helped: Signature = line.parse().unwrap();
     assert_eq!(helped.to_string(), line);
     assert_eq!(helped.temperature.as_deref(), Some("0.93"));

@@ -245,7 +245,9 @@ fn dynamic_evaluation_is_its_formula() {
         let error = (score.total_nats / expected - 1.0).abs();
         assert!(error < 3e-4, "{cell}: {}, not {expected}", score.total_nats);
         assert!(score.total_nats < plain, "{cell}: {} of {plain}", score.total_nats);
-        assert_eq!(score.signature.dynamic, Some(format!("rms,{segment},{rate},0.1,0.001")));
+        let statistics = &tokens.text_sha256()[..16];
+        let part = format!("rms,{segment},{rate},0.1,0.001,{statistics}");
+        assert_eq!(score.signature.dynamic, Some(part));
     }
 }
 
@@ -459,6 +461,12 @@ fn what_is_missing_is_said() {
         recurra_tensor::step::Storage::Int8,
     );
     let mut evaluation = Evaluation::new(fixture.model().with_prepared(&prepared));
+    let hint = "leave the precision to be chosen";
     let error = evaluation.score(&long, &with_temperature(0.9), &mut |_, _| GO_ON).unwrap_err();
-    assert_eq!(error.hint().unwrap(), "leave the precision to be chosen");
+    assert_eq!(error.hint().unwrap(), hint);
+    let tuned = Tuned { temperature: true, cache: true, dynamic: false };
+    for start in [AddOns::default(), with_cache(60, 1.0, 0.1)] {
+        let error = evaluation.tune(&long, &start, tuned, &mut |_, _| GO_ON).unwrap_err();
+        assert_eq!(error.hint().unwrap(), hint, "{start:?}");
+    }
 }
