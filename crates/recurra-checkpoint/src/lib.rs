@@ -20,7 +20,7 @@
 //! state.save("story.state".as_ref(), &saved.model, &saved.weights_sha256)?;
 //! # Ok::<(), recurra_checkpoint::Error>(())
 //! ```
-//! A [`StateFile`] holds what a recurrent model remembers: a few kilobytes that go on where they left off.
+//! A [`StateFile`] holds what a model remembers, a few kilobytes of a recurrent one, that go on where they left off.
 #![warn(missing_docs)]
 
 mod config_file;

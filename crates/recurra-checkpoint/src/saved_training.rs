@@ -211,9 +211,8 @@ const OF_ANOTHER_MODEL: u128 = 16;
 
 /// Whether the file has numbers enough for the state of so many streams.
 pub(crate) fn fits(streams: usize, config: &LanguageModelConfig, reader: &TensorReader) -> bool {
-    let widths = config.state_widths().into_iter().map(|width| width as u128);
-    let width = widths.fold(0, u128::saturating_add);
-    (streams as u128).saturating_mul(width) <= OF_ANOTHER_MODEL * u128::from(reader.n_values())
+    (streams as u128).saturating_mul(config.state_values())
+        <= OF_ANOTHER_MODEL * u128::from(reader.n_values())
 }
 
 /// How many streams a state has.

@@ -1,4 +1,4 @@
-//! What a recurrent model remembers, in a file of a few kilobytes.
+//! What a model remembers, in a file: a few kilobytes of a recurrent one.
 
 use std::collections::BTreeMap;
 use std::fs;

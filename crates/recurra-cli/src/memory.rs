@@ -19,7 +19,7 @@ pub fn expect_room(config: &LanguageModelConfig, purpose: Purpose) -> Result<(),
     train::expect_room(config, purpose, memory_bytes()).map_err(|error| {
         Failure::of_arguments(
             error.to_string(),
-            "give a smaller `--hidden`, `--embed` or `--layers`",
+            "give a smaller `--hidden`, `--embed`, `--layers`, `--batch` or `--context`",
         )
     })
 }

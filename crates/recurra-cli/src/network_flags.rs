@@ -30,6 +30,15 @@ macro_rules! flags {
                 NetworkFlags { $($($flag: self.$flag.or(below.$flag),)*)* }
             }
 
+            /// These flags without those that other families know and `cell` does not.
+            pub fn known_to(self, cell: CellKind) -> NetworkFlags {
+                let knows = |kind: CellKind, name: &str| kind.options().contains(&name);
+                let is_kept = |name: &str| {
+                    knows(cell, name) || !CellKind::ALL.into_iter().any(|kind| knows(kind, name))
+                };
+                NetworkFlags { $($($flag: self.$flag.filter(|_| is_kept(stringify!($flag))),)*)* }
+            }
+
             $(
                 $(#[$part_doc])*
                 pub fn $part(&self) -> $options {
@@ -47,13 +56,13 @@ flags! {
         #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
         forget_bias: f64 as f32,
         /// Share of recurrent weights dropped, the same for a whole window (weight-drop)
-        #[arg(long, value_parser = values::below_one, value_name = "F")]
+        #[arg(long, value_parser = values::rate, value_name = "F")]
         weight_dropout: f64 as f32,
         /// Let an LSTM's input gate let in no more than it forgets (--coupled=false: do not)
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
         coupled: bool,
         /// Dropout of an LSTM's state before its recurrent weights, the same for a whole window
-        #[arg(long, value_parser = values::below_one, value_name = "F")]
+        #[arg(long, value_parser = values::rate, value_name = "F")]
         state_dropout: f64 as f32,
         /// Read the sum of what all layers hand up, not the last alone (--summed-outputs=false: do not)
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
@@ -93,16 +102,16 @@ flags! {
     /// What keeps the network from learning by heart.
     regularization: Regularization {
         /// Share of words dropped in a window
-        #[arg(long, value_parser = values::below_one, value_name = "F")]
+        #[arg(long, value_parser = values::rate, value_name = "F")]
         word_dropout: f64 as f32,
         /// Dropout on the input of the first layer [default: --dropout]
-        #[arg(long, value_parser = values::below_one, value_name = "F")]
+        #[arg(long, value_parser = values::rate, value_name = "F")]
         input_dropout: f64 as f32,
-        /// Dropout between layers [default: --dropout]
-        #[arg(long, value_parser = values::below_one, value_name = "F")]
+        /// Dropout between layers, or of what layers with residual links add to these [default: --dropout]
+        #[arg(long, value_parser = values::rate, value_name = "F")]
         layer_dropout: f64 as f32,
-        /// Dropout on the output of the last layer [default: --dropout]
-        #[arg(long, value_parser = values::below_one, value_name = "F")]
+        /// Dropout on the output of the last layer [default: --dropout; 0 with residual links]
+        #[arg(long, value_parser = values::rate, value_name = "F")]
         output_dropout: f64 as f32,
         /// Let a stream keep its dropout masks for a whole window
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]

@@ -133,6 +133,8 @@ fn written(value: &toml::Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use recurra::models::CellKind;
+
     use super::*;
     use crate::optimizer_flags::Optimizer;
 
@@ -195,6 +197,23 @@ mod tests {
             (both.epochs, both.steps, both.batch, both.hidden),
             (None, Some(5), Some(3), Some(vec![200]))
         );
+    }
+
+    #[test]
+    fn another_family_or_depth_takes_of_a_recipe_what_it_knows() {
+        let recipe =
+            read("r", "hidden = [20, 20]\nforget-bias = 0\nword-dropout = 0.1\ndropout = 0.2")
+                .unwrap();
+        let flags = |model, layers| RecipeFlags { model, layers, ..RecipeFlags::default() };
+        let of_gru = flags(Some(CellKind::Gru), None).over(recipe.clone()).options().unwrap();
+        assert_eq!(of_gru.cell_options.forget_bias, None);
+        assert_eq!(of_gru.regularization.word_dropout, Some(0.1));
+        let of_lstm = flags(Some(CellKind::Lstm), None).over(recipe.clone()).options().unwrap();
+        assert_eq!(of_lstm.cell_options.forget_bias, Some(0.0));
+        let deeper = flags(None, Some(3)).over(recipe).options().unwrap();
+        assert_eq!((deeper.hidden, deeper.layers), (Some(vec![20]), Some(3)));
+        let uneven = read("r", "hidden = [20, 10]").unwrap();
+        assert!(flags(None, Some(3)).over(uneven).options().is_err());
     }
 
     #[track_caller]

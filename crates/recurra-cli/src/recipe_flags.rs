@@ -34,7 +34,7 @@ pub struct RecipeFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
     pub tied: Option<bool>,
     /// Share of values dropped on links that are not recurrent
-    #[arg(long, value_parser = values::below_one, value_name = "F")]
+    #[arg(long, value_parser = values::rate, value_name = "F")]
     pub dropout: Option<f64>,
     /// What single families know, and kinds of dropout.
     #[command(flatten)]
@@ -52,7 +52,7 @@ pub struct RecipeFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
     pub vary_windows: Option<bool>,
     /// Probability that a stream forgets what it remembers before a window
-    #[arg(long, value_parser = values::below_one, value_name = "F")]
+    #[arg(long, value_parser = values::rate, value_name = "F")]
     pub reset_state: Option<f64>,
     /// Windows whose gradients make one step
     #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
@@ -89,7 +89,17 @@ impl RecipeFlags {
         };
         // Several widths say how many layers there are, whatever the recipe says.
         let widths_given = self.hidden.as_ref().is_some_and(|widths| widths.len() > 1);
-        let below = if widths_given { RecipeFlags { layers: None, ..below } } else { below };
+        let mut below = if widths_given { RecipeFlags { layers: None, ..below } } else { below };
+        // Equal widths are one width, of as many layers as are asked for.
+        if let (None, Some(_), Some(widths)) = (&self.hidden, self.layers, &mut below.hidden)
+            && widths.iter().all(|width| *width == widths[0])
+        {
+            widths.truncate(1);
+        }
+        // Of another family, the options that both know.
+        if let Some(cell) = self.model {
+            below.network = below.network.known_to(cell);
+        }
         RecipeFlags {
             model: self.model.or(below.model),
             tokenizer: self.tokenizer.or(below.tokenizer),
@@ -163,8 +173,13 @@ impl RecipeFlags {
         self.network.check(self.model.unwrap_or(CellKind::Lstm))?;
         match self.smallest_network() {
             Some(config) => {
+                config.check().map_err(|error| {
+                    let hint = error.hint().unwrap_or_default();
+                    Failure::of_arguments(error.to_string(), hint)
+                })?;
                 let moments = self.optimizer.n_moments()?;
-                memory::expect_room(&config, Purpose::Training { moments })
+                let streams = self.batch.unwrap_or(1);
+                memory::expect_room(&config, Purpose::Training { moments, streams })
             }
             None => Ok(()),
         }

@@ -212,6 +212,17 @@ fn flags_are_checked_together() {
         "means nothing to `--model gru`",
         "it is for lstm",
     );
+    refused_together(
+        "train --model transformer --hidden 100 --heads 7",
+        "7 heads cannot share",
+        "divides 100",
+    );
+    refused_together(
+        "train --model transformer --hidden 512 --layers 8 --context 1048576",
+        "would remember 8589934600 values",
+        "a smaller `context`",
+    );
+    refused_together("train --summed-outputs --hidden 8,16", "cannot be summed", "16 values");
     refused_together("train --momentum 0.9", "`--optimizer sgd`", "add `--optimizer sgd`");
     refused_together(
         "train --momentum 0.9 --optimizer adam",

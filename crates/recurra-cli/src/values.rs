@@ -32,7 +32,7 @@ impl std::error::Error for ValueError {}
 /// The result of reading a value.
 pub type Parsed<T> = Result<T, ValueError>;
 
-/// A whole number from `MIN` to `MAX`; `_` and `,` between digits are let through, `10_000` being easier to read.
+/// A whole number from `MIN` to `MAX`; every `_` is let through, `10_000` being easier to read.
 pub fn whole<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<u64> {
     let refused =
         || ValueError::new(format!("a whole number from {} to {}", grouped(MIN), grouped(MAX)));
@@ -56,28 +56,28 @@ fn number(text: &str, is_good: impl Fn(f64) -> bool, expected: &str) -> Parsed<f
     }
 }
 
-/// A share that may be nothing but not everything: dropout, momentum.
+/// A number that is carried on from step to step: momentum.
 pub fn below_one(text: &str) -> Parsed<f64> {
-    let mut parsed =
-        number(text, |x| (0.0..1.0).contains(&x), "a number from 0 up to, but not including, 1");
-    if let (Err(error), Some(percent)) = (&mut parsed, percentage(text)) {
-        error.hint = Some(format!("{text} of 100 is written `{percent}`"));
-    }
-    parsed
+    number(text, |x| (0.0..1.0).contains(&x), "a number from 0 up to, but not including, 1")
+}
+
+/// A share that may be nothing but hardly everything: dropout.
+pub fn rate(text: &str) -> Parsed<f64> {
+    of_percent(text, number(text, |x| (0.0..=0.99).contains(&x), "a number from 0 to 0.99"))
 }
 
 /// A share that may be everything but not nothing: top-p.
 pub fn share(text: &str) -> Parsed<f64> {
-    let mut parsed = number(text, |x| x > 0.0 && x <= 1.0, "a number above 0, up to 1");
-    if let (Err(error), Some(percent)) = (&mut parsed, percentage(text)) {
-        error.hint = Some(format!("{text} of 100 is written `{percent}`"));
-    }
-    parsed
+    of_percent(text, number(text, |x| x > 0.0 && x <= 1.0, "a number above 0, up to 1"))
 }
 
-fn percentage(text: &str) -> Option<f64> {
-    let percent = text.trim().trim_end_matches('%').parse::<f64>().ok()?;
-    (2.0..100.0).contains(&percent).then_some(percent / 100.0)
+/// Says how a share is written where `text` looks like a percentage.
+fn of_percent(text: &str, mut parsed: Parsed<f64>) -> Parsed<f64> {
+    let percent = text.trim().trim_end_matches('%').parse::<f64>();
+    if let (Err(error), Ok(percent @ 2.0..100.0)) = (&mut parsed, percent) {
+        error.hint = Some(format!("{text} of 100 is written `{}`", percent / 100.0));
+    }
+    parsed
 }
 
 /// A rate or a norm: above 0, at most a million.
@@ -235,9 +235,10 @@ mod tests {
 
     #[test]
     fn shares_are_not_percentages() {
-        check(below_one, &[("0", 0.0), ("0.5", 0.5)], &["1", "-0.1", "nan", "inf", "x", ""]);
+        check(below_one, &[("0", 0.0), ("0.9995", 0.9995)], &["1", "-0.1", "nan", "inf", "x", ""]);
+        check(rate, &[("0", 0.0), ("0.99", 0.99)], &["0.995", "1", "-0.1", "nan", "inf", "x", ""]);
         check(share, &[("1", 1.0), ("0.9", 0.9)], &["0", "1.1", "nan"]);
-        assert_eq!(below_one("20").unwrap_err().hint.unwrap(), "20 of 100 is written `0.2`");
+        assert_eq!(rate("20").unwrap_err().hint.unwrap(), "20 of 100 is written `0.2`");
         assert_eq!(share("90%").unwrap_err().hint.unwrap(), "90% of 100 is written `0.9`");
     }
 

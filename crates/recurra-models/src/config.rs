@@ -16,6 +16,8 @@ const LONGEST_CONTEXT: usize = 1 << 20;
 const WIDEST_WINDOW: usize = 64;
 /// The most parameters: 16 GiB of `f32`.
 const MOST_PARAMETERS: u128 = 1 << 32;
+/// The most values that one stream remembers: 4 GiB of `f32`.
+const MOST_STATE_VALUES: u128 = 1 << 30;
 
 /// What the factor of a penalty may be.
 const FACTOR: &str = "0 or more";
@@ -92,6 +94,11 @@ impl LanguageModelConfig {
             .collect()
     }
 
+    /// How many values a stream remembers.
+    pub fn state_values(&self) -> u128 {
+        self.state_widths().into_iter().map(|width| width as u128).sum()
+    }
+
     /// Floating-point operations of training on one token: three times the forward pass's 2·(Σ layers + output), with V·H for
     /// the output, or H·E + V·E through a projection.
     pub fn flops_per_token(&self) -> u64 {
@@ -117,7 +124,8 @@ impl LanguageModelConfig {
     /// Checks every size.
     ///
     /// # Errors
-    /// When a size is zero or absurd, a rate outside of its range, or tied sizes differ.
+    /// When a size is zero or absurd, a number outside of its range, an option none of the cell's, a width no multiple of the
+    /// heads, outputs that are to be summed of different widths, or the parameters or the state too many.
     pub fn check(&self) -> Result<(), Error> {
         in_range("vocab_size", self.vocab_size, LARGEST_SIZE)?;
         in_range("embed", self.embed_size, LARGEST_SIZE)?;
@@ -130,6 +138,10 @@ impl LanguageModelConfig {
         let n_parameters = self.n_parameters();
         if n_parameters > MOST_PARAMETERS {
             return Err(Error::TooLarge { n_parameters, limit: MOST_PARAMETERS });
+        }
+        let n_values = self.state_values();
+        if n_values > MOST_STATE_VALUES {
+            return Err(Error::LargeState { n_values, limit: MOST_STATE_VALUES });
         }
         Ok(())
     }
@@ -265,6 +277,12 @@ mod tests {
         };
         check(looks_back, "`window` is 0");
         check(|config| config.hidden_sizes = vec![100_000; 3], "parameters; the limit");
+        let remembers = |config: &mut LanguageModelConfig| {
+            config.cell = CellKind::Transformer;
+            config.hidden_sizes = vec![512; 8];
+            config.options.context = Some(LONGEST_CONTEXT);
+        };
+        check(remembers, "would remember 8589934600 values");
     }
 
     #[test]

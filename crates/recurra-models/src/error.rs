@@ -58,6 +58,14 @@ pub enum Error {
         /// How many are allowed.
         limit: u128,
     },
+    /// Too much to remember.
+    #[error("each stream would remember {n_values} values; the limit is {limit}")]
+    LargeState {
+        /// How many it would remember.
+        n_values: u128,
+        /// How many are allowed.
+        limit: u128,
+    },
 }
 
 impl Error {
@@ -77,6 +85,9 @@ impl Error {
                 format!("give every layer {last} values, or leave `summed_outputs` out")
             }
             Error::TooLarge { .. } => "make the layers or the vocabulary smaller".to_string(),
+            Error::LargeState { .. } => {
+                "give a smaller `context`, narrower layers or fewer of them".to_string()
+            }
         })
     }
 }

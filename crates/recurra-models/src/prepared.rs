@@ -120,6 +120,12 @@ impl Stepper {
         match &mut self.steps {
             Steps::Tape(stepper) => stepper.set_state(state),
             Steps::Kernels { stepper, .. } => {
+                let has_parts = |layer: &CellState<f32>| layer.parts.len() == stepper.n_parts();
+                let is_like = state.layers.len() == stepper.n_layers();
+                assert!(
+                    is_like && state.layers.iter().all(has_parts),
+                    "a state of another network"
+                );
                 for (layer, state) in state.layers.iter().enumerate() {
                     for (part, values) in state.parts.iter().enumerate() {
                         stepper.state_mut(layer, part).copy_from_slice(values);
@@ -291,6 +297,9 @@ mod tests {
                 fork.read(&cpu, &prepared, &parameters, &[4, 5, 6]);
                 stepper.read(&cpu, &prepared, &parameters, &[4, 5, 6]);
                 assert_eq!(fork.state(), stepper.state(), "{isa} {cell}");
+                state.layers.pop();
+                let set = std::panic::AssertUnwindSafe(|| fork.set_state(&state));
+                assert!(std::panic::catch_unwind(set).is_err(), "{isa} {cell}: of one layer");
             }
         }
     }

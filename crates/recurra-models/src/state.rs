@@ -3,7 +3,8 @@
 use recurra_layers::CellState;
 use recurra_tensor::Element;
 
-/// Everything a recurrent network remembers of what it has read, for B streams: a few kilobytes a stream.
+/// Everything a network remembers of what it has read, for B streams: a few kilobytes a stream of a recurrent one, the keys and
+/// values of the last positions of a Transformer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State<E> {
     /// One state a layer, first to last.
@@ -11,7 +12,7 @@ pub struct State<E> {
 }
 
 impl<E: Element> State<E> {
-    /// Every part in order: layer by layer, h before c.
+    /// Every part in order: layer by layer, as the cell names them.
     pub fn parts(&self) -> impl Iterator<Item = &Vec<E>> {
         self.layers.iter().flat_map(|layer| &layer.parts)
     }
@@ -24,6 +25,12 @@ impl<E: Element> State<E> {
     /// How many bytes it takes.
     pub fn n_bytes(&self) -> usize {
         self.parts().map(|part| part.len() * size_of::<E>()).sum()
+    }
+
+    /// Whether it has the same layers with the same parts, of as many values.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let widths = |layer: &CellState<E>| layer.parts.iter().map(Vec::len).collect::<Vec<_>>();
+        self.layers.iter().map(widths).eq(other.layers.iter().map(widths))
     }
 
     /// Forgets what one of `n_streams` streams remembers.

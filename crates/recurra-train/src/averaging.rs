@@ -8,8 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, unknown_name};
-use crate::optimizer::check_range;
+use crate::error::{Error, check_range, unknown_name};
 
 /// Which weights are averaged, and how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

@@ -88,10 +88,12 @@ pub fn choose(
     let length = options.length.unwrap_or_else(|| choices.length(facts));
     let tokenizer = options.tokenizer.clone().unwrap_or_else(|| choices.tokenizer(facts));
     let text = TextEstimate::new(&tokenizer, facts);
+    let optimizer = options.optimizer.unwrap_or_else(|| choices.optimizer(options, &text));
     let sizing = Sizing { options, text: &text, length };
     let (sizes, flops) = match length {
         Length::Budget(_) => {
-            let measured = |sizes: &Sizes| speed.flops(&sizing.network(sizes), sizes.window());
+            let measured =
+                |sizes: &Sizes| speed.flops(&sizing.network(sizes), sizes.window(), &optimizer);
             let guess = sizing.sizes(GUESSED_FLOPS, &mut Choices::default());
             let flops = measured(&guess);
             let sizes = sizing.sizes(flops, &mut choices);
@@ -106,7 +108,6 @@ pub fn choose(
     let passes = tokens_seen / text.tokens;
     let dropout = options.dropout.unwrap_or_else(|| choices.dropout(passes, &sizes.hidden));
     let Sizes { batch, bptt, hidden, tied, embed } = sizes;
-    let optimizer = options.optimizer.unwrap_or_else(|| choices.optimizer(options, &text));
     let learning_rate =
         options.learning_rate.unwrap_or_else(|| choices.learning_rate(&optimizer, &hidden));
     let clip = options.clip.unwrap_or(if optimizer.is_sgd() { 0.25 } else { 1.0 });

@@ -41,38 +41,36 @@ pub(crate) struct Texts {
 impl Texts {
     /// Opens what the settings name; a storybook is told, a single text is cut in two.
     pub fn open(settings: &Settings) -> Result<Texts, Error> {
+        let given = settings.valid.clone();
         let mut true_valid_nats = None;
-        let (train, held_out) = match &settings.corpus {
-            Corpus::Text(text) if settings.valid.is_some() => (text.clone(), None),
-            Corpus::Text(text) => {
+        let (train, valid) = match (&settings.corpus, given) {
+            (Corpus::Text(text), Some(valid)) => (text.clone(), valid),
+            (Corpus::Text(text), None) => {
                 let part = HELD_OUT.min(MOST_HELD_OUT / text.measure()?.bytes as f64);
-                let (train, valid) = text.split_last(part)?;
-                (train, Some(valid))
+                text.split_last(part)?
             }
-            Corpus::Storybook { language, bytes } => {
+            (Corpus::Storybook { language, bytes }, given) => {
                 // Another book of the same grammar is as good as a part held out, and holds whole stories only.
                 let (book, valid_book) =
                     (Storybook::new(*language, TRAIN_BOOK), Storybook::new(*language, VALID_BOOK));
-                let valid = valid_book.text(bytes / 20);
-                true_valid_nats =
-                    valid_book.log_probability(&valid).ok().map(|log_probability| -log_probability);
                 let train =
                     Text::from_string(&format!("{language} storybook, seed 1"), book.text(*bytes));
-                (train, Some(Text::from_string(&format!("{language} storybook, seed 2"), valid)))
+                let valid = given.unwrap_or_else(|| {
+                    let valid = valid_book.text(bytes / 20);
+                    let log_probability = valid_book.log_probability(&valid).ok();
+                    true_valid_nats = log_probability.map(|log_probability| -log_probability);
+                    Text::from_string(&format!("{language} storybook, seed 2"), valid)
+                });
+                (train, valid)
             }
         };
-        let is_storybook = true_valid_nats.is_some();
-        if settings.valid.is_some() {
-            true_valid_nats = None;
-        }
-        let valid = settings.valid.clone().or(held_out).unwrap_or_else(|| train.clone());
         let stats = train.measure()?;
         let facts = CorpusFacts {
             bytes: stats.bytes,
             chars: stats.chars,
             lines: stats.lines,
             words: stats.words,
-            is_storybook,
+            is_storybook: matches!(settings.corpus, Corpus::Storybook { .. }),
             predictability: None,
         };
         Ok(Texts { train, valid, test: settings.test.clone(), true_valid_nats, facts })

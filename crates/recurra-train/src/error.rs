@@ -31,7 +31,7 @@ pub enum Error {
         hint: String,
     },
     /// More parameters than the machine has memory for.
-    #[error("a network of {parameters} parameters needs at least {} MiB of memory, this machine has {} MiB", needed_bytes >> 20, present_bytes >> 20)]
+    #[error("a network of {parameters} parameters with its states needs at least {} MiB of memory, this machine has {} MiB", needed_bytes >> 20, present_bytes >> 20)]
     NoRoom {
         /// Parameters.
         parameters: u64,
@@ -93,6 +93,8 @@ pub enum Error {
         gradient_norm: f64,
         /// The rate of the step.
         learning_rate: f64,
+        /// The rate that the schedule makes it of.
+        highest_rate: f64,
         /// The step of the last good checkpoint.
         kept_step: u64,
     },
@@ -182,12 +184,12 @@ impl Error {
             Error::Isa(_) => Some("unset `RECURRA_ISA` to use the best that this machine has".to_owned()),
             Error::OutOfRange { name, expected, .. } => Some(format!("give `{name}` {expected}")),
             Error::UnknownName { hint, .. } => Some(hint.clone()),
-            Error::NoRoom { .. } => Some("give smaller sizes of hidden layers, embedding or vocabulary".to_owned()),
+            Error::NoRoom { .. } => Some("give smaller sizes of hidden layers, embedding, vocabulary, batch or context".to_owned()),
             Error::TooShort { .. } => Some("give a longer text".to_owned()),
             Error::OneSymbol { .. } => Some("train on a text with at least two different symbols".to_owned()),
             Error::Changed { .. } => Some("resume with the run's own settings (only threads, length, patience, learning rate and clip may change), or train into another folder".to_owned()),
             Error::Position { .. } => Some("train into another folder, or resume with the version that wrote it".to_owned()),
-            Error::Diverged { learning_rate, .. } => Some(format!("lower the learning rate (say to {:.1e}) or the clip norm, and resume or train anew", learning_rate / 4.0)),
+            Error::Diverged { highest_rate, .. } => Some(format!("lower the learning rate (from {highest_rate} to, say, {}) or the clip norm, and resume or train anew", highest_rate / 4.0)),
             Error::NoRecord { .. } => Some("name the folder of a run with its `training` folder, as `recurra train --out` made it".to_owned()),
             Error::NotValidated { path, .. } => Some(format!("wait for its first validation, or go on with it: `recurra train … --out {} --resume`", path.display())),
             Error::UnknownText { .. } => Some("copy `training/last.safetensors` of the run too, or resume it to its end".to_owned()),
@@ -210,4 +212,22 @@ pub(crate) fn unknown_name(what: &'static str, name: &str, known: &[&str]) -> Er
         None => format!("known: {all}"),
     };
     Error::UnknownName { what, name: name.to_owned(), hint }
+}
+
+/// The error for a number that makes no sense.
+pub(crate) fn out_of_range(name: &str, value: impl ToString, expected: impl Into<String>) -> Error {
+    Error::OutOfRange { name: name.to_owned(), value: value.to_string(), expected: expected.into() }
+}
+
+/// Refuses a number outside of `low` to `high`; NaN is outside.
+pub(crate) fn check_range<T: PartialOrd + std::fmt::Display>(
+    name: &str,
+    value: T,
+    low: T,
+    high: T,
+) -> Result<(), Error> {
+    match value >= low && value <= high {
+        true => Ok(()),
+        false => Err(out_of_range(name, value, format!("a number from {low} to {high}"))),
+    }
 }

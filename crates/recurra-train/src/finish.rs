@@ -70,9 +70,14 @@ impl Run<'_> {
         if !is_interrupted && self.sample.as_ref().is_none_or(|s| s.step != self.position.step) {
             self.show_sample();
         }
-        if self.saved_step != Some(self.position.step) && self.is_sound() {
-            self.save()?;
-            if self.position.best.is_none() {
+        let is_saved = self.saved_step == Some(self.position.step);
+        // Where no validation has chosen weights yet, the model is those of now.
+        let is_unchosen = self.position.best.is_none();
+        if (!is_saved || is_unchosen) && self.is_sound() {
+            if !is_saved {
+                self.save()?;
+            }
+            if is_unchosen {
                 self.save_model(&self.notes())?;
             }
         }

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use crate::choose::{CorpusFacts, UPDATES_SHARE, choose};
 use crate::corpus::TokenizedCorpus;
 use crate::error::Error;
-use crate::optimizer::OptimizerSettings;
 use crate::recipe::{Length, Recipe, RecipeOptions};
 use crate::rehearsal::{Effort, Rehearsal};
 use crate::speed::Measured;
@@ -70,7 +69,7 @@ impl Prospect {
             seed: Some(recipe.seed),
             ..RecipeOptions::default()
         };
-        let speed = Measured::for_budget(cpu, OptimizerSettings::adamw().into(), seconds);
+        let speed = Measured::for_budget(cpu, seconds);
         let shorter = choose(&options, &self.facts, &speed)?.recipe;
         let rehearsal = Rehearsal::of(&shorter, corpus, cpu, seconds)?;
         let text = TextOutlook {

@@ -1,12 +1,11 @@
 //! Which optimizer, and its numbers. The arithmetic (norm, clip, update and average in one pass) is the engine's.
 
 use std::fmt;
-use std::str::FromStr;
 
 use recurra_tensor::{Method, Moments, Optimizer};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, unknown_name};
+use crate::error::{Error, check_range, out_of_range};
 
 /// An optimizer and its settings; the learning rate comes from the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -87,9 +86,6 @@ impl Default for MomentSettings {
     }
 }
 
-/// The names that [`OptimizerSettings::from_str`] knows.
-const NAMES: [&str; 4] = ["sgd", "adam", "adamw", "muon"];
-
 impl OptimizerSettings {
     /// A formula without weight decay.
     pub fn new(method: MethodSettings) -> OptimizerSettings {
@@ -140,7 +136,10 @@ impl OptimizerSettings {
     /// # Errors
     /// [`Error::OutOfRange`] names the first number that makes no sense.
     pub fn check(&self) -> Result<(), Error> {
-        let below_one = |name: &str, value: f64| check_range(name, value, 0.0, 0.999_999);
+        let below_one = |name: &str, value: f64| match (0.0..1.0).contains(&value) {
+            true => Ok(()),
+            false => Err(out_of_range(name, value, "a number from 0 up to, but not including, 1")),
+        };
         let check_moments = |moments: MomentSettings| {
             below_one("beta1", moments.beta1)
                 .and(below_one("beta2", moments.beta2))
@@ -156,17 +155,6 @@ impl OptimizerSettings {
             }
         }
         check_range("weight_decay", self.weight_decay, 0.0, 1e3)
-    }
-}
-
-pub(crate) fn check_range(name: &str, value: f64, low: f64, high: f64) -> Result<(), Error> {
-    match value >= low && value <= high {
-        true => Ok(()),
-        false => Err(Error::OutOfRange {
-            name: name.to_owned(),
-            value: value.to_string(),
-            expected: format!("a number from {low} to {high}"),
-        }),
     }
 }
 
@@ -212,33 +200,23 @@ impl fmt::Display for OptimizerSettings {
     }
 }
 
-/// `sgd`, `adam`, `adamw` or `muon`, with default numbers.
-impl FromStr for OptimizerSettings {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<OptimizerSettings, Error> {
-        match name {
-            "sgd" => Ok(OptimizerSettings::sgd()),
-            "adam" => Ok(OptimizerSettings::adam()),
-            "adamw" => Ok(OptimizerSettings::adamw()),
-            "muon" => Ok(OptimizerSettings::muon()),
-            _ => Err(unknown_name("optimizer", name, &NAMES)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Every formula, with the name that it is stored by.
+    fn all() -> [(&'static str, OptimizerSettings); 4] {
+        [
+            ("sgd", OptimizerSettings::sgd()),
+            ("adam", OptimizerSettings::adam()),
+            ("adamw", OptimizerSettings::adamw()),
+            ("muon", OptimizerSettings::muon()),
+        ]
+    }
+
     #[test]
-    fn names_and_stored_forms_read_back() {
-        assert_eq!(
-            "adan".parse::<OptimizerSettings>().unwrap_err().hint().unwrap(),
-            "did you mean `adam`? known: sgd, adam, adamw, muon"
-        );
-        for name in NAMES {
-            let settings: OptimizerSettings = name.parse().unwrap();
+    fn stored_forms_read_back() {
+        for (name, settings) in all() {
             assert!(settings.to_string().starts_with(&format!("{name} (")), "{settings}");
             let decayed = OptimizerSettings { weight_decay: 0.1, spare_vectors: true, ..settings };
             for settings in [settings, decayed] {
@@ -267,11 +245,11 @@ mod tests {
 
     #[test]
     fn numbers_out_of_range_are_refused() {
-        NAMES.iter().for_each(|name| name.parse::<OptimizerSettings>().unwrap().check().unwrap());
+        all().into_iter().for_each(|(_, settings)| settings.check().unwrap());
         let sgd = |momentum| OptimizerSettings::new(MethodSettings::Sgd { momentum });
         assert_eq!(
             sgd(1.0).check().unwrap_err().to_string(),
-            "`momentum` is 1, expected a number from 0 to 0.999999"
+            "`momentum` is 1, expected a number from 0 up to, but not including, 1"
         );
         assert!(sgd(f64::NAN).check().is_err());
         let moments = MomentSettings { beta1: 1.0, ..MomentSettings::default() };

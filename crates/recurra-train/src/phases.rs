@@ -5,8 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
-use crate::optimizer::check_range;
+use crate::error::{Error, check_range};
 
 /// Phases one after the other, each from where the one before it ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

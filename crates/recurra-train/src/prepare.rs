@@ -11,7 +11,6 @@ use crate::corpus::{Texts, TokenizedCorpus};
 use crate::error::Error;
 use crate::forecast::Prospect;
 use crate::observer::{Event, Observer};
-use crate::optimizer::OptimizerSettings;
 use crate::pace::Pace;
 use crate::position::Position;
 use crate::recipe::{Length, Recipe, RecipeOptions};
@@ -45,7 +44,7 @@ impl<'a> Run<'a> {
         };
         let config = recipe.network(tokenizer.vocab_size());
         config.check()?;
-        let purpose = Purpose::Training { moments: recipe.n_moments() };
+        let purpose = Purpose::Training { moments: recipe.n_moments(), streams: recipe.batch };
         expect_room(&config, purpose, machine_memory_bytes())?; // before a long text is tokenised for a model that cannot be
         let corpus = TokenizedCorpus::open(&texts, tokenizer, &cache, observer)?;
         let forecast = prospect
@@ -117,7 +116,7 @@ impl<'a> Run<'a> {
         run.tell_of_the_start();
         match resumed_step {
             None => run.begin()?,
-            Some(_) => run.go_on()?,
+            Some(_) => run.go_on(is_of_new_length)?,
         }
         Ok(run)
     }
@@ -153,13 +152,26 @@ impl<'a> Run<'a> {
         self.save_model(&ModelNotes::default())
     }
 
-    /// Goes on from the checkpoint, whose weights take the place of a model that is damaged or gone.
-    fn go_on(&mut self) -> Result<(), Error> {
+    /// Goes on from the checkpoint, whose weights take the place of a model that is damaged or gone. The scores of a shorter run
+    /// are none of a longer one's.
+    fn go_on(&mut self, is_of_new_length: bool) -> Result<(), Error> {
         self.expect_the_end();
         let reason = match self.folder.load_model() {
             Err(reason) if reason.is_damage() || !self.folder.holds_a_model() => reason,
             Err(error) => return Err(error.into()),
-            Ok(_) => return Ok(()),
+            Ok(best) => {
+                let mut notes = best.notes.unwrap_or_default();
+                if is_of_new_length && !std::mem::take(&mut notes.scores).is_empty() {
+                    let tokenizer_json = self.corpus.tokenizer.to_json();
+                    self.folder.save_model(
+                        &best.config,
+                        tokenizer_json,
+                        &best.parameters,
+                        &notes,
+                    )?;
+                }
+                return Ok(());
+            }
         };
         let step = self.position.step;
         let message = format!("{reason}; the weights of step {step} take its place");
@@ -196,13 +208,14 @@ fn recipe(
         Length::Budget(seconds) => Some(seconds),
         _ => None,
     };
-    // Words and characters are looked through where a choice goes by them, not for a tokenizer that was given.
-    let is_open = options.tokenizer.as_ref().is_none_or(|given| *given == TokenizerSpec::Char);
+    // The text is looked through where a choice goes by it: the tokenizer, or how many words or characters there are.
+    let is_counted =
+        |given: &TokenizerSpec| matches!(given, TokenizerSpec::Char | TokenizerSpec::Word);
+    let is_open = options.tokenizer.as_ref().is_none_or(is_counted);
     if let Some(seconds) = budget_seconds.filter(|_| is_open) {
         facts.predictability = Some(texts.predictability(seconds)?);
     }
-    let optimizer = options.optimizer.unwrap_or_else(OptimizerSettings::adamw).into();
-    let speed = Measured::for_budget(cpu, optimizer, budget_seconds.unwrap_or(0.0));
+    let speed = Measured::for_budget(cpu, budget_seconds.unwrap_or(0.0));
     let Plan { recipe, choices, flops, passes } = choose(options, &facts, &speed)?;
     observer.observe(&Event::Chosen { choices: &choices, recipe: &recipe });
     let RecipeOptions { length, seed, .. } = *options;

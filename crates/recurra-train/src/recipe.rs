@@ -11,7 +11,7 @@ use recurra_models::{CellKind, CellOptions, LanguageModelConfig, Regularization}
 use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
-use crate::error::Error;
+use crate::error::{Error, check_range, out_of_range};
 use crate::optimizer::OptimizerSettings;
 use crate::schedule::Schedule;
 
@@ -41,13 +41,11 @@ impl fmt::Display for Length {
 }
 
 /// What was asked for. Whatever is `None` is decided from the corpus.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RecipeOptions {
     /// The recurrent cell.
     pub cell: Option<CellKind>,
     /// How text becomes tokens.
-    #[serde(with = "tokenizer_name::optional")]
     pub tokenizer: Option<TokenizerSpec>,
     /// Width of the embedding.
     pub embed: Option<usize>,
@@ -60,10 +58,8 @@ pub struct RecipeOptions {
     /// Dropout on every link that is not recurrent.
     pub dropout: Option<f32>,
     /// Settings of the cell's family.
-    #[serde(flatten)]
     pub cell_options: CellOptions,
     /// What keeps the network from learning by heart, beside `dropout`.
-    #[serde(flatten)]
     pub regularization: Regularization,
     /// The optimizer and its numbers.
     pub optimizer: Option<OptimizerSettings>,
@@ -211,8 +207,10 @@ impl Recipe {
     /// The stored recipe with what a resumed run may change: length, patience, learning rate and clip norm.
     ///
     /// # Errors
-    /// [`Error::Changed`] where `options` asks for anything else that the run does not have.
+    /// [`Error::Changed`] where `options` asks for anything else that the run does not have, [`Error::OutOfRange`] where what it
+    /// asks for makes no sense.
     pub fn resumed_with(&self, options: &RecipeOptions, out: &Path) -> Result<Recipe, Error> {
+        options.check()?;
         let mut asked = self.clone();
         options.lay_over(&mut asked);
         let mut allowed = self.clone();
@@ -336,16 +334,7 @@ fn within<T: PartialOrd + std::fmt::Display>(
     low: T,
     high: T,
 ) -> Result<(), Error> {
-    match value {
-        Some(value) if !(value >= low && value <= high) => {
-            Err(out_of_range(name, value, format!("{low} to {high}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn out_of_range(name: &str, value: impl ToString, expected: impl Into<String>) -> Error {
-    Error::OutOfRange { name: name.to_owned(), value: value.to_string(), expected: expected.into() }
+    value.map_or(Ok(()), |value| check_range(name, value, low, high))
 }
 
 /// A tokenizer in a recipe is written as on the command line: `char`, `bpe:8000`.
@@ -364,26 +353,5 @@ mod tokenizer_name {
         deserializer: D,
     ) -> Result<TokenizerSpec, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-
-    pub mod optional {
-        use super::{Deserialize, Deserializer, Error, Serializer, TokenizerSpec};
-
-        pub fn serialize<S: Serializer>(
-            spec: &Option<TokenizerSpec>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            match spec {
-                Some(spec) => serializer.collect_str(spec),
-                None => serializer.serialize_none(),
-            }
-        }
-
-        pub fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<TokenizerSpec>, D::Error> {
-            let name = Option::<String>::deserialize(deserializer)?;
-            name.map(|name| name.parse().map_err(D::Error::custom)).transpose()
-        }
     }
 }

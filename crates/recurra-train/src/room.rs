@@ -4,24 +4,32 @@ use recurra_models::LanguageModelConfig;
 
 use crate::error::Error;
 
-/// What is done with a model decides how many numbers are kept for each of its parameters.
+/// What is done with a model decides how many numbers are kept for each of its parameters, and how many states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Value, gradient, and what the optimizer keeps.
     Training {
         /// Numbers that the optimizer keeps of each parameter, and one for an average.
         moments: usize,
+        /// Streams of a batch, each with its state.
+        streams: usize,
     },
     /// Value.
-    Use,
+    Use {
+        /// Streams that are written or read, each with its state.
+        streams: usize,
+    },
 }
 
 impl Purpose {
-    fn numbers_a_parameter(self) -> u128 {
-        match self {
-            Purpose::Training { moments } => 2 + moments as u128,
-            Purpose::Use => 1,
-        }
+    /// All numbers that are kept.
+    fn numbers(self, config: &LanguageModelConfig) -> u128 {
+        let (of_a_parameter, streams) = match self {
+            Purpose::Training { moments, streams } => (2 + moments, streams),
+            Purpose::Use { streams } => (1, streams),
+        };
+        let of_states = config.state_values().saturating_mul(streams as u128);
+        config.n_parameters().saturating_mul(of_a_parameter as u128).saturating_add(of_states)
     }
 }
 
@@ -43,8 +51,7 @@ pub fn expect_room(
     present_bytes: Option<u64>,
 ) -> Result<(), Error> {
     let parameters = config.n_parameters();
-    let needed =
-        parameters.saturating_mul(purpose.numbers_a_parameter() * size_of::<f32>() as u128);
+    let needed = purpose.numbers(config).saturating_mul(size_of::<f32>() as u128);
     match present_bytes {
         Some(present_bytes) if needed > u128::from(present_bytes) => Err(Error::NoRoom {
             parameters: u64::try_from(parameters).unwrap_or(u64::MAX),
@@ -72,9 +79,13 @@ mod tests {
             dropout: 0.0,
             ..LanguageModelConfig::new(100)
         };
-        let training = [0, 1, 2].map(|moments| (Purpose::Training { moments }, 2 + moments as u64));
-        for (purpose, numbers) in training.into_iter().chain([(Purpose::Use, 1)]) {
-            let needed = config.n_parameters() as u64 * numbers * 4;
+        let training = [0, 1, 2]
+            .map(|moments| (Purpose::Training { moments, streams: 3 }, 2 + moments as u64, 3));
+        for (purpose, numbers, streams) in
+            training.into_iter().chain([(Purpose::Use { streams: 1 }, 1, 1)])
+        {
+            // An LSTM remembers h and c.
+            let needed = (config.n_parameters() as u64 * numbers + streams * 2 * 20) * 4;
             assert!(expect_room(&config, purpose, Some(needed)).is_ok());
             assert!(expect_room(&config, purpose, None).is_ok());
             let error = expect_room(&config, purpose, Some(needed - 1)).unwrap_err();

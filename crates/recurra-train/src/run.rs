@@ -27,8 +27,8 @@ use crate::validation::Validation;
 
 /// Trains a language model and leaves it in the folder `settings.out`.
 ///
-/// The result is a function of texts and recipe alone (with a budget, of the clock as well): not of the number of
-/// threads, of when checkpoints were made, or of how often the run was stopped and resumed. `stop` may be set from
+/// The result is a function of texts, recipe, precision and instruction set (with a budget, of the clock as well): not of the
+/// number of threads, of when checkpoints were made, or of how often the run was stopped and resumed. `stop` may be set from
 /// anywhere at any time: the run saves, reports and returns.
 ///
 /// # Errors
@@ -342,6 +342,7 @@ impl Run<'_> {
             loss_nats,
             gradient_norm,
             learning_rate,
+            highest_rate: self.recipe.learning_rate,
             kept_step,
         }
     }

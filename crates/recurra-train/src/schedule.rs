@@ -8,8 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, unknown_name};
-use crate::optimizer::check_range;
+use crate::error::{Error, check_range, unknown_name};
 use crate::phases::{Curve, Phases};
 
 /// How the learning rate falls after the warmup. Everything is a multiple of the rate that the user set.

@@ -34,7 +34,7 @@ impl Corpus {
 pub struct Settings {
     /// The training text.
     pub corpus: Corpus,
-    /// The validation text; without one, the last tenth of the training text is held out.
+    /// The validation text; without one, the last tenth of the training text is held out, or 5 MB of it.
     pub valid: Option<Text>,
     /// A text to score with the best weights at the end.
     pub test: Option<Text>,

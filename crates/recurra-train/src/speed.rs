@@ -1,14 +1,20 @@
 //! How fast networks train on a machine.
 
 use recurra_models::LanguageModelConfig;
-use recurra_tensor::{Cpu, Optimizer, Window};
+use recurra_tensor::{Cpu, Window};
 
+use crate::optimizer::OptimizerSettings;
 use crate::trial::{Trial, median};
 
 /// Knows how fast networks train.
 pub trait Speed {
     /// Operations a second of training this network in windows of this shape.
-    fn flops(&self, config: &LanguageModelConfig, window: Window) -> f64;
+    fn flops(
+        &self,
+        config: &LanguageModelConfig,
+        window: Window,
+        optimizer: &OptimizerSettings,
+    ) -> f64;
 }
 
 /// As fast as stated, whatever the network.
@@ -16,7 +22,7 @@ pub trait Speed {
 pub struct Assumed(pub f64);
 
 impl Speed for Assumed {
-    fn flops(&self, _: &LanguageModelConfig, _: Window) -> f64 {
+    fn flops(&self, _: &LanguageModelConfig, _: Window, _: &OptimizerSettings) -> f64 {
         self.0
     }
 }
@@ -26,25 +32,28 @@ impl Speed for Assumed {
 pub struct Measured<'a> {
     /// Where they are made.
     pub cpu: &'a Cpu,
-    /// What makes them.
-    pub optimizer: Optimizer,
     /// Wall clock after which no further one is begun.
     pub most_seconds: f64,
 }
 
 impl<'a> Measured<'a> {
     /// For a run of so many seconds, of which a two-hundredth may go into measuring a network.
-    pub fn for_budget(cpu: &'a Cpu, optimizer: Optimizer, budget_seconds: f64) -> Measured<'a> {
-        Measured { cpu, optimizer, most_seconds: 0.005 * budget_seconds }
+    pub fn for_budget(cpu: &'a Cpu, budget_seconds: f64) -> Measured<'a> {
+        Measured { cpu, most_seconds: 0.005 * budget_seconds }
     }
 }
 
 impl Speed for Measured<'_> {
     /// By the median of up to five updates, after one that also lays out memory.
-    fn flops(&self, config: &LanguageModelConfig, window: Window) -> f64 {
+    fn flops(
+        &self,
+        config: &LanguageModelConfig,
+        window: Window,
+        optimizer: &OptimizerSettings,
+    ) -> f64 {
         const UPDATES: usize = 6;
         let goes_on = |n_made, seconds| n_made < UPDATES && seconds < self.most_seconds;
-        let trial = Trial { config, optimizer: self.optimizer, clip: 1.0 };
+        let trial = Trial { config, optimizer: (*optimizer).into(), clip: 1.0 };
         // A network that cannot be is refused later, by name.
         let Ok(outcome) = trial.time(self.cpu, window, goes_on) else { return f64::INFINITY };
         let first = usize::from(outcome.seconds.len() > 1);

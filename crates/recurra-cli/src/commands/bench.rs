@@ -224,8 +224,6 @@ impl Settings {
             let hint = error.hint().unwrap_or_default();
             Failure::of_arguments(error.to_string(), hint)
         })?;
-        let training = Purpose::Training { moments: Optimizer::SGD.n_moments() };
-        memory::expect_room(&config, if is_training { training } else { Purpose::Use })?;
         let is_named = named.is_some_and(|shape| self.is_untouched(shape));
         let name = named
             .filter(|_| is_named)
@@ -237,6 +235,14 @@ impl Settings {
             },
             false => Window { time: 1, batch: self.streams.unwrap_or(1) },
         };
+        let (streams, moments) = (window.batch, Optimizer::SGD.n_moments());
+        memory::expect_room(
+            &config,
+            match is_training {
+                true => Purpose::Training { moments, streams },
+                false => Purpose::Use { streams },
+            },
+        )?;
         let steps = self.steps.unwrap_or(match is_training {
             true => 7,
             false => writing::enough_steps(&config, window.batch),

@@ -93,7 +93,6 @@ impl Contents {
         } else {
             (config.vocab_size.saturating_sub(1) * config.embed_size) as u64
         };
-        let state = saved.model.zero_state::<f32>(1);
         let notes = saved.notes.filter(|notes| *notes != ModelNotes::default());
         let noted = notes.as_ref();
         Contents {
@@ -107,7 +106,7 @@ impl Contents {
             parameters: n_parameters,
             flops_per_token: config.flops_per_token(),
             bytes_per_token: (n_parameters - unread) * size_of::<f32>() as u64,
-            state_bytes: state.n_bytes() as u64,
+            state_bytes: config.state_values() as u64 * size_of::<f32>() as u64,
             tokenizer: saved.tokenizer.kind().to_owned(),
             tokenizer_sha256: saved.tokenizer.hash(),
             weights_sha256: saved.weights_sha256,

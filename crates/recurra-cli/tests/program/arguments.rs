@@ -62,6 +62,9 @@ fn sizes_of_zero_and_absurd_ones_are_refused_with_the_limits() {
 fn a_network_that_no_machine_can_hold_is_refused_before_it_is_made() {
     let place = Workplace::with_text(2000);
     let line = "train text.txt --hidden 65536 --layers 64 --budget 10s";
+    place.run(line).fails(2, "parameters; the limit is", "smaller");
+    // Few parameters, and 140 TB of keys and values.
+    let line = "train text.txt --model transformer --hidden 512 --layers 4 --context 131072 --batch 65536 --budget 10s";
     place.run(line).fails(2, "of memory, this machine has", "smaller `--hidden`");
     place.run("bench generate --hidden 60000").fails(2, "parameters", "");
 }

@@ -138,10 +138,13 @@ fn many_passes_over_a_text_bring_dropout() {
 #[test]
 fn senseless_settings_are_refused() {
     let none = RecipeOptions::default;
-    refused(RecipeOptions { batch: Some(0), ..none() }, "`batch` is 0, expected 1 to 65536");
+    refused(
+        RecipeOptions { batch: Some(0), ..none() },
+        "`batch` is 0, expected a number from 1 to 65536",
+    );
     refused(
         RecipeOptions { hidden: Some(vec![128, usize::MAX]), ..none() },
-        "`hidden` is 18446744073709551615, expected 1 to 65536",
+        "`hidden` is 18446744073709551615, expected a number from 1 to 65536",
     );
     refused(
         RecipeOptions { hidden: Some(vec![]), ..none() },
@@ -151,12 +154,15 @@ fn senseless_settings_are_refused() {
         RecipeOptions { hidden: Some(vec![8, 8, 8]), layers: Some(2), ..none() },
         "`layers` is 2, expected 3, as many as `hidden` has sizes",
     );
-    refused(RecipeOptions { dropout: Some(1.0), ..none() }, "`dropout` is 1, expected 0 to 0.99");
+    refused(
+        RecipeOptions { dropout: Some(1.0), ..none() },
+        "`dropout` is 1, expected a number from 0 to 0.99",
+    );
     refused(
         RecipeOptions { learning_rate: Some(f64::NAN), ..none() },
-        "`learning rate` is NaN, expected 0 to 1000000",
+        "`learning rate` is NaN, expected a number from 0 to 1000000",
     );
-    refused(budget(0.0), "`budget` is 0, expected 1 to 1000000000");
+    refused(budget(0.0), "`budget` is 0, expected a number from 1 to 1000000000");
 }
 
 /// A text of which matching needs 2 bits a byte, and of whose validation text so many words are unknown.

@@ -94,7 +94,7 @@ fn divergence_stops_the_run_and_keeps_the_last_good_checkpoint() {
     let place = Place::new();
     let recipe = RecipeOptions {
         optimizer: Some(OptimizerSettings::sgd()),
-        schedule: Some("constant".parse().unwrap()),
+        schedule: Some("linear:0.5".parse().unwrap()),
         learning_rate: Some(1e6),
         clip: Some(0.0),
         cell: Some("rnn-relu".parse().unwrap()),
@@ -104,7 +104,10 @@ fn divergence_stops_the_run_and_keeps_the_last_good_checkpoint() {
     let error = refused(Settings { recipe, save_every_seconds: 0.0, ..place.settings("a") });
     let Error::Diverged { step, kept_step, .. } = error else { panic!("{error}") };
     assert!(step > kept_step, "{error}");
-    assert!(error.hint().unwrap().contains("lower the learning rate"));
+    // A quarter of the rate that was asked for, wherever the schedule stood.
+    assert!(
+        error.hint().unwrap().contains("lower the learning rate (from 1000000 to, say, 250000)")
+    );
     let (saved, warning) = ModelFolder::resume(place.out("a")).unwrap().load_training().unwrap();
     assert!(warning.is_none());
     assert_eq!(saved.progress["step"], kept_step);

@@ -1,7 +1,7 @@
 //! What a run that is resumed may change, what it is told, and what it never overwrites.
 
 use std::fs;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use recurra_checkpoint::ModelFolder;
 use recurra_data::Text;
@@ -55,6 +55,41 @@ fn a_finished_run_may_be_made_longer_but_nothing_else() {
     let error = refused(Settings { corpus: Corpus::Text(other_text), ..resume(&|_| {}) });
     assert!(error.to_string().contains("has training text of sha256"), "{error}");
     assert!(error.hint().is_some());
+    let error = refused(resume(&|recipe| recipe.learning_rate = Some(f64::NAN)));
+    assert!(error.to_string().contains("`learning rate` is NaN"), "{error}");
+}
+
+#[test]
+fn the_scores_of_a_finished_run_are_none_of_a_longer_one() {
+    let place = Place::new();
+    run(place.settings("a"));
+    let n_scores = || {
+        let description = ModelFolder::open(place.out("a")).unwrap().describe_model().unwrap();
+        description.notes.unwrap().scores.len()
+    };
+    assert_eq!(n_scores(), 1);
+    let recipe = RecipeOptions { length: Some(Length::Steps(1000)), ..RecipeOptions::default() };
+    let longer = Settings { resume: true, recipe, ..place.settings("a") };
+    train(longer, &mut |_: &Event| {}, &AtomicBool::new(true)).unwrap();
+    assert_eq!(n_scores(), 0);
+}
+
+#[test]
+fn a_run_that_is_stopped_while_it_saves_leaves_the_weights_of_then() {
+    let place = Place::new();
+    let (length, validate_every) = (Some(Length::Steps(10_000_000)), Some(10_000_000));
+    let recipe = RecipeOptions { length, validate_every, ..place.settings("a").recipe };
+    let settings = Settings { save_every_seconds: 0.0, recipe, ..place.settings("a") };
+    let stop = AtomicBool::new(false);
+    let mut observer = |event: &Event| {
+        if let Event::Saved { step: 1.., .. } = event {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    let report = train(settings, &mut observer, &stop).unwrap();
+    assert!(report.valid_loss_nats.is_none(), "{report:?}");
+    let saved = ModelFolder::open(place.out("a")).unwrap().load_model().unwrap();
+    assert_eq!(saved.weights_sha256, report.weights_sha256);
 }
 
 #[test]

@@ -16,8 +16,9 @@ use crate::place::{Place, record, result, run, small_recipe};
 fn threads_and_checkpoints_do_not_change_the_result() {
     let place = Place::new();
     let expected = result(&run(place.settings("one")));
-    for optimizer in ["adamw", "muon"] {
-        let recipe = averaged("exponential", optimizer.parse().unwrap());
+    let optimizers = [("adamw", OptimizerSettings::adamw()), ("muon", OptimizerSettings::muon())];
+    for (optimizer, settings) in optimizers {
+        let recipe = averaged("exponential", settings);
         let with = |threads: usize| {
             let settings = place.settings(&format!("{optimizer} {threads}"));
             Settings { threads: Some(threads), recipe: recipe.clone(), ..settings }

@@ -56,7 +56,7 @@ impl Step {
             hidden_sizes: vec![self.hidden],
             ..LanguageModelConfig::new(2)
         };
-        memory::expect_room(&config, Purpose::Use)?;
+        memory::expect_room(&config, Purpose::Use { streams: 1 })?;
         let layer = Layer::random(self.hidden);
         let weights = Weights::pack(&cpu, storage, CellKind::Lstm, &[layer.weights()], None);
         let mut stepper = Stepper::new(&cpu, &weights, 1);
