@@ -6,7 +6,7 @@
 Writes golden/scan_cells.safetensors. PyTorch has none of these cells, so each is written here from its paper's equations, a
 step at a time, and PyTorch differentiates it. Every tensor is called `<cell>/<name>`.
 
-- min-gru, min-lstm: Feng et al. 2024, "Were RNNs All We Needed?", with the positive g of appendix B.
+- min-gru, min-lstm: Feng et al. 2024, "Were RNNs All We Needed?", section 3.
 - qrnn: Bradbury et al. 2017, "Quasi-Recurrent Neural Networks", fo-pooling, a window of two.
 - sru: Lei et al. 2018, "Simple Recurrent Units for Highly Parallelizable Recurrence", highway bias 0, so alpha is sqrt(3).
 """
@@ -16,10 +16,6 @@ from safetensors.torch import save_file
 
 VOCAB, EMBED, HIDDEN, TIME, BATCH = 11, 5, 7, 6, 3
 LAYERS = 3  # the first one has inputs of another width
-
-
-def positive(x):
-    return torch.where(x >= 0, x + 0.5, torch.sigmoid(x))
 
 
 class MinGru(torch.nn.Module):
@@ -34,7 +30,7 @@ class MinGru(torch.nn.Module):
 
     def step(self, x, h):
         z = torch.sigmoid(self.linear_z(x))
-        h = (1 - z) * h + z * positive(self.linear_h(x))
+        h = (1 - z) * h + z * self.linear_h(x)
         return h, (h,)
 
     def weights(self, get):
@@ -54,7 +50,7 @@ class MinLstm(torch.nn.Module):
 
     def step(self, x, h):
         f, i = torch.sigmoid(self.linear_f(x)), torch.sigmoid(self.linear_i(x))
-        h = f / (f + i) * h + i / (f + i) * positive(self.linear_h(x))
+        h = f / (f + i) * h + i / (f + i) * self.linear_h(x)
         return h, (h,)
 
     def weights(self, get):

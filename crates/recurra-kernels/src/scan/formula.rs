@@ -89,23 +89,3 @@ pub(super) unsafe fn before_sigmoid<V: Vector>(d: V, s: V) -> V {
     // SAFETY: by the contract of `Vector`.
     unsafe { d.mul(s).mul(V::splat(1.0).sub(s)) }
 }
-
-/// g(a) = a + ½ for a ≥ 0, σ(a) below.
-///
-/// # Safety
-/// As for [`Vector`].
-#[inline(always)]
-pub(super) unsafe fn positive<V: Vector, F: GateFunctions<V>>(a: V) -> V {
-    // SAFETY: by the contract of `Vector`.
-    unsafe { a.select_less(V::splat(0.0), F::sigmoid(a), a.add(V::splat(0.5))) }
-}
-
-/// The gradient of a from that of g = g(a): g is below ½ where a is below zero.
-///
-/// # Safety
-/// As for [`Vector`].
-#[inline(always)]
-pub(super) unsafe fn before_positive<V: Vector>(d: V, g: V) -> V {
-    // SAFETY: by the contract of `Vector`.
-    unsafe { g.select_less(V::splat(0.5), before_sigmoid(d, g), d) }
-}

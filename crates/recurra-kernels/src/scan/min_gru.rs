@@ -1,8 +1,6 @@
 //! The step of the minGRU.
 
-use super::formula::{
-    Beside, Formula, Gradients, MOST_GATES, Made, before_positive, before_sigmoid, positive,
-};
+use super::formula::{Beside, Formula, Gradients, MOST_GATES, Made, before_sigmoid};
 use crate::simd::Vector;
 use crate::simd::math::GateFunctions;
 
@@ -17,13 +15,13 @@ impl Formula for MinGru {
     #[inline(always)]
     unsafe fn forward<V: Vector, F: GateFunctions<V>>(
         self,
-        [a_z, a_g, ..]: [V; MOST_GATES],
+        [a_z, g, ..]: [V; MOST_GATES],
         _: Beside<V>,
         before: V,
     ) -> Made<V> {
         // SAFETY: by the contract of `Vector`.
         unsafe {
-            let (z, g) = (F::sigmoid(a_z), positive::<V, F>(a_g));
+            let z = F::sigmoid(a_z);
             let h = z.mul_add(g.sub(before), before); // (1 − z)·h₋ + z·g
             Made { kept: [z, g, z, z], memory: h, out: h }
         }
@@ -44,8 +42,8 @@ impl Formula for MinGru {
             let zero = V::splat(0.0);
             let d_h = d_out.add(d_memory);
             let d_a_z = before_sigmoid(d_h.mul(g.sub(before)), z);
-            let d_a_g = before_positive(d_h.mul(z), g);
-            Gradients::of_gates([d_a_z, d_a_g, zero, zero], d_h.sub(d_h.mul(z)))
+            let d_g = d_h.mul(z);
+            Gradients::of_gates([d_a_z, d_g, zero, zero], d_h.sub(d_g))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The step of the minLSTM.
 
-use super::formula::{Beside, Formula, Gradients, MOST_GATES, Made, before_positive, positive};
+use super::formula::{Beside, Formula, Gradients, MOST_GATES, Made};
 use crate::simd::Vector;
 use crate::simd::math::GateFunctions;
 
@@ -18,13 +18,13 @@ impl Formula for MinLstm {
     #[inline(always)]
     unsafe fn forward<V: Vector, F: GateFunctions<V>>(
         self,
-        [a_f, a_i, a_g, _]: [V; MOST_GATES],
+        [a_f, a_i, g, _]: [V; MOST_GATES],
         _: Beside<V>,
         before: V,
     ) -> Made<V> {
         // SAFETY: by the contract of `Vector`.
         unsafe {
-            let (f, i, g) = (F::sigmoid(a_f), F::sigmoid(a_i), positive::<V, F>(a_g));
+            let (f, i) = (F::sigmoid(a_f), F::sigmoid(a_i));
             let one_over_sum = f.add(i).max(V::splat(LEAST_SUM)).reciprocal();
             let h = f.mul_add(before, i.mul(g)).mul(one_over_sum);
             Made { kept: [f, i, g, g], memory: h, out: h }
@@ -52,8 +52,8 @@ impl Formula for MinLstm {
             let one = V::splat(1.0);
             let d_a_f = d_share.mul(one.sub(f));
             let d_a_i = zero.sub(d_share.mul(one.sub(i)));
-            let d_a_g = before_positive(d_h.mul(i_share), g);
-            Gradients::of_gates([d_a_f, d_a_i, d_a_g, zero], d_h.mul(f_share))
+            let d_g = d_h.mul(i_share);
+            Gradients::of_gates([d_a_f, d_a_i, d_g, zero], d_h.mul(f_share))
         }
     }
 }

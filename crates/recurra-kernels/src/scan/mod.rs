@@ -4,14 +4,14 @@
 //! to step, c or h, and no other unit reads it. So a sequence is B·H lanes side by side, and nobody waits for anybody.
 //!
 //! ```text
-//! minGRU (Feng et al. 2024)           z = σ(a_z)   g = g(a_g)                   h = (1 − z) ⊙ h₋ + z ⊙ g
-//! minLSTM (Feng et al. 2024)          f = σ(a_f)   i = σ(a_i)   g = g(a_g)      h = (f ⊙ h₋ + i ⊙ g) / (f + i)
+//! minGRU (Feng et al. 2024)           z = σ(a_z)                                h = (1 − z) ⊙ h₋ + z ⊙ a_g
+//! minLSTM (Feng et al. 2024)          f = σ(a_f)   i = σ(a_i)                   h = (f ⊙ h₋ + i ⊙ a_g) / (f + i)
 //! QRNN, fo-pooling (Bradbury 2016)    z = tanh(a_z)   f = σ(a_f)   o = σ(a_o)   c = f ⊙ c₋ + (1 − f) ⊙ z     h = o ⊙ c
 //! SRU (Lei et al. 2018)               f = σ(a_f + v_f ⊙ c₋)   r = σ(a_r + v_r ⊙ c₋)
 //!                                     c = f ⊙ c₋ + (1 − f) ⊙ a_u                h = r ⊙ c + (1 − r) ⊙ α·x
 //! ```
 //!
-//! where g(a) = a + ½ for a ≥ 0 and σ(a) below, which keeps h positive, and h₋, c₋ are those of the step before. The papers
+//! where h₋, c₋ are those of the step before. The papers
 //! compute these as parallel scans, in logarithms where the numbers would grow too small or too large; one step after the other
 //! needs no logarithms, and B·H lanes keep a processor busy.
 //!

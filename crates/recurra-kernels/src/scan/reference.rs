@@ -3,15 +3,6 @@
 use super::{Given, ScanCell, Shape};
 use crate::Element;
 
-/// g(a), and its derivative by its value.
-fn positive<E: Element>(a: E) -> E {
-    if a < E::ZERO { a.sigmoid() } else { a + E::from_f64(0.5) }
-}
-
-fn slope_of_positive<E: Element>(g: E) -> E {
-    if g < E::from_f64(0.5) { slope_of_sigmoid(g) } else { E::ONE }
-}
-
 fn slope_of_sigmoid<E: Element>(s: E) -> E {
     s * (E::ONE - s)
 }
@@ -34,15 +25,15 @@ pub(super) fn forward<E: Element>(
             let now = &mut memory[at + batch * hidden];
             match cell {
                 ScanCell::MinGru => {
-                    let (z, g) = (gates[gate(0)].sigmoid(), positive(gates[gate(1)]));
+                    let (z, g) = (gates[gate(0)].sigmoid(), gates[gate(1)]);
                     *now = (E::ONE - z) * before + z * g;
-                    (gates[gate(0)], gates[gate(1)]) = (z, g);
+                    gates[gate(0)] = z;
                 }
                 ScanCell::MinLstm => {
                     let (f, i) = (gates[gate(0)].sigmoid(), gates[gate(1)].sigmoid());
-                    let g = positive(gates[gate(2)]);
+                    let g = gates[gate(2)];
                     *now = (f * before + i * g) / (f + i);
-                    (gates[gate(0)], gates[gate(1)], gates[gate(2)]) = (f, i, g);
+                    (gates[gate(0)], gates[gate(1)]) = (f, i);
                 }
                 ScanCell::Qrnn => {
                     let z = gates[gate(0)].tanh();
@@ -92,7 +83,7 @@ pub(super) fn backward<E: Element>(
                     let [z, g] = [0, 1].map(|idx| gates[gate(idx)]);
                     let d_h = d_out + *d_memory;
                     gates[gate(0)] = d_h * (g - before) * slope_of_sigmoid(z);
-                    gates[gate(1)] = d_h * z * slope_of_positive(g);
+                    gates[gate(1)] = d_h * z;
                     *d_memory = d_h * (E::ONE - z);
                 }
                 ScanCell::MinLstm => {
@@ -104,7 +95,7 @@ pub(super) fn backward<E: Element>(
                     );
                     gates[gate(0)] = d_f * slope_of_sigmoid(f);
                     gates[gate(1)] = d_i * slope_of_sigmoid(i);
-                    gates[gate(2)] = d_h * i / sum * slope_of_positive(g);
+                    gates[gate(2)] = d_h * i / sum;
                     *d_memory = d_h * f / sum;
                 }
                 ScanCell::Qrnn => {

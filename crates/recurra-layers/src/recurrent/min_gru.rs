@@ -9,17 +9,18 @@ use super::minimal::{Minimal, MinimalCell};
 /// Forward, with a = W·x_t + b cut into two blocks of H rows:
 ///
 /// ```text
-/// z = σ(a_z)    g = g(a_g)
-/// h_t = (1 − z) ⊙ h_{t−1} + z ⊙ g
+/// z = σ(a_z)
+/// h_t = (1 − z) ⊙ h_{t−1} + z ⊙ a_g
 /// ```
 ///
-/// where g(a) = a + ½ for a ≥ 0 and σ(a) below: the form of the paper's language models, in which h stays positive. There it
-/// makes logarithms possible for a parallel scan; here the scan goes step by step and takes none.
+/// as in the paper's section 3. Its appendix B makes a_g positive, so that a parallel scan can work with logarithms; here the scan
+/// goes step by step and takes none. With an h that is positive a stack of these layers stays at the frequencies of the words
+/// for the first fifteen hundred steps on the Penn Treebank: all units push all logits the same way.
 ///
 /// Backward through time, from t = T to 1, with δh the gradient of h_t:
 ///
 /// ```text
-/// δa_z = δh ⊙ (g − h_{t−1}) ⊙ z ⊙ (1 − z)        δa_g = δh ⊙ z ⊙ g'(a_g)
+/// δa_z = δh ⊙ (a_g − h_{t−1}) ⊙ z ⊙ (1 − z)        δa_g = δh ⊙ z
 /// δh_{t−1} = δh ⊙ (1 − z)
 /// δW = Σ_t δa·x_tᵀ        δb = Σ_t δa        δx_t = Wᵀ·δa
 /// ```

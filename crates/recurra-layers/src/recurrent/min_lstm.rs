@@ -10,19 +10,18 @@ use super::minimal::{Minimal, MinimalCell};
 /// Forward, with a = W·x_t + b cut into three blocks of H rows:
 ///
 /// ```text
-/// f = σ(a_f)    i = σ(a_i)    g = g(a_g)
+/// f = σ(a_f)    i = σ(a_i)
 /// f' = f / (f + i)    i' = i / (f + i)
-/// h_t = f' ⊙ h_{t−1} + i' ⊙ g
+/// h_t = f' ⊙ h_{t−1} + i' ⊙ a_g
 /// ```
 ///
-/// where g(a) = a + ½ for a ≥ 0 and σ(a) below, as in the paper's language models; [`MinGru`](super::MinGru) says why, and what
-/// those have beside the cell.
+/// as in the paper's section 3; [`MinGru`](super::MinGru) says what its language models have beside.
 ///
 /// Backward through time, from t = T to 1, with δh the gradient of h_t:
 ///
 /// ```text
-/// δa_f = δh ⊙ (h_{t−1} − g) ⊙ f' ⊙ i' ⊙ (1 − f)        δa_g = δh ⊙ i' ⊙ g'(a_g)
-/// δa_i = δh ⊙ (g − h_{t−1}) ⊙ f' ⊙ i' ⊙ (1 − i)        δh_{t−1} = δh ⊙ f'
+/// δa_f = δh ⊙ (h_{t−1} − a_g) ⊙ f' ⊙ i' ⊙ (1 − f)        δa_g = δh ⊙ i'
+/// δa_i = δh ⊙ (a_g − h_{t−1}) ⊙ f' ⊙ i' ⊙ (1 − i)        δh_{t−1} = δh ⊙ f'
 /// δW = Σ_t δa·x_tᵀ        δb = Σ_t δa        δx_t = Wᵀ·δa
 /// ```
 pub type MinLstm = Minimal<MinLstmCell>;
