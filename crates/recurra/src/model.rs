@@ -68,9 +68,9 @@ impl Model {
         Model { storage: Some(storage), prepared: OnceLock::new(), ..self }
     }
 
-    /// How weights are stored with which texts are written.
+    /// How weights are stored with which texts are written: as was asked for, or as training has them where the tape makes the steps.
     pub fn storage(&self) -> Storage {
-        self.storage.unwrap_or(Storage::FASTEST)
+        self.prepared().storage()
     }
 
     /// Weights, configuration, tokenizer, and what is known about them.
@@ -98,7 +98,8 @@ impl Model {
 
     fn prepared(&self) -> &Prepared {
         let SavedModel { model, parameters, .. } = &self.saved;
-        self.prepared.get_or_init(|| model.prepare(&self.cpu, parameters, self.storage()))
+        let storage = self.storage.unwrap_or(Storage::FASTEST);
+        self.prepared.get_or_init(|| model.prepare(&self.cpu, parameters, storage))
     }
 
     /// How well it predicts a text, with the signature of how that was measured.

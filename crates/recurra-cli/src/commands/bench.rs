@@ -182,8 +182,9 @@ impl Bench {
                 let task = settings.task(false)?;
                 let cpu = machine.cpu()?;
                 let storage = machine.storage().unwrap_or(Storage::FASTEST);
-                let time = || writing::tokens_per_second(&task, &cpu, storage);
-                task.report("generate", &cpu, storage.name(), settings.json, time)
+                let writing = writing::Writing::new(&task, &cpu, storage)?;
+                let time = || writing::tokens_per_second(&task, &cpu, &writing);
+                task.report("generate", &cpu, writing.storage().name(), settings.json, time)
             }
             Mode::Step(step) => step.run(),
         }

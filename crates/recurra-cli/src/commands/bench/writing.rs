@@ -23,15 +23,35 @@ pub fn enough_steps(config: &LanguageModelConfig, n_streams: usize) -> usize {
 /// Steps that are timed together: what is remembered is found for some of them.
 const STRETCH: usize = 20;
 
+/// A network that is ready to write.
+pub struct Writing {
+    model: LanguageModel,
+    parameters: Parameters<f32>,
+    prepared: Prepared,
+}
+
+impl Writing {
+    /// One that learned nothing.
+    pub fn new(task: &Task, cpu: &Cpu, storage: Storage) -> Result<Writing, Failure> {
+        let mut parameters = Parameters::new();
+        let model = LanguageModel::new(&task.config, &mut parameters)?;
+        model.initialize(&mut parameters, 1);
+        let prepared = model.prepare(cpu, &parameters, storage);
+        Ok(Writing { model, parameters, prepared })
+    }
+
+    /// How its weights are stored, whatever was asked for.
+    pub fn storage(&self) -> Storage {
+        self.prepared.storage()
+    }
+}
+
 /// The median stretch of many, the first left out; tokens of all streams a second.
-pub fn tokens_per_second(task: &Task, cpu: &Cpu, storage: Storage) -> Result<f64, Failure> {
-    let mut parameters = Parameters::new();
-    let model = LanguageModel::new(&task.config, &mut parameters)?;
-    model.initialize(&mut parameters, 1);
-    let prepared = model.prepare(cpu, &parameters, storage);
+pub fn tokens_per_second(task: &Task, cpu: &Cpu, writing: &Writing) -> Result<f64, Failure> {
+    let Writing { model, parameters, prepared } = writing;
     let n_streams = task.window.batch;
-    check(cpu, (&model, &parameters), &prepared, n_streams)?;
-    let mut stepper = Stepper::new(cpu, &prepared, n_streams);
+    check(cpu, (model, parameters), prepared, n_streams)?;
+    let mut stepper = Stepper::new(cpu, prepared, n_streams);
     let mut random = Random::new(1, 0);
     let mut seconds = Vec::with_capacity(task.steps / STRETCH + 1);
     for stretch in 0..=task.steps.div_ceil(STRETCH) {
@@ -40,7 +60,7 @@ pub fn tokens_per_second(task: &Task, cpu: &Cpu, storage: Storage) -> Result<f64
             .collect();
         let start = Instant::now();
         for ids in ids.chunks_exact(n_streams) {
-            std::hint::black_box(stepper.likeliest(cpu, &prepared, &parameters, ids));
+            std::hint::black_box(stepper.likeliest(cpu, prepared, parameters, ids));
         }
         if stretch > 0 {
             seconds.push(start.elapsed().as_secs_f64());
