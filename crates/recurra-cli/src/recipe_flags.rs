@@ -173,10 +173,6 @@ impl RecipeFlags {
         self.network.check(self.model.unwrap_or(CellKind::Lstm))?;
         match self.smallest_network() {
             Some(config) => {
-                config.check().map_err(|error| {
-                    let hint = error.hint().unwrap_or_default();
-                    Failure::of_arguments(error.to_string(), hint)
-                })?;
                 let moments = self.optimizer.n_moments()?;
                 let streams = self.batch.unwrap_or(1);
                 memory::expect_room(&config, Purpose::Training { moments, streams })

@@ -116,10 +116,15 @@ pub fn signature_of(
         temperature: None,
         cache: None,
         dynamic: None,
-        data: text_sha256[..text_sha256.len().min(16)].to_owned(),
+        data: digits(text_sha256).to_owned(),
         precision: precision.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+/// As much of a text's hash as a signature names it by.
+fn digits(text_sha256: &str) -> &str {
+    &text_sha256[..text_sha256.len().min(16)]
 }
 
 #[cfg(test)]

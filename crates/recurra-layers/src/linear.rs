@@ -34,8 +34,8 @@ impl Linear {
     pub fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
         self.draw_weight(parameters, random, 1.0);
         if let Some(bias) = self.bias {
-            let inputs = parameters.shape(self.weight)[1];
-            random.fill_uniform(parameters.value_mut(bias), 1.0 / (inputs as f64).sqrt());
+            let bound = self.bound(parameters);
+            random.fill_uniform(parameters.value_mut(bias), bound);
         }
     }
 
@@ -46,9 +46,13 @@ impl Linear {
         random: &mut Random,
         factor: f64,
     ) {
-        let inputs = parameters.shape(self.weight)[1];
-        let bound = factor / (inputs as f64).sqrt();
+        let bound = factor * self.bound(parameters);
         random.fill_uniform(parameters.value_mut(self.weight), bound);
+    }
+
+    /// 1/√I.
+    fn bound<E: Element>(&self, parameters: &Parameters<E>) -> f64 {
+        1.0 / (parameters.shape(self.weight)[1] as f64).sqrt()
     }
 
     /// Maps every row.

@@ -120,12 +120,8 @@ impl Stepper {
         match &mut self.steps {
             Steps::Tape(stepper) => stepper.set_state(state),
             Steps::Kernels { stepper, .. } => {
-                let has_parts = |layer: &CellState<f32>| layer.parts.len() == stepper.n_parts();
-                let is_like = state.layers.len() == stepper.n_layers();
-                assert!(
-                    is_like && state.layers.iter().all(has_parts),
-                    "a state of another network"
-                );
+                let n_parts = std::iter::repeat_n(stepper.n_parts(), stepper.n_layers());
+                assert!(n_parts.eq(state.n_parts()), "a state of another network");
                 for (layer, state) in state.layers.iter().enumerate() {
                     for (part, values) in state.parts.iter().enumerate() {
                         stepper.state_mut(layer, part).copy_from_slice(values);

@@ -36,7 +36,7 @@ impl TapeStepper {
 
     #[track_caller]
     pub(crate) fn set_state(&mut self, state: &State<f32>) {
-        assert!(self.state.is_like(state), "a state of another network");
+        assert!(self.state.n_parts().eq(state.n_parts()), "a state of another network");
         for (part, values) in self.state.parts_mut().zip(state.parts()) {
             part.copy_from_slice(values);
         }

@@ -1,10 +1,11 @@
 //! The end of a run: the last checkpoint, the scores that can be trusted, the model card and the report.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use recurra_checkpoint::{ModelNotes, weights_sha256};
+use recurra_checkpoint::{ModelNotes, SavedModel, weights_sha256};
 use recurra_data::TokenFile;
 use recurra_data::storybook::Storybook;
 use recurra_inference::{Kept, ModelRef, dependencies, score};
@@ -128,14 +129,19 @@ impl Run<'_> {
         // The scores go into the model, where `recurra info` finds them.
         let named =
             scores.iter().map(|(role, score)| ((*role).to_owned(), score.clone())).collect();
-        let notes = ModelNotes { scores: named, ..best.notes.unwrap_or_default() };
-        self.folder.save_model(
-            &best.config,
-            self.corpus.tokenizer.to_json(),
-            &best.parameters,
-            &notes,
-        )?;
+        self.save_scores(best, named)?;
         Ok(scores)
+    }
+
+    /// Saves the best weights with these scores in place of those that they have.
+    pub(crate) fn save_scores(
+        &self,
+        best: SavedModel,
+        scores: BTreeMap<String, LanguageScore>,
+    ) -> Result<(), Error> {
+        let notes = ModelNotes { scores, ..best.notes.unwrap_or_default() };
+        let tokenizer_json = self.corpus.tokenizer.to_json();
+        Ok(self.folder.save_model(&best.config, tokenizer_json, &best.parameters, &notes)?)
     }
 
     /// What the best weights keep of the stories that validate a storybook; nothing for another text, or if `stop` is set.

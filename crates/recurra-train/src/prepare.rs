@@ -1,5 +1,6 @@
 //! The start of a run: text → tokens → batches, and a model, new or as the checkpoint has it.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use recurra_checkpoint::{ModelFolder, ModelNotes};
@@ -160,15 +161,9 @@ impl<'a> Run<'a> {
             Err(reason) if reason.is_damage() || !self.folder.holds_a_model() => reason,
             Err(error) => return Err(error.into()),
             Ok(best) => {
-                let mut notes = best.notes.unwrap_or_default();
-                if is_of_new_length && !std::mem::take(&mut notes.scores).is_empty() {
-                    let tokenizer_json = self.corpus.tokenizer.to_json();
-                    self.folder.save_model(
-                        &best.config,
-                        tokenizer_json,
-                        &best.parameters,
-                        &notes,
-                    )?;
+                let is_scored = best.notes.as_ref().is_some_and(|notes| !notes.scores.is_empty());
+                if is_of_new_length && is_scored {
+                    self.save_scores(best, BTreeMap::new())?;
                 }
                 return Ok(());
             }

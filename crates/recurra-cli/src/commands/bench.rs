@@ -221,10 +221,6 @@ impl Settings {
             options: self.network.cell_options(),
             regularization: self.network.regularization(),
         };
-        config.check().map_err(|error| {
-            let hint = error.hint().unwrap_or_default();
-            Failure::of_arguments(error.to_string(), hint)
-        })?;
         let is_named = named.is_some_and(|shape| self.is_untouched(shape));
         let name = named
             .filter(|_| is_named)
@@ -237,13 +233,11 @@ impl Settings {
             false => Window { time: 1, batch: self.streams.unwrap_or(1) },
         };
         let (streams, moments) = (window.batch, Optimizer::SGD.n_moments());
-        memory::expect_room(
-            &config,
-            match is_training {
-                true => Purpose::Training { moments, streams },
-                false => Purpose::Use { streams },
-            },
-        )?;
+        let purpose = match is_training {
+            true => Purpose::Training { moments, streams },
+            false => Purpose::Use { streams },
+        };
+        memory::expect_room(&config, purpose)?;
         let steps = self.steps.unwrap_or(match is_training {
             true => 7,
             false => writing::enough_steps(&config, window.batch),

@@ -6,7 +6,7 @@ use recurra_data::{Batch, Streams, TokenFile};
 use recurra_models::State;
 use recurra_tensor::{DynamicParameters, Tape, Window, Workspace};
 
-use super::{DynamicEvaluation, check_ids};
+use super::{DynamicEvaluation, check_ids, digits};
 use crate::predictor::{Reading, Wanted};
 use crate::{Error, ModelRef, Result};
 
@@ -74,7 +74,7 @@ impl DynamicWeights {
             true
         });
         outcome?;
-        let train_digits = train.text_sha256()[..16].to_owned();
+        let train_digits = digits(train.text_sha256()).to_owned();
         Ok(Self { segment, train_digits, parameters, workspace, reading: Reading::default() })
     }
 

@@ -71,8 +71,8 @@ impl<'a> Evaluation<'a> {
         let total_nats = self.nats(tokens, tokens.len().saturating_sub(1), add_ons, progress)?;
         let score = super::plain_score(self.model, tokens, total_nats);
         let [temperature, cache, dynamic] = add_ons.parts();
-        let statistics = self.weights.as_ref().map_or("", DynamicWeights::train_digits);
-        let dynamic = dynamic.map(|dynamic| format!("{dynamic},{statistics}"));
+        let dynamic = dynamic.zip(self.weights.as_ref());
+        let dynamic = dynamic.map(|(part, weights)| format!("{part},{}", weights.train_digits()));
         let signature = Signature { temperature, cache, dynamic, ..score.signature };
         Ok(LanguageScore { signature, ..score })
     }

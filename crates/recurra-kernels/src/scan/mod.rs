@@ -11,9 +11,8 @@
 //!                                     c = f ⊙ c₋ + (1 − f) ⊙ a_u                h = r ⊙ c + (1 − r) ⊙ α·x
 //! ```
 //!
-//! where h₋, c₋ are those of the step before. The papers
-//! compute these as parallel scans, in logarithms where the numbers would grow too small or too large; one step after the other
-//! needs no logarithms, and B·H lanes keep a processor busy.
+//! where h₋, c₋ are those of the step before. The papers compute these as parallel scans, in logarithms where the numbers would
+//! grow too small or too large; one step after the other needs no logarithms, and B·H lanes keep a processor busy.
 //!
 //! What of a gate the way back wants is kept in its place, and the gradient of a is left there.
 

@@ -14,8 +14,8 @@ use super::minimal::{Minimal, MinimalCell};
 /// ```
 ///
 /// as in the paper's section 3. Its appendix B makes a_g positive, so that a parallel scan can work with logarithms; here the scan
-/// goes step by step and takes none. With an h that is positive a stack of these layers stays at the frequencies of the words
-/// for the first fifteen hundred steps on the Penn Treebank: all units push all logits the same way.
+/// goes step by step and takes none. With an h that is positive a stack of four of these layers has learned no more than the
+/// frequencies of words after 400 updates on the Penn Treebank: all units push all logits the same way.
 ///
 /// Backward through time, from t = T to 1, with δh the gradient of h_t:
 ///
