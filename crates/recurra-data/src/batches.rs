@@ -132,11 +132,6 @@ impl Streams {
             self.tokens.read_strided(first + 1, time, &mut out.targets[b..], batch);
         }
     }
-
-    /// The tokens under the streams.
-    pub fn tokens(&self) -> &TokenFile {
-        &self.tokens
-    }
 }
 
 /// The part of varied windows that are about half as long.

@@ -26,7 +26,6 @@ pub use options::{CellOptions, Regularization};
 pub use recurrent::{
     Bidirectional, Cell, CellKind, CellSize, CellState, Gru, Lstm, MinGru, MinLstm, Mlstm,
     Mogrifier, Qrnn, Recurrent, RecurrentStack, Rnn, Slstm, Sru, Top, UnknownCell,
-    initialize_uniform,
 };
 pub use softmax_loss::SoftmaxLoss;
 pub use transformer::Transformer;

@@ -2,11 +2,7 @@
 
 use super::{CHUNK, Gradients, Inputs, Shape};
 use crate::Element;
-use crate::slstm::reference::log_sigmoid;
-
-fn larger<E: Element>(a: E, b: E) -> E {
-    if a > b { a } else { b }
-}
+use crate::slstm::reference::{larger, log_sigmoid};
 
 /// The state of one head of one stream.
 #[derive(Clone)]

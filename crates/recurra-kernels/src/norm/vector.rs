@@ -1,6 +1,7 @@
 //! The loops over rows, once for every vector type.
 
 use super::{Back, Kind, Norm, Rows};
+use crate::recurrent::{load, store};
 use crate::simd::Vector;
 
 /// Chains of a sum, which hide the latency of an addition.
@@ -24,26 +25,6 @@ unsafe fn sum<V: Vector>(n: usize, f: impl Fn(usize, usize) -> V) -> f32 {
             at += V::LANES;
         }
         totals[0].add(totals[1]).add(totals[2].add(totals[3])).sum()
-    }
-}
-
-/// A vector, or what there is of it.
-#[inline(always)]
-unsafe fn load<V: Vector>(from: *const f32, lanes: usize) -> V {
-    // SAFETY: the caller vouches for `lanes` values.
-    unsafe { if lanes == V::LANES { V::load(from) } else { V::load_first(from, lanes) } }
-}
-
-/// A vector, or what there is of it.
-#[inline(always)]
-unsafe fn store<V: Vector>(v: V, to: *mut f32, lanes: usize) {
-    // SAFETY: the caller vouches for room for `lanes` values.
-    unsafe {
-        if lanes == V::LANES {
-            v.store(to);
-        } else {
-            v.store_first(to, lanes);
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{GATES, Shape, States};
 use crate::Element;
 use crate::recurrent::reference::{add_row, row_times};
 
-fn larger<E: Element>(a: E, b: E) -> E {
+pub(crate) fn larger<E: Element>(a: E, b: E) -> E {
     if a > b { a } else { b }
 }
 

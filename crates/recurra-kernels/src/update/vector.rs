@@ -3,6 +3,7 @@
 
 use super::reference::SUMS;
 use super::{AdamStep, DynamicStep, SgdStep};
+use crate::recurrent::{load, store};
 use crate::simd::Vector;
 
 /// Σ g² of one block, in the reference's order: arrays that the compiler turns into vectors of `f64`.
@@ -19,20 +20,6 @@ pub fn squared_norm(block: &[f32]) -> f64 {
         *sum += f64::from(g) * f64::from(g);
     }
     sums.iter().sum()
-}
-
-/// `n` values: all lanes, or the rest at the end of a slice.
-#[inline(always)]
-unsafe fn load<V: Vector>(from: *const f32, n: usize) -> V {
-    // SAFETY: the caller vouches for `n` values.
-    unsafe { if n == V::LANES { V::load(from) } else { V::load_first(from, n) } }
-}
-
-/// [`load`]'s counterpart.
-#[inline(always)]
-unsafe fn store<V: Vector>(v: V, to: *mut f32, n: usize) {
-    // SAFETY: the caller vouches for `n` values.
-    unsafe { if n == V::LANES { v.store(to) } else { v.store_first(to, n) } }
 }
 
 /// [`reference::sgd`](super::reference::sgd).

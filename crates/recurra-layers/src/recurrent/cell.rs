@@ -84,7 +84,7 @@ pub trait Cell: Sized {
     /// backpropagation through time, Williams and Peng 1990).
     ///
     /// # Shapes
-    /// `x` (T·B, E), parts of `state` (B, H) → (T·B, H).
+    /// `x` (T·B, E), parts of `state` (B, width) → (T·B, H).
     ///
     /// # Panics
     /// When the shapes do not fit.
@@ -95,20 +95,6 @@ pub trait Cell: Sized {
         window: Window,
         state: &mut CellState<E>,
     ) -> Var;
-
-    /// Runs one time step: a window of T = 1.
-    ///
-    /// # Shapes
-    /// `x` (B, E), parts of `state` (B, H) → (B, H).
-    fn step<'x, E: Element>(
-        &self,
-        tape: &mut Tape<'_, E>,
-        x: impl Into<Input<'x>>,
-        batch: usize,
-        state: &mut CellState<E>,
-    ) -> Var {
-        self.sequence(tape, x, Window { time: 1, batch }, state)
-    }
 }
 
 impl<E> CellState<E> {

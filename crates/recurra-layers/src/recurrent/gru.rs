@@ -53,11 +53,6 @@ impl Gru {
             hidden_size,
         }
     }
-
-    /// The names of the layer's parameters.
-    pub fn weights(&self) -> &RecurrentWeights {
-        &self.weights
-    }
 }
 
 impl Cell for Gru {

@@ -1,7 +1,7 @@
 //! mLSTM blocks.
 
 use recurra_tensor::activation::Function;
-use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Tape, Var, Window};
+use recurra_tensor::{Element, Input, ParameterId, Parameters, Random, Role, Tape, Var, Window};
 
 use super::cell::{Cell, CellSize, CellState};
 use super::xlstm::{
@@ -75,8 +75,9 @@ impl Mlstm {
         let mut declare = |what: &str, shape: &[usize]| parameters.declare(&name(what), shape);
         let (inner, block) = (inner_size(hidden_size), block_size(hidden_size));
         let heads = heads_of(hidden_size, options);
+        assert!(hidden_size.is_multiple_of(heads), "{heads} heads for {hidden_size} units");
         let blocks = [inner / block, block, block];
-        Self {
+        let layer = Self {
             inward: (inputs != hidden_size).then(|| declare("in", &[hidden_size, inputs])),
             norm: declare("norm", &[hidden_size]),
             up: declare("up", &[inner, hidden_size]),
@@ -94,7 +95,15 @@ impl Mlstm {
             hidden_size,
             heads,
             dropout: Dropout::default(),
+        };
+        // Blocks of four are decayed as matrices are, and too small to be made orthogonal.
+        for blocks in [layer.query, layer.key, layer.value] {
+            parameters.set_role(blocks, Role::Table);
         }
+        for gates in layer.gates {
+            parameters.set_role(gates, Role::Matrix { parts: 2 });
+        }
+        layer
     }
 }
 

@@ -19,7 +19,7 @@ mod stack;
 mod xlstm;
 
 pub use bidirectional::Bidirectional;
-pub use cell::{Cell, CellSize, CellState, initialize_uniform};
+pub use cell::{Cell, CellSize, CellState};
 pub use gru::Gru;
 pub use kind::{CellKind, Recurrent, UnknownCell};
 pub use lstm::Lstm;

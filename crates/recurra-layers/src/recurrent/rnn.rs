@@ -40,11 +40,6 @@ impl Rnn {
             activation,
         }
     }
-
-    /// The names of the layer's parameters.
-    pub fn weights(&self) -> &RecurrentWeights {
-        &self.weights
-    }
 }
 
 impl Cell for Rnn {

@@ -68,6 +68,7 @@ impl Slstm {
         let name = |what: &str| format!("slstm.{what}_l{layer}");
         let mut declare = |what: &str, shape: &[usize]| parameters.declare(&name(what), shape);
         let heads = heads_of(hidden_size, options);
+        assert!(hidden_size.is_multiple_of(heads), "{heads} heads for {hidden_size} units");
         let units = hidden_size / heads;
         let feed_forward = feed_forward_size(hidden_size, options);
         let block = Self {

@@ -13,7 +13,7 @@ use crate::{CellOptions, Dropout, Regularization};
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecurrentStack {
     layers: Vec<Recurrent>,
-    /// What a Transformer has before its first block and after its last.
+    /// What stands before the first and after the last of layers with residual links.
     ends: Option<Ends>,
     input_dropout: Dropout,
     layer_dropout: Dropout,

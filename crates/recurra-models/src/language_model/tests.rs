@@ -369,11 +369,11 @@ fn gates_are_matrices_of_their_own_and_tables_are_none() {
 }
 
 /// Weight decay that spares vectors took the heads' weights of an sLSTM for vectors, and their biases for a matrix. The blocks of
-/// four of an mLSTM are vectors to optimizers: Muon learns much more slowly where they are matrices.
+/// four of an mLSTM are tables to optimizers, which decay them: Muon learns much more slowly where they are matrices.
 #[test]
 fn weights_of_heads_are_matrices_and_their_biases_are_none() {
-    const VECTORS: [&str; 8] =
-        ["bias", "norm", "conv", "skip", "weight_c", "mlstm.query", "mlstm.key", "mlstm.value"];
+    const VECTORS: [&str; 5] = ["bias", "norm", "conv", "skip", "weight_c"];
+    const BLOCKS: [&str; 3] = ["mlstm.query", "mlstm.key", "mlstm.value"];
     for cell in CellKind::ALL {
         let mut parameters = Parameters::<f32>::new();
         LanguageModel::new(&config(cell, false), &mut parameters).unwrap();
@@ -381,6 +381,13 @@ fn weights_of_heads_are_matrices_and_their_biases_are_none() {
             let name = parameters.name(id);
             let is_vector = VECTORS.iter().any(|part| name.contains(part));
             assert_eq!(parameters.role(id) == Role::Vector, is_vector, "{cell}: {name}");
+            if BLOCKS.iter().any(|part| name.contains(part)) {
+                assert_eq!(parameters.role(id), Role::Table, "{cell}: {name}");
+                continue;
+            }
+            if name.contains("mlstm.gates.") && !is_vector {
+                assert_eq!(parameters.role(id), Role::Matrix { parts: 2 }, "{cell}: {name}");
+            }
             if let (false, &[heads, rows, cols]) = (is_vector, parameters.shape(id)) {
                 let parts = heads * rows / cols;
                 assert_eq!(parameters.role(id), Role::Matrix { parts }, "{cell}: {name}");
