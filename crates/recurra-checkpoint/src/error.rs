@@ -191,6 +191,14 @@ pub enum Error {
         /// The type that it holds.
         found: String,
     },
+    /// A tensor holds NaN or infinity.
+    #[error("tensor `{tensor}` in `{}` holds what is no finite number", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The name of the tensor.
+        tensor: String,
+    },
     /// The configuration asks for more numbers than the file has.
     #[error("`{}` holds {found} numbers: the configuration asks for {expected}", path.display())]
     WrongSize {
@@ -293,6 +301,7 @@ impl Error {
             | Error::UnexpectedTensor { .. }
             | Error::WrongShape { .. }
             | Error::WrongSize { .. } => "put the `config.json` beside it that belongs to these weights".into(),
+            Error::NotFinite { .. } => "take the weights of an earlier step, from before training diverged".into(),
             Error::WrongType { .. } => "convert the weights to 32-bit floats before saving them".into(),
             Error::Mismatch { .. } | Error::VocabularySize { .. } => {
                 "put back the file that was saved with this model".into()
@@ -315,6 +324,7 @@ impl Error {
             Error::CutOff { .. }
                 | Error::Altered { .. }
                 | Error::NotSafetensors { .. }
+                | Error::NotFinite { .. }
                 | Error::NotAFile { .. }
                 | Error::Io { doing: "read", .. }
         )

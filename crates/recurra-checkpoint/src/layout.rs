@@ -106,13 +106,19 @@ impl Layout {
             return Err(reader.blame(error));
         }
         for idx in 0..reader.tensors().len() {
-            let (_, place) = self.0[&reader.tensors()[idx].name];
-            reader.read_next(match place {
+            let tensor = reader.tensors()[idx].name.clone();
+            let values = match self.0[&tensor].1 {
                 Place::Value(id) => parameters.value_mut(id),
                 Place::Moment { slot, id } => parameters.moments_mut(slot, id),
                 Place::Average(id) => parameters.average_mut(id),
                 Place::State { layer, part } => &mut state.layers[layer].parts[part],
-            })?;
+            };
+            reader.read_next(values)?;
+            // Gates make a number of whatever they are given, so that nothing later would tell.
+            if values.iter().any(|value| !value.is_finite()) {
+                let path = reader.path().to_owned();
+                return Err(reader.blame(Error::NotFinite { path, tensor }));
+            }
         }
         Ok(reader)
     }

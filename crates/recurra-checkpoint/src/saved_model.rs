@@ -209,6 +209,8 @@ impl ModelFolder {
             }
         }
         let config = parse_config(&config_text, &self.path().join(CONFIG))?;
+        let no_model = |source| Error::Model { path: self.path().join(CONFIG), source };
+        config.check().map_err(no_model)?;
         Ok(Described { reader, config, tokenizer_json })
     }
 
@@ -218,8 +220,6 @@ impl ModelFolder {
         config: &LanguageModelConfig,
         reader: &TensorReader,
     ) -> Result<(LanguageModel, Parameters<f32>)> {
-        let no_model = |source| Error::Model { path: self.path().join(CONFIG), source };
-        config.check().map_err(no_model)?;
         // Where the two differ a little, the tensor that differs is named later. Where they differ wildly, a few bytes
         // of JSON must not take all memory.
         let (expected, found) = (config.n_parameters(), reader.n_values());
@@ -227,6 +227,7 @@ impl ModelFolder {
             return Err(Error::WrongSize { path: reader.path().into(), expected, found });
         }
         let mut parameters = Parameters::new();
+        let no_model = |source| Error::Model { path: self.path().join(CONFIG), source };
         let model = LanguageModel::new(config, &mut parameters).map_err(no_model)?;
         Ok((model, parameters))
     }

@@ -195,10 +195,15 @@ struct Numbers(u32);
 
 impl Numbers {
     fn fill(&mut self, values: &mut [f32]) {
-        const SPECIAL: [u32; 5] = [0x8000_0000, 0x7f80_0000, 0xff80_0000, 0x0000_0001, 0x7fa0_0001];
+        const SPECIAL: [u32; 5] = [0x8000_0000, 0x7f7f_ffff, 0xff7f_ffff, 0x0000_0001, 0x8000_0001];
+        const LARGEST: u32 = 0x7f7f_ffff;
         for (idx, value) in values.iter_mut().enumerate() {
             self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            *value = f32::from_bits(if idx % 7 == 6 { SPECIAL[idx % 5] } else { self.0 });
+            *value = f32::from_bits(match idx % 7 {
+                6 => SPECIAL[idx % 5],
+                _ if self.0 & !(1 << 31) <= LARGEST => self.0,
+                _ => self.0 ^ 1 << 30, // not finite
+            });
         }
     }
 }

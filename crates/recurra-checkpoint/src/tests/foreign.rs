@@ -382,3 +382,35 @@ fn a_model_of_another_configuration_is_named_by_its_tensor() {
         "{error}"
     );
 }
+
+#[test]
+fn weights_that_are_no_finite_numbers_are_refused_by_name() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        check_refused(
+            |tensors| {
+                let (_, _, bytes) = tensors.get_mut("output.bias").unwrap();
+                let last = bytes.len() - size_of::<f32>();
+                bytes[last..].copy_from_slice(&bad.to_le_bytes());
+            },
+            "tensor `output.bias` in `PATH` holds what is no finite number",
+        );
+    }
+}
+
+#[test]
+fn a_network_that_cannot_be_is_refused_before_its_sizes_are_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = foreign_folder(folder.path(), |_| ());
+    for fields in [
+        json!({"cell": "mlstm", "heads": 7}),
+        json!({"cell": "transformer", "context": 1u64 << 60}),
+    ] {
+        let path = folder.path().join("config.json");
+        let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        config.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        fs::write(&path, config.to_string()).unwrap();
+        for error in [held.load_model().unwrap_err(), held.describe_model().unwrap_err()] {
+            assert!(matches!(error, Error::Model { .. }), "{fields}: {error}");
+        }
+    }
+}
