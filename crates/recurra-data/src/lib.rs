@@ -12,8 +12,8 @@
 //!
 //! let text = Text::from_string("a poem", "so much depends upon a red wheel barrow\n".repeat(8));
 //! let tokenizer = Tokenizer::train(&TokenizerSpec::Char, &text)?;
-//! let cache = std::env::temp_dir().join("recurra-doc");
-//! let tokens = TokenFile::open_or_build(&cache, &text, &tokenizer)?;
+//! let cache = tempfile::tempdir().unwrap();
+//! let tokens = TokenFile::open_or_build(cache.path(), &text, &tokenizer)?;
 //! let streams = Streams::new(tokens, 4, 16)?;
 //! let mut batch = Batch::default();
 //! streams.window(0, &mut batch);

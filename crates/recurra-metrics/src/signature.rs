@@ -128,7 +128,7 @@ impl Signature {
     }
 
     fn has_closed_vocabulary(&self) -> bool {
-        self.unit == "word"
+        matches!(self.unit.as_str(), "word" | "unk-json")
     }
 }
 

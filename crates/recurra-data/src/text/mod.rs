@@ -60,9 +60,23 @@ struct Inner {
     options: TextOptions,
     /// The bytes of the joined documents that belong to this text.
     range: Range<u64>,
-    stats: OnceLock<TextStats>,
+    known: OnceLock<Known>,
     /// Once set, reading ends with an error.
     stop: Option<Arc<AtomicBool>>,
+}
+
+/// Counts and hash of a text, and which text they are of.
+#[derive(Clone, Debug)]
+struct Known {
+    stats: TextStats,
+    /// The name of the text on disk when reading it began.
+    fingerprint: Option<String>,
+    /// The file that they were remembered in.
+    remembered: Option<PathBuf>,
+}
+
+fn stats_path(cache: &Path, fingerprint: &str) -> PathBuf {
+    cache.join(format!("{fingerprint}.stats.json"))
 }
 
 const WHOLE: Range<u64> = 0..u64::MAX;
@@ -118,8 +132,8 @@ impl Text {
         options: TextOptions,
         range: Range<u64>,
     ) -> Self {
-        let (stats, stop) = (OnceLock::new(), None);
-        Self { inner: Arc::new(Inner { name, title, documents, options, range, stats, stop }) }
+        let (known, stop) = (OnceLock::new(), None);
+        Self { inner: Arc::new(Inner { name, title, documents, options, range, known, stop }) }
     }
 
     /// The same text; once `stop` is set, reading it ends with [`Error::Stopped`].
@@ -161,8 +175,8 @@ impl Text {
     /// # Errors
     /// As [`Text::for_each_chunk`]; or the text is empty.
     pub fn measure(&self) -> Result<TextStats> {
-        match self.inner.stats.get() {
-            Some(stats) => Ok(stats.clone()),
+        match self.inner.known.get() {
+            Some(known) => Ok(known.stats.clone()),
             None => self.scan(&mut |_| Ok(Flow::Continue(()))),
         }
     }
@@ -185,29 +199,29 @@ impl Text {
 
     /// Counts and hash where they are known without reading the text.
     pub(crate) fn known_stats(&self, cache: &Path) -> Option<TextStats> {
-        if let Some(stats) = self.inner.stats.get() {
-            return Some(stats.clone());
+        if let Some(known) = self.inner.known.get() {
+            return Some(known.stats.clone());
         }
-        let json = fs::read(self.stats_path(cache)?).ok()?;
-        let stats = serde_json::from_slice(&json).ok()?;
-        Some(self.inner.stats.get_or_init(|| stats).clone())
+        let fingerprint = self.fingerprint()?;
+        let path = stats_path(cache, &fingerprint);
+        let stats = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        let known = Known { stats, fingerprint: Some(fingerprint), remembered: Some(path) };
+        Some(self.inner.known.get_or_init(|| known).stats.clone())
     }
 
-    /// Keeps counts and hash, once known, for later runs.
+    /// Keeps counts and hash, once known, for later runs, unless the text has become another one since.
     pub(crate) fn remember_stats(&self, cache: &Path) {
-        let Some(path) = self.stats_path(cache).filter(|path| self.is_settled() && !path.exists())
+        let Some(Known { stats, fingerprint: Some(fingerprint), .. }) = self.inner.known.get()
         else {
             return;
         };
-        if let Some(json) = self.inner.stats.get().and_then(|stats| serde_json::to_vec(stats).ok())
-        {
+        let path = stats_path(cache, fingerprint);
+        let is_same = self.fingerprint().as_ref() == Some(fingerprint);
+        if is_same && self.is_settled() && !path.exists() {
             // What cannot be remembered is measured again: no reason to fail.
+            let json = serde_json::to_vec(stats).unwrap_or_default();
             let _ = crate::tokens::write_whole(&path, &json);
         }
-    }
-
-    fn stats_path(&self, cache: &Path) -> Option<PathBuf> {
-        Some(cache.join(format!("{}.stats.json", self.fingerprint()?)))
     }
 
     /// A name for the text as it stands on disk; `None` where it does not come from files alone.
@@ -255,7 +269,7 @@ impl Text {
                     name: of(&inner.name),
                     title: of(&inner.title),
                     range,
-                    stats: OnceLock::new(),
+                    known: OnceLock::new(),
                     ..inner.clone()
                 }),
             }
@@ -291,22 +305,27 @@ impl Text {
                 Ok(flow)
             })
         };
-        if let Some(known) = self.inner.stats.get() {
+        if let Some(Known { stats, remembered, .. }) = self.inner.known.get() {
             let mut sha256 = Sha256::new();
             visit(&mut |chunk| sha256.update(chunk))?;
-            let is_same = <[u8; 32]>::from(sha256.finalize()) == known.sha256;
-            return match is_same || !is_whole {
-                true => Ok(known.clone()),
-                false => Err(Error::Changed { name: self.name() }),
-            };
+            if !is_whole || <[u8; 32]>::from(sha256.finalize()) == stats.sha256 {
+                return Ok(stats.clone());
+            }
+            // The next run had better not remember it.
+            let _ = remembered.as_ref().map(fs::remove_file);
+            return Err(Error::Changed { name: self.name() });
         }
-        let mut counter = Counter::new();
+        let (mut counter, fingerprint) = (Counter::new(), self.fingerprint());
         visit(&mut |chunk| counter.push(chunk))?;
         let stats = counter.finish();
         if stats.bytes == 0 {
             return Err(Error::Empty { name: self.name() });
         }
-        Ok(if is_whole { self.inner.stats.get_or_init(|| stats).clone() } else { stats })
+        if !is_whole {
+            return Ok(stats);
+        }
+        let known = Known { stats, fingerprint, remembered: None };
+        Ok(self.inner.known.get_or_init(|| known).stats.clone())
     }
 
     /// As [`Text::for_each_chunk`], for a reader that may have enough.

@@ -309,6 +309,32 @@ fn counts_are_remembered_until_a_file_changes() {
         fs::write(entry.unwrap().path(), "damaged").unwrap();
     }
     assert_eq!(open().measure_cached(&cache).unwrap().words, 3);
+    // Another file of the same length in its place, once it was read.
+    let text = open();
+    text.measure().unwrap();
+    fs::write(&path, "one two fou4").unwrap();
+    age(200);
+    text.remember_stats(&cache);
+    assert_eq!(open().known_stats(&cache), None);
+}
+
+#[test]
+fn counts_that_are_remembered_wrong_are_found_out_once() {
+    let folder = folder(&[("a.txt", b"one two three")]);
+    let (path, cache) = (folder.path().join("a.txt"), folder.path().join("cache"));
+    let open = || Text::open(std::slice::from_ref(&path), &TextOptions::default()).unwrap();
+    let then = SystemTime::now() - Duration::from_secs(100);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+    let measured = open().measure_cached(&cache).unwrap();
+    let entry = fs::read_dir(&cache).unwrap().next().unwrap().unwrap().path();
+    let wrong = TextStats { sha256: [7; 32], ..measured.clone() };
+    fs::write(&entry, serde_json::to_vec(&wrong).unwrap()).unwrap();
+    let read = |text: Text| {
+        assert!(text.known_stats(&cache).is_some() || !entry.exists());
+        text.scan(&mut |_| Ok(Flow::Continue(())))
+    };
+    assert!(matches!(read(open()), Err(Error::Changed { .. })));
+    assert_eq!(read(open()).unwrap(), measured);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(super) struct Subwords {
     vocab_size: usize,
     /// Laid out as [`train`] does it, which tells where a text can be cut without a change of tokens.
     is_plain_bpe: bool,
+    /// Whether what is no token becomes bytes.
+    falls_back_to_bytes: bool,
     /// The bytes of each token, where decoding is nothing but joining bytes.
     bytes: Option<Vec<Box<[u8]>>>,
     unknown: Option<u32>,
@@ -120,8 +122,16 @@ impl Subwords {
             Value::String(token) => tokenizer.token_to_id(token),
             _ => json["model"]["unk_id"].as_u64().and_then(|id| u32::try_from(id).ok()),
         };
-        let mut subwords =
-            Self { tokenizer, vocab_size, is_plain_bpe, bytes, unknown, end_of_line: None };
+        let falls_back_to_bytes = json["model"]["byte_fallback"] == true;
+        let mut subwords = Self {
+            tokenizer,
+            vocab_size,
+            is_plain_bpe,
+            falls_back_to_bytes,
+            bytes,
+            unknown,
+            end_of_line: None,
+        };
         let line_end = subwords.encode("\n").ok().filter(|ids| ids.len() == 1);
         subwords.end_of_line = line_end
             .map(|ids| ids[0])
@@ -129,8 +139,13 @@ impl Subwords {
         Ok(subwords)
     }
 
+    /// `unk-json` where text may become a token that does not say which text it was.
     pub(super) fn kind(&self) -> &'static str {
-        if self.is_plain_bpe { "bpe" } else { "json" }
+        match self.unknown {
+            _ if self.is_plain_bpe => "bpe",
+            Some(_) if !self.falls_back_to_bytes => "unk-json",
+            _ => "json",
+        }
     }
 
     pub(super) fn vocab_size(&self) -> usize {

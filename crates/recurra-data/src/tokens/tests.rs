@@ -90,7 +90,7 @@ fn our_files_are_recognised_and_others_are_not() {
         let other = ours.to_json().replace(&format!(r#""normalizer":{written}"#), lower);
         assert_ne!(other, ours.to_json());
         let other = Tokenizer::from_json(&other).unwrap();
-        assert_eq!(other.kind(), "json");
+        assert_eq!(other.kind(), if spec == "word" { "unk-json" } else { "json" }, "{spec}");
         assert_eq!(other.encode("A").unwrap(), ours.encode("a").unwrap(), "{spec}");
     }
     assert_eq!(Tokenizer::from_json(trained("bpe:300").to_json()).unwrap().kind(), "bpe");
@@ -212,7 +212,7 @@ const WORD_PIECES: &str = r###"{"version": "1.0",
 #[test]
 fn a_tokenizer_from_elsewhere_runs_as_it_says() {
     let tokenizer = Tokenizer::from_json(WORD_PIECES).unwrap();
-    assert_eq!((tokenizer.kind(), tokenizer.vocab_size()), ("json", 9));
+    assert_eq!((tokenizer.kind(), tokenizer.vocab_size()), ("unk-json", 9));
     assert_eq!((tokenizer.unknown_id(), tokenizer.end_of_line_id()), (Some(1), None));
     let ids = tokenizer.encode("A rose is a rosebud[SEP] roses tulip.").unwrap();
     assert_eq!(ids, [2, 3, 5, 2, 3, 7, 8, 3, 4, 1, 6]);
@@ -308,8 +308,13 @@ fn a_trained_tokenizer_is_remembered() {
         assert_eq!((first.to_json(), first.kind()), (second.to_json(), second.kind()));
         let is_kept =
             |entry: &fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".tokenizer");
-        for entry in fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap()).filter(is_kept)
-        {
+        let kept: Vec<_> = fs::read_dir(cache.path())
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(is_kept)
+            .collect();
+        assert!(!kept.is_empty());
+        for entry in kept {
             let content = fs::read_to_string(entry.path()).unwrap();
             fs::write(
                 entry.path(),
