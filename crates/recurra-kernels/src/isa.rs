@@ -78,6 +78,23 @@ pub enum IsaError {
     },
 }
 
+impl IsaError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            IsaError::NoPrecision { .. } => {
+                "leave the precision to be chosen: the fastest that is here is used"
+            }
+            IsaError::Unknown { .. } | IsaError::Lacking { .. } => {
+                "unset RECURRA_ISA, or set it to an instruction set that `recurra doctor` lists"
+            }
+            IsaError::OtherPrecision { .. } => {
+                "unset RECURRA_ISA, or leave the precision to be chosen"
+            }
+        }
+    }
+}
+
 fn names(sets: &[Isa]) -> String {
     sets.iter().map(|isa| format!("`{isa}`")).collect::<Vec<_>>().join(", ")
 }

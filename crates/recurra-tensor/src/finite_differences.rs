@@ -12,7 +12,7 @@ use crate::{Cpu, Isa, Tape, Var, Window, Workspace};
 /// `loss(parameters, learn)` computes the loss; with `learn` it also runs the backward pass.
 ///
 /// # Panics
-/// When `loss` leaves no gradient.
+/// When `loss` leaves no gradient, or one of both is no finite number.
 #[track_caller]
 pub fn largest_error(
     parameters: &mut Parameters<f64>,
@@ -37,6 +37,12 @@ pub fn largest_error(
                 (loss_at(value + EPSILON) - loss_at(value - EPSILON)) / (2.0 * EPSILON);
             parameters.value_mut(id)[idx] = value;
             let error = (gradient[idx] - difference).abs() / gradient[idx].abs().max(1.0);
+            assert!(
+                error.is_finite(),
+                "{} at {idx}: {} and {difference}",
+                parameters.name(id),
+                gradient[idx]
+            );
             worst = worst.max(error);
         }
     }

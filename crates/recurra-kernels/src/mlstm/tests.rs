@@ -80,9 +80,10 @@ fn shape(time: usize, batch: usize, heads: usize, units: usize) -> Shape {
 
 /// The largest difference, as a part of one plus the largest value.
 fn distance(found: &[f32], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(1.0_f64, |most, x| most.max(x.abs()));
     let off = found.iter().zip(expected).map(|(&a, &b)| (f64::from(a) - b).abs());
-    off.fold(0.0, f64::max) / largest
+    off.inspect(|off| assert!(off.is_finite())).fold(0.0, f64::max) / largest
 }
 
 #[test]

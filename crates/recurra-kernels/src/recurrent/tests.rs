@@ -131,7 +131,8 @@ pub(crate) fn solve<C: Cell, E: Element>(cpu: &Cpu, problem: &Problem<E>) -> Out
 /// The largest |a − b| / (1 + |b|).
 fn distance(a: &[f32], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - b).abs() / (1.0 + b.abs())).fold(0.0, f64::max)
+    let off = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - b).abs() / (1.0 + b.abs()));
+    off.inspect(|off| assert!(off.is_finite())).fold(0.0, f64::max)
 }
 
 fn reference_cpu() -> Cpu {
