@@ -319,6 +319,11 @@ impl Error {
 
     /// Whether the file is damaged, so that the one saved before it should be used.
     pub fn is_damage(&self) -> bool {
+        self.is_lasting_damage() || matches!(self, Error::Io { doing: "read", .. })
+    }
+
+    /// Whether the file itself is damaged, so that what it held is lost; a file that cannot be read now may be read later.
+    pub fn is_lasting_damage(&self) -> bool {
         matches!(
             self,
             Error::CutOff { .. }
@@ -326,7 +331,6 @@ impl Error {
                 | Error::NotSafetensors { .. }
                 | Error::NotFinite { .. }
                 | Error::NotAFile { .. }
-                | Error::Io { doing: "read", .. }
         )
     }
 

@@ -107,15 +107,17 @@ impl Layout {
         }
         for idx in 0..reader.tensors().len() {
             let tensor = reader.tensors()[idx].name.clone();
-            let values = match self.0[&tensor].1 {
+            let place = self.0[&tensor].1;
+            let values = match place {
                 Place::Value(id) => parameters.value_mut(id),
                 Place::Moment { slot, id } => parameters.moments_mut(slot, id),
                 Place::Average(id) => parameters.average_mut(id),
                 Place::State { layer, part } => &mut state.layers[layer].parts[part],
             };
             reader.read_next(values)?;
-            // Gates make a number of whatever they are given, so that nothing later would tell.
-            if values.iter().any(|value| !value.is_finite()) {
+            // Gates make a number of whatever weights they have, so that nothing later would tell.
+            let is_weight = matches!(place, Place::Value(_) | Place::Average(_));
+            if is_weight && values.iter().any(|value| !value.is_finite()) {
                 let path = reader.path().to_owned();
                 return Err(reader.blame(Error::NotFinite { path, tensor }));
             }

@@ -85,11 +85,9 @@ impl ModelFolder {
     /// When there is no run, or it is being written by another process.
     pub fn resume(path: impl Into<PathBuf>) -> Result<ModelFolder> {
         let path = path.into();
-        if path.join(TRAINING).is_dir() {
-            Self::hold(path)
-        } else {
-            Err(Error::NothingToResume { path })
-        }
+        let is_ours =
+            [LOCK, LAST, PREVIOUS].iter().any(|name| path.join(TRAINING).join(name).exists());
+        if is_ours { Self::hold(path) } else { Err(Error::NothingToResume { path }) }
     }
 
     /// Opens a folder to read; others may write into it meanwhile.

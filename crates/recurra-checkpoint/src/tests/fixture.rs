@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use recurra_models::{CellKind, LanguageModel, LanguageModelConfig, State};
 use recurra_tensor::Parameters;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::{ModelFolder, ModelNotes, Result, SavedTraining, TrainingState};
 
@@ -143,6 +144,14 @@ pub fn saved_run(path: &Path) -> ModelFolder {
     Run::new(1).save_training(&folder).unwrap();
     Run::new(2).save_training(&folder).unwrap();
     folder
+}
+
+/// Puts the digest that they have now into the bytes of a file.
+pub fn put_digest(bytes: &mut [u8]) {
+    let start = 8 + r#"{"__metadata__":{"recurra.digest":""#.len();
+    bytes[start..start + 64].fill(b'0');
+    let digest: String = Sha256::digest(&*bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes[start..start + 64].copy_from_slice(digest.as_bytes());
 }
 
 /// Copies a folder and the folders in it.

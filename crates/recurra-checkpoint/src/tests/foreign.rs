@@ -7,7 +7,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-use super::fixture::{Run, bits, config, saved_run, tokenizer_json};
+use super::fixture::{Run, bits, config, put_digest, saved_run, tokenizer_json};
 use crate::{Error, ModelFolder, weights_sha256};
 
 /// The tensors of a run by name, as an independent program would hold them.
@@ -341,7 +341,6 @@ fn a_tokenizer_of_another_size_is_refused() {
 
 #[test]
 fn weights_of_a_later_version_are_said_to_be_so() {
-    use sha2::{Digest, Sha256};
     let folder = tempfile::tempdir().unwrap();
     let held = saved_run(folder.path());
     let path = folder.path().join("model.safetensors");
@@ -354,10 +353,7 @@ fn weights_of_a_later_version_are_said_to_be_so() {
         matches!(held.load_model(), Err(Error::Altered { .. })),
         "the digest still is that of version 1"
     );
-    let start = 8 + r#"{"__metadata__":{"recurra.digest":""#.len();
-    bytes[start..start + 64].fill(b'0');
-    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    bytes[start..start + 64].copy_from_slice(digest.as_bytes());
+    put_digest(&mut bytes);
     fs::write(&path, &bytes).unwrap();
     let error = held.load_model().unwrap_err();
     assert!(

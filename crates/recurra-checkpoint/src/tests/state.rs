@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::fixture::{Run, config, for_each_altered_byte, for_each_cut, state_bits};
+use super::fixture::{Run, config, for_each_altered_byte, for_each_cut, put_digest, state_bits};
 use crate::{Error, StateFile, weights_sha256};
 
 #[test]
@@ -77,19 +77,21 @@ fn a_state_file_cut_off_or_altered_anywhere_is_refused() {
 #[test]
 fn a_state_that_claims_more_streams_than_it_has_takes_no_memory() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.safetensors");
-    let metadata = [("recurra.weights_sha256", "same"), ("recurra.streams", "4611686018427387904")]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()));
-    // Made by others, so that no digest speaks against it; `recurra.` keys without one are refused as altered.
-    let bytes = safetensors::serialize::<&str, safetensors::tensor::TensorView<'_>, _>(
-        [],
-        Some(metadata.into()),
-    );
-    fs::write(&path, bytes.unwrap()).unwrap();
-    assert!(matches!(
-        StateFile::load(&path, &Run::new(5).model, "same"),
-        Err(Error::Altered { .. })
-    ));
+    let path = folder.path().join("a.state");
+    let run = Run::new(5);
+    StateFile { state: run.carried.clone(), position: true.into() }
+        .save(&path, &run.model, "same")
+        .unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let key = br#""recurra.streams":""#;
+    let place = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len();
+    bytes.splice(place..place, *b"9000000000000000");
+    let header_len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) + 16;
+    bytes[..8].copy_from_slice(&header_len.to_le_bytes());
+    put_digest(&mut bytes);
+    fs::write(&path, bytes).unwrap();
+    let error = StateFile::load(&path, &run.model, "same").unwrap_err();
+    assert!(matches!(error, Error::NotAState { .. }), "{error}");
 }
 
 #[test]
