@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use recurra::data::TokenFile;
-use recurra::inference::{AddOns, DynamicEvaluation, Evaluation, NeuralCache, Tuned};
+use recurra::data::{Text, TokenFile};
+use recurra::inference::{self, AddOns, DynamicEvaluation, Evaluation, NeuralCache, Tuned};
 use recurra::metrics::LanguageScore;
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use crate::values;
 
 /// What helps a score without training; each part stands in the signature.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
-#[command(next_help_heading = "Help for the score (each part stands in its signature)")]
+#[command(next_help_heading = "Adaptation while scoring (each part stands in the signature)")]
 pub struct AddOnFlags {
     /// Divide the logits by this before the softmax; `tuned` chooses it by the text of --tune
     #[arg(long, value_parser = temperature, value_name = "F|tuned")]
@@ -49,6 +49,15 @@ fn temperature(text: &str) -> values::Parsed<Temperature> {
         "tuned" => Ok(Temperature::Tuned),
         number => values::softmax_temperature(number).map(Temperature::Given),
     }
+}
+
+/// The texts that help comes from.
+#[derive(Clone, Debug)]
+pub struct HelpTexts {
+    /// That of `--train`.
+    train: Option<Text>,
+    /// That of `--tune`.
+    tune: Option<Text>,
 }
 
 /// Seconds that each stage took.
@@ -105,12 +114,33 @@ impl AddOnFlags {
         }
     }
 
+    /// Refuses a model that nothing can help, where help is asked for.
+    pub fn check_for(&self, evaluation: &Evaluation<'_>) -> Result<(), Failure> {
+        if self.read()?.0.is_empty() {
+            return Ok(());
+        }
+        let refused = |error: inference::Error| {
+            Failure::of_arguments(error.to_string(), error.hint().unwrap_or_default())
+        };
+        evaluation.expect_training_weights().map_err(refused)
+    }
+
+    /// The texts that help comes from; better missed before anything is scored than after.
+    pub fn open(
+        &self,
+        open: impl Fn(&[PathBuf]) -> Result<Text, Failure>,
+    ) -> Result<HelpTexts, Failure> {
+        let of = |paths: &[PathBuf]| (!paths.is_empty()).then(|| open(paths)).transpose();
+        Ok(HelpTexts { train: of(&self.train)?, tune: of(&self.tune)? })
+    }
+
     /// Scores with all that is asked for; nothing where nothing is.
     pub fn score(
         &self,
         evaluation: &mut Evaluation<'_>,
         tokens: &TokenFile,
-        read: impl Fn(&[PathBuf]) -> Result<TokenFile, Failure>,
+        texts: &HelpTexts,
+        read: impl Fn(&Text) -> Result<TokenFile, Failure>,
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Option<(LanguageScore, Cost)>, Failure> {
         let (mut add_ons, tuned) = self.read()?;
@@ -122,12 +152,12 @@ impl AddOnFlags {
             let before = std::mem::replace(&mut lap, Instant::now());
             (lap - before).as_secs_f64()
         };
-        if let Some(dynamic) = add_ons.dynamic {
-            evaluation.collect(&read(&self.train)?, dynamic.segment, progress)?;
+        if let (Some(dynamic), Some(train)) = (add_ons.dynamic, &texts.train) {
+            evaluation.collect(&read(train)?, dynamic.segment, progress)?;
         }
         let statistics = seconds();
-        if !self.tune.is_empty() {
-            add_ons = evaluation.tune(&read(&self.tune)?, &add_ons, tuned, progress)?;
+        if let Some(tune) = &texts.tune {
+            add_ons = evaluation.tune(&read(tune)?, &add_ons, tuned, progress)?;
         }
         let tuning = seconds();
         let score = evaluation.score(tokens, &add_ons, progress)?;
@@ -138,7 +168,9 @@ impl AddOnFlags {
     fn read(&self) -> Result<(AddOns, Tuned), Failure> {
         let wrong = |flag: &str, form: &str| {
             Failure::of_arguments(
-                format!("`{flag}` has another number of numbers than `{form}`"),
+                format!(
+                    "`{flag}` takes `{form}`, with all numbers after the colon or none of them"
+                ),
                 format!("write `{flag} {form}`"),
             )
         };

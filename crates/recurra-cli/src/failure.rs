@@ -80,13 +80,22 @@ impl Failure {
     }
 }
 
-/// Whatever comes out of a library as an error is about data or files; the hint is that of the innermost that has one.
+/// Whatever comes out of a library as an error is about data or files, but for settings that a run was asked for; the hint is that
+/// of the innermost that has one.
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Failure {
         let error = error.into();
         let hint =
             error.chain().find_map(hint_of).or_else(|| error.chain().find_map(hint_of_system));
-        Failure { status: DATA, error, hint }
+        let status = match error.downcast_ref::<train::Error>() {
+            Some(
+                train::Error::OutOfRange { .. }
+                | train::Error::Model(_)
+                | train::Error::NoRoom { .. },
+            ) => ARGUMENTS,
+            _ => DATA,
+        };
+        Failure { status, error, hint }
     }
 }
 

@@ -107,32 +107,44 @@ pub struct UseFlags {
 }
 
 impl UseFlags {
-    /// What computes: the best instruction set, whatever the numbers.
+    /// What computes: the best instruction set with the precision that was asked for, else the best of all.
     pub fn cpu(&self) -> Result<Cpu, Failure> {
-        Cpu::new(self.threads.number()).map_err(isa_failure)
-    }
-
-    /// A model to write with.
-    pub fn open(&self, folder: &Path) -> Result<Model, Failure> {
-        Ok(Model::open_to_write(self.cpu()?, folder, self.storage())?)
-    }
-
-    /// A model to read long texts with: whole windows at once, where an instruction set of this machine has this precision.
-    pub fn open_to_read(&self, folder: &Path) -> Result<Model, Failure> {
         let asked = match self.precision {
             UsePrecision::F32 => Some(kernels::Precision::F32),
             UsePrecision::Bf16 => Some(kernels::Precision::Bf16),
             UsePrecision::Auto | UsePrecision::Int8 => None,
         };
-        let cpu = match Cpu::with_precision(asked, self.threads.number()) {
-            Ok(cpu) => cpu,
-            Err(_) => self.cpu()?,
-        };
-        let model = Model::open_on(cpu, folder)?;
-        Ok(match self.storage() {
+        let threads = self.threads.number();
+        Cpu::with_precision(asked, threads).or_else(|_| Cpu::new(threads)).map_err(isa_failure)
+    }
+
+    /// A model to write with.
+    pub fn open(&self, folder: &Path) -> Result<Model, Failure> {
+        let model = Model::open_to_write(self.cpu()?, folder, self.storage())?;
+        self.tell_of_other_storage(&model);
+        Ok(model)
+    }
+
+    /// A model to read long texts with: whole windows at once, where an instruction set of this machine has this precision.
+    pub fn open_to_read(&self, folder: &Path) -> Result<Model, Failure> {
+        let model = Model::open_on(self.cpu()?, folder)?;
+        let model = match self.storage() {
             Some(storage) => model.with_storage(storage),
             None => model,
-        })
+        };
+        self.tell_of_other_storage(&model);
+        Ok(model)
+    }
+
+    /// Families without step kernels have their weights as training has them, whatever was asked for.
+    fn tell_of_other_storage(&self, model: &Model) {
+        let used = model.reference().storage();
+        if let Some(asked) = self.storage().filter(|&asked| asked != used) {
+            let cell = model.saved().config.cell;
+            tell_line!(
+                "warning: {asked} is not for {cell}, whose weights stay as training has them: {used}"
+            );
+        }
     }
 
     /// How weights are stored that were asked for; none for whatever is best.
@@ -153,9 +165,5 @@ pub fn n_cores() -> usize {
 
 /// `RECURRA_ISA` is set by whoever runs the program, so it counts as an argument.
 pub fn isa_failure(error: IsaError) -> Failure {
-    let hint = match error {
-        IsaError::NoPrecision { .. } => "leave `--precision` out: the fastest that is here is used",
-        _ => "unset RECURRA_ISA, or set it to an instruction set that `recurra doctor` lists",
-    };
-    Failure::of_arguments(error.to_string(), hint)
+    Failure::of_arguments(error.to_string(), error.hint())
 }

@@ -52,25 +52,25 @@ macro_rules! flags {
 flags! {
     /// The options of the cell.
     cell_options: CellOptions {
-        /// Initial bias of the forget gate [default: 1 for an LSTM, 0 for others]
+        /// Initial bias of the forget gate [default: 1 for an LSTM and a Mogrifier, 0 for others]
         #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
         forget_bias: f64 as f32,
         /// Share of recurrent weights dropped, the same for a whole window (weight-drop)
         #[arg(long, value_parser = values::rate, value_name = "F")]
         weight_dropout: f64 as f32,
-        /// Let an LSTM's input gate let in no more than it forgets (--coupled=false: do not)
+        /// Cap an LSTM's input gate at 1 − its forget gate (--coupled=false: do not)
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
         coupled: bool,
         /// Dropout of an LSTM's state before its recurrent weights, the same for a whole window
         #[arg(long, value_parser = values::rate, value_name = "F")]
         state_dropout: f64 as f32,
-        /// Read the sum of what all layers hand up, not the last alone (--summed-outputs=false: do not)
+        /// Give the output layer the sum of all layers' outputs, not the last one's alone (--summed-outputs=false: do not)
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
         summed_outputs: bool,
-        /// Rounds in which input and state of a Mogrifier scale each other before a step [default: 5]
+        /// Rounds of a Mogrifier, in which input and state scale each other before a step [default: 5]
         #[arg(long, value_parser = values::size::<1, 8>, value_name = "N")]
         rounds: usize,
-        /// Rank of the matrices by which they do [default: full]
+        /// Rank of a Mogrifier's matrices Q and R [default: full]
         #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
         rank: usize,
         /// Heads of a layer [default: one for each 64 values of a Transformer's width, 4 of slstm and mlstm]

@@ -22,6 +22,13 @@ pub enum Optimizer {
     Muon,
 }
 
+impl Optimizer {
+    /// Whether weight decay goes off the weights, not into the gradient.
+    fn decays_weights(self) -> bool {
+        matches!(self, Optimizer::AdamW | Optimizer::Muon)
+    }
+}
+
 /// How weights follow their gradients, and what becomes of them.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub struct OptimizerFlags {
@@ -63,17 +70,27 @@ pub struct OptimizerFlags {
 }
 
 impl OptimizerFlags {
-    /// These flags, and where one is not given, what `recipe` says. The numbers of a recipe's optimizer are not those of
-    /// another one.
+    /// These flags, and where one is not given, what `recipe` says. The numbers of a recipe's optimizer, its rate among them, are
+    /// not those of another one.
     pub fn over(self, recipe: OptimizerFlags) -> OptimizerFlags {
-        let is_another =
-            self.optimizer.is_some_and(|name| recipe.optimizer.is_some_and(|of| of != name));
-        let below = if is_another {
-            let (momentum, beta1, beta2, epsilon) = (None, None, None, None);
-            OptimizerFlags { momentum, beta1, beta2, epsilon, ..recipe }
-        } else {
-            recipe
-        };
+        let mut below = recipe;
+        if let (Some(ours), Some(theirs)) = (self.optimizer, below.optimizer)
+            && ours != theirs
+        {
+            let decay_is_alike = ours.decays_weights() == theirs.decays_weights();
+            below = OptimizerFlags {
+                schedule: below.schedule,
+                clip: below.clip,
+                averaging: below.averaging,
+                weight_decay: below.weight_decay.filter(|_| decay_is_alike),
+                spare_vectors: below.spare_vectors.filter(|_| decay_is_alike),
+                ..OptimizerFlags::default()
+            };
+        }
+        // Of no weight decay, nothing is spared.
+        if self.weight_decay == Some(0.0) {
+            below.spare_vectors = None;
+        }
         OptimizerFlags {
             optimizer: self.optimizer.or(below.optimizer),
             lr: self.lr.or(below.lr),
@@ -107,7 +124,7 @@ impl OptimizerFlags {
         let mut settings = match self.optimizer {
             None if self.momentum.is_some() => return Err(no_momentum("adamw has its own")),
             None if !is_asked_for => {
-                return self.expect_beta1(OptimizerSettings::adamw()).map(|()| None);
+                return self.expect_to_follow(OptimizerSettings::adamw()).map(|()| None);
             }
             // Numbers alone ask for the optimizer that is the default.
             None | Some(Optimizer::AdamW) => OptimizerSettings::adamw(),
@@ -152,7 +169,7 @@ impl OptimizerFlags {
                 "add `--weight-decay`, or leave `--spare-vectors` out",
             ));
         }
-        self.expect_beta1(settings).map(|()| Some(settings))
+        self.expect_to_follow(settings).map(|()| Some(settings))
     }
 
     fn put(&self, moments: &mut MomentSettings) {
@@ -164,16 +181,11 @@ impl OptimizerFlags {
         };
     }
 
-    /// Refuses a schedule of β₁ for an optimizer that has none to change.
-    fn expect_beta1(&self, settings: OptimizerSettings) -> Result<(), Failure> {
-        let asks = self.schedule.as_ref().is_some_and(Schedule::has_beta1);
-        if !asks || settings.has_beta1() {
-            return Ok(());
-        }
-        Err(Failure::of_arguments(
-            format!("`--schedule` has a beta1 (`@`), which {settings} does not follow"),
-            "leave `@` and what follows it out, or give `--optimizer adam` or `adamw` with a `--beta1` above 0",
-        ))
+    /// Refuses a schedule that the optimizer cannot follow.
+    fn expect_to_follow(&self, settings: OptimizerSettings) -> Result<(), Failure> {
+        let hint = "leave `@` and what follows it out, or give `--optimizer adam` or `adamw` with a `--beta1` above 0";
+        let refused = |error: train::Error| Failure::of_arguments(error.to_string(), hint);
+        self.schedule.iter().try_for_each(|of| settings.expect_to_follow(of)).map_err(refused)
     }
 }
 

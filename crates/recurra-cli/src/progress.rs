@@ -129,6 +129,9 @@ fn told(event: &Event<'_>) -> Vec<String> {
             .iter()
             .map(|choice| format!("chosen: {} {} ({})", choice.name, choice.value, choice.reason))
             .collect(),
+        Event::Rehearsing { seconds } => {
+            vec![format!("rehearsing for {}, to see how the run will end", duration(*seconds))]
+        }
         Event::Forecast(forecast) => vec![format!(
             "forecast: {:.3} bits/byte in the end (a rehearsal of {} came to {:.3})",
             forecast.bits_per_byte,

@@ -45,6 +45,11 @@ pub fn rounded(number: f64) -> String {
     }
 }
 
+/// So many decimals; past a million, a power of ten.
+pub fn fixed(value: f64, decimals: usize) -> String {
+    if value < 1e6 { format!("{value:.decimals$}") } else { format!("{value:.2e}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

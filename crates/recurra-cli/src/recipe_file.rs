@@ -82,6 +82,15 @@ pub fn load(name: &str) -> Result<RecipeFlags, Failure> {
     read(name, &text)
 }
 
+/// What `--recipe` says of itself.
+pub fn help() -> String {
+    let known: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+    format!(
+        "Settings from a file of flag names, or one inside the program; flags win. Inside: {}",
+        known.join(", ")
+    )
+}
+
 /// Reads TOML as flags.
 fn read(name: &str, text: &str) -> Result<RecipeFlags, Failure> {
     let of_recipe = |message: String, hint: String| {
@@ -136,7 +145,7 @@ mod tests {
     use recurra::models::CellKind;
 
     use super::*;
-    use crate::optimizer_flags::Optimizer;
+    use crate::optimizer_flags::{Optimizer, OptimizerFlags};
 
     #[test]
     fn every_file_of_the_folder_is_built_in_and_reads() {
@@ -186,6 +195,28 @@ mod tests {
             settings.to_string(),
             "adam (β 0.9 and 0.99, weight decay 0.0000012 of matrices)"
         );
+        let recipe = read(
+            "r",
+            "optimizer = \"adamw\"\nweight-decay = 0.1\nspare-vectors = true\nlr = 0.003",
+        )
+        .unwrap();
+        let with = |of: OptimizerFlags| {
+            RecipeFlags { optimizer: of, ..RecipeFlags::default() }
+                .over(recipe.clone())
+                .options()
+                .unwrap()
+        };
+        let sgd =
+            with(OptimizerFlags { optimizer: Some(Optimizer::Sgd), ..OptimizerFlags::default() });
+        let settings = sgd.optimizer.unwrap();
+        assert_eq!(
+            (settings.weight_decay, settings.spare_vectors, sgd.learning_rate),
+            (0.0, false, None)
+        );
+        let no_decay =
+            with(OptimizerFlags { weight_decay: Some(0.0), ..OptimizerFlags::default() });
+        assert!(!no_decay.optimizer.unwrap().spare_vectors);
+        assert_eq!(no_decay.learning_rate, Some(0.003));
     }
 
     #[test]
@@ -212,6 +243,9 @@ mod tests {
         assert_eq!(of_lstm.cell_options.forget_bias, Some(0.0));
         let deeper = flags(None, Some(3)).over(recipe).options().unwrap();
         assert_eq!((deeper.hidden, deeper.layers), (Some(vec![20]), Some(3)));
+        let wider = RecipeFlags { hidden: Some(vec![30]), ..RecipeFlags::default() };
+        let wider = wider.over(read("r", "hidden = [20, 10, 20]").unwrap()).options().unwrap();
+        assert_eq!((wider.hidden, wider.layers), (Some(vec![30]), Some(3)));
         let uneven = read("r", "hidden = [20, 10]").unwrap();
         assert!(flags(None, Some(3)).over(uneven).options().is_err());
     }

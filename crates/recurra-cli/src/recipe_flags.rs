@@ -54,7 +54,7 @@ pub struct RecipeFlags {
     /// Probability that a stream forgets what it remembers before a window
     #[arg(long, value_parser = values::rate, value_name = "F")]
     pub reset_state: Option<f64>,
-    /// Windows whose gradients make one step
+    /// Windows whose gradients make one step [default: 1]
     #[arg(long, value_parser = values::size::<1, 65536>, value_name = "N")]
     pub accumulate: Option<usize>,
     /// Length of the run in passes over the text
@@ -63,16 +63,16 @@ pub struct RecipeFlags {
     /// Length of the run in steps
     #[arg(long, group = "length", value_parser = values::whole::<1, 1_000_000_000_000>, value_name = "N")]
     pub steps: Option<u64>,
-    /// Length of the run in time, evaluation and saving included
+    /// Length of the run in time, evaluation and saving included [default: 10m, of the storybook 90s]
     #[arg(long, group = "length", value_parser = values::duration, value_name = "90s|10m|2h")]
     pub budget: Option<Duration>,
     /// Steps between two validations
     #[arg(long, value_parser = values::whole::<1, 1_000_000_000_000>, value_name = "N")]
     pub valid_every: Option<u64>,
-    /// Stop after so many validations without improvement; 0 never does
+    /// Stop after so many validations without improvement; 0 never does [default: 0]
     #[arg(long, value_parser = values::whole::<0, 1_000_000>, value_name = "N")]
     pub patience: Option<u64>,
-    /// Seed of everything random
+    /// Seed of everything random [default: 1]
     #[arg(long, value_parser = values::whole::<0, { u64::MAX }>, value_name = "N")]
     pub seed: Option<u64>,
 }
@@ -90,6 +90,13 @@ impl RecipeFlags {
         // Several widths say how many layers there are, whatever the recipe says.
         let widths_given = self.hidden.as_ref().is_some_and(|widths| widths.len() > 1);
         let mut below = if widths_given { RecipeFlags { layers: None, ..below } } else { below };
+        // One width is that of as many layers as the recipe has.
+        if let (Some([_]), None, Some(widths)) =
+            (self.hidden.as_deref(), below.layers, below.hidden.as_deref())
+            && widths.len() > 1
+        {
+            below.layers = Some(widths.len());
+        }
         // Equal widths are one width, of as many layers as are asked for.
         if let (None, Some(_), Some(widths)) = (&self.hidden, self.layers, &mut below.hidden)
             && widths.iter().all(|width| *width == widths[0])

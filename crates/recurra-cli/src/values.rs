@@ -71,6 +71,11 @@ pub fn share(text: &str) -> Parsed<f64> {
     of_percent(text, number(text, |x| x > 0.0 && x <= 1.0, "a number above 0, up to 1"))
 }
 
+/// A share that may be anything: min-p.
+pub fn part(text: &str) -> Parsed<f64> {
+    of_percent(text, number(text, |x| (0.0..=1.0).contains(&x), "a number from 0 (all) to 1"))
+}
+
 /// Says how a share is written where `text` looks like a percentage.
 fn of_percent(text: &str, mut parsed: Parsed<f64>) -> Parsed<f64> {
     let percent = text.trim().trim_end_matches('%').parse::<f64>();
@@ -238,6 +243,7 @@ mod tests {
         check(below_one, &[("0", 0.0), ("0.9995", 0.9995)], &["1", "-0.1", "nan", "inf", "x", ""]);
         check(rate, &[("0", 0.0), ("0.99", 0.99)], &["0.995", "1", "-0.1", "nan", "inf", "x", ""]);
         check(share, &[("1", 1.0), ("0.9", 0.9)], &["0", "1.1", "nan"]);
+        check(part, &[("0", 0.0), ("1", 1.0)], &["1.1", "-0.1", "nan"]);
         assert_eq!(rate("20").unwrap_err().hint.unwrap(), "20 of 100 is written `0.2`");
         assert_eq!(share("90%").unwrap_err().hint.unwrap(), "90% of 100 is written `0.9`");
     }

@@ -72,7 +72,7 @@ impl Error {
     /// What to do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Error::Size { name, .. } => format!("choose a smaller or larger `{name}`"),
+            Error::Size { name, limit, .. } => format!("give `{name}` a value of 1 to {limit}"),
             Error::Number { name, expected, .. } => format!("give `{name}` a value of {expected}"),
             Error::Option { option, cell } => match cell.options() {
                 [] => format!("leave `{option}` out: `{cell}` has no options"),

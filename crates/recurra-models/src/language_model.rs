@@ -132,6 +132,10 @@ impl LanguageModel {
 
     /// The mean nats a token of predicting `targets` from `inputs`; `state` is carried on, cut off from its history.
     ///
+    /// In training, α·mean(h²) of what the last layer hands up after dropout and β·mean((h_t − h_{t−1})²) of the same before it are
+    /// learned too, where the configuration has the penalties α and β (Merity, McCann and Socher 2017). The loss itself is
+    /// without them.
+    ///
     /// # Shapes
     /// `inputs` and `targets` (T·B), time-major → a loss.
     ///

@@ -76,7 +76,7 @@ pub struct Plan {
 /// Fills the gaps of `options`, and says how.
 ///
 /// # Errors
-/// [`Error::OutOfRange`] for a setting that was given and makes no sense.
+/// [`Error::OutOfRange`] for a setting that was given and makes no sense; what [`Speed::flops`] returns.
 pub fn choose(
     options: &RecipeOptions,
     facts: &CorpusFacts,
@@ -92,12 +92,14 @@ pub fn choose(
     let sizing = Sizing { options, text: &text, length };
     let (sizes, flops) = match length {
         Length::Budget(_) => {
-            let measured =
-                |sizes: &Sizes| speed.flops(&sizing.network(sizes), sizes.window(), &optimizer);
+            let measured = |sizes: &Sizes| match sizes.window().len() as u64 > facts.bytes {
+                true => Ok(GUESSED_FLOPS), // windows longer than the text are refused later, by name
+                false => speed.flops(&sizing.network(sizes), sizes.window(), &optimizer),
+            };
             let guess = sizing.sizes(GUESSED_FLOPS, &mut Choices::default());
-            let flops = measured(&guess);
+            let flops = measured(&guess)?;
             let sizes = sizing.sizes(flops, &mut choices);
-            let flops = if sizes == guess { flops } else { measured(&sizes) };
+            let flops = if sizes == guess { flops } else { measured(&sizes)? };
             choices.speed(flops / sizing.network(&sizes).flops_per_token() as f64);
             (sizes, flops)
         }
@@ -110,11 +112,11 @@ pub fn choose(
     let Sizes { batch, bptt, hidden, tied, embed } = sizes;
     let learning_rate =
         options.learning_rate.unwrap_or_else(|| choices.learning_rate(&optimizer, &hidden));
-    let clip = options.clip.unwrap_or(if optimizer.is_sgd() { 0.25 } else { 1.0 });
+    let clip = options.clip.unwrap_or_else(|| choices.clip(&optimizer));
     let averaging = options.averaging.unwrap_or_default();
     let schedule =
         options.schedule.clone().unwrap_or_else(|| choices.schedule(&optimizer, averaging, length));
-    expect_beta1(&optimizer, &schedule)?;
+    optimizer.expect_to_follow(&schedule)?;
 
     let recipe = Recipe {
         cell,
@@ -141,20 +143,6 @@ pub fn choose(
         seed: options.seed.unwrap_or(1),
     };
     Ok(Plan { recipe, choices: choices.0, flops, passes })
-}
-
-/// Refuses a schedule of β₁ for an optimizer that has none to change.
-fn expect_beta1(optimizer: &OptimizerSettings, schedule: &Schedule) -> Result<(), Error> {
-    if !schedule.has_beta1() || optimizer.has_beta1() {
-        return Ok(());
-    }
-    Err(Error::OutOfRange {
-        name: "schedule".to_owned(),
-        value: schedule.to_string(),
-        expected: format!(
-            "one without β₁ (`@`): only adam and adamw with a β₁ above 0 follow it, not {optimizer}"
-        ),
-    })
 }
 
 /// How many tokens a text will have, and how many kinds: known before it is tokenised, so a guess for BPE.
@@ -237,7 +225,15 @@ impl Choices {
             ),
             _ if unknown_words <= FEW_UNKNOWN && facts.words >= ENOUGH_WORDS => (
                 TokenizerSpec::Word,
-                "the validation text has no word that the training text lacks".to_owned(),
+                match unknown_words {
+                    0.0 => {
+                        "the validation text has no word that the training text lacks".to_owned()
+                    }
+                    _ => format!(
+                        "of the validation text's words, {:.3} % are none of the training text",
+                        100.0 * unknown_words
+                    ),
+                },
             ),
             0..30_000_000 => {
                 (TokenizerSpec::Char, format!("a text of {size}: characters need the least data"))
@@ -270,13 +266,22 @@ impl Choices {
     }
 
     fn optimizer(&mut self, options: &RecipeOptions, text: &TextEstimate) -> OptimizerSettings {
-        let adamw = OptimizerSettings::adamw();
-        // A rate or a schedule that somebody gave was meant for what has always been chosen.
-        if !text.is_word || options.learning_rate.is_some() || options.schedule.is_some() {
-            return adamw;
-        }
-        let sgd = OptimizerSettings::sgd();
-        self.take("optimizer", sgd, sgd.to_string(), "as in the published word recipes")
+        let (sgd, adamw) = (OptimizerSettings::sgd(), OptimizerSettings::adamw());
+        let is_followed = options.learning_rate.is_some() || options.schedule.is_some();
+        let (optimizer, reason) = match text.is_word {
+            true if is_followed => (adamw, "what rates and schedules are mostly meant for"),
+            true => (sgd, "as in the published word recipes"),
+            false => (adamw, "learns fast at one rate for all weights"),
+        };
+        self.take("optimizer", optimizer, optimizer.to_string(), reason)
+    }
+
+    fn clip(&mut self, optimizer: &OptimizerSettings) -> f64 {
+        let (clip, reason) = match optimizer.is_sgd() {
+            true => (0.25, "as in the published word recipes"),
+            false => (1.0, "the usual one; it is the rate that limits an update"),
+        };
+        self.take("clip", clip, clip.to_string(), reason)
     }
 
     fn learning_rate(&mut self, optimizer: &OptimizerSettings, hidden: &[usize]) -> f64 {

@@ -181,7 +181,7 @@ impl Error {
             Error::Model(error) => error.hint(),
             Error::Checkpoint(error) => error.hint(),
             Error::Inference(error) => error.hint(),
-            Error::Isa(_) => Some("unset `RECURRA_ISA` to use the best that this machine has".to_owned()),
+            Error::Isa(error) => Some(error.hint().to_owned()),
             Error::OutOfRange { name, expected, .. } => Some(format!("give `{name}` {expected}")),
             Error::UnknownName { hint, .. } => Some(hint.clone()),
             Error::NoRoom { .. } => Some("give smaller sizes of hidden layers, embedding, vocabulary, batch or context".to_owned()),

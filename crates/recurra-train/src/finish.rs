@@ -25,6 +25,12 @@ use crate::settings::Corpus;
 const PROBED_STORIES: u64 = 16;
 const TOKENS_PER_PROBED_STORY: f64 = 4000.0;
 
+/// Scores by the texts that they are of.
+type Scores = Vec<(&'static str, LanguageScore)>;
+
+/// The texts that are scored.
+const ROLES: [&str; 2] = ["validation", "test"];
+
 impl Run<'_> {
     /// Takes note of what is read at the end of the run, and measures what it will take, so that a budget can keep that
     /// time free.
@@ -90,20 +96,34 @@ impl Run<'_> {
         Ok(self.report(stop_reason, scores, kept, last_sha256))
     }
 
-    /// The scores of the best weights, at batch 1 with the state carried from the first token to the last; fewer if
-    /// `stop` is set meanwhile.
-    fn scores(&mut self, stop: &AtomicBool) -> Result<Vec<(&'static str, LanguageScore)>, Error> {
+    /// The scores of the best weights, which go into the model, where `recurra info` finds them.
+    fn scores(&mut self, stop: &AtomicBool) -> Result<Scores, Error> {
         self.choose_scored_part();
         let best = self.folder.load_model()?;
-        let model = ModelRef::of(&self.cpu, &best)?;
+        let mut scores = self.score_texts(&best, stop)?;
+        // Of a text that was not read to its end, a score that these weights have already stays.
+        for role in ROLES {
+            let is_scored = scores.iter().any(|(of, _)| *of == role);
+            let before = best.notes.as_ref().and_then(|notes| notes.scores.get(role));
+            scores.extend(before.filter(|_| !is_scored).map(|score| (role, score.clone())));
+        }
+        let named = scores.iter().map(|(role, score)| ((*role).to_owned(), score.clone()));
+        self.save_scores(best, named.collect())?;
+        Ok(scores)
+    }
+
+    /// Scores validation and test text at batch 1 with the state carried from the first token to the last; fewer if `stop` is
+    /// set meanwhile.
+    fn score_texts(&mut self, best: &SavedModel, stop: &AtomicBool) -> Result<Scores, Error> {
+        let model = ModelRef::of(&self.cpu, best)?;
         let valid = match self.scored_valid() {
             Err(Error::Data(recurra_data::Error::Stopped { .. })) => return Ok(vec![]),
             valid => valid?,
         };
-        let mut texts = vec![("validation", valid)];
-        texts.extend(self.corpus.test.as_ref().map(|test| ("test", test.tokens.clone())));
+        let test = self.corpus.test.as_ref().map(|test| test.tokens.clone());
+        let texts = ROLES.into_iter().zip([Some(valid), test]);
         let mut scores = Vec::new();
-        for (role, tokens) in texts {
+        for (role, tokens) in texts.filter_map(|(role, tokens)| Some((role, tokens?))) {
             let mut go_on = |done, total| {
                 self.observer.observe(&Event::Scoring { role, done, total });
                 match stop.load(Ordering::Relaxed) {
@@ -126,10 +146,6 @@ impl Run<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        // The scores go into the model, where `recurra info` finds them.
-        let named =
-            scores.iter().map(|(role, score)| ((*role).to_owned(), score.clone())).collect();
-        self.save_scores(best, named)?;
         Ok(scores)
     }
 
@@ -253,7 +269,7 @@ impl Run<'_> {
     fn report(
         self,
         stop_reason: StopReason,
-        scores: Vec<(&'static str, LanguageScore)>,
+        scores: Scores,
         kept_dependencies: Vec<Kept>,
         last_sha256: String,
     ) -> Report {

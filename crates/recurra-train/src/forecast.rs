@@ -1,5 +1,7 @@
 //! What a run will come to, told before it begins.
 
+use std::sync::atomic::AtomicBool;
+
 use recurra_tensor::Cpu;
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +54,12 @@ impl Prospect {
         (budget_seconds >= WORTH_FORECASTING).then_some(prospect)
     }
 
-    /// Rehearses the run and looks ahead from there.
+    /// Wall clock that the rehearsal of the run takes.
+    pub fn rehearsal_seconds(&self) -> f64 {
+        (REHEARSAL_SHARE * self.budget_seconds).max(LEAST_SECONDS)
+    }
+
+    /// Rehearses the run and looks ahead from there; nothing where `stop` is set meanwhile.
     ///
     /// # Errors
     /// The text is too short for any run.
@@ -61,8 +68,9 @@ impl Prospect {
         recipe: &Recipe,
         corpus: &TokenizedCorpus,
         cpu: &Cpu,
-    ) -> Result<Forecast, Error> {
-        let seconds = (REHEARSAL_SHARE * self.budget_seconds).max(LEAST_SECONDS);
+        stop: &AtomicBool,
+    ) -> Result<Option<Forecast>, Error> {
+        let seconds = self.rehearsal_seconds();
         let options = RecipeOptions {
             tokenizer: Some(recipe.tokenizer.clone()),
             length: Some(Length::Budget(seconds)),
@@ -71,18 +79,20 @@ impl Prospect {
         };
         let speed = Measured::for_budget(cpu, seconds);
         let shorter = choose(&options, &self.facts, &speed)?.recipe;
-        let rehearsal = Rehearsal::of(&shorter, corpus, cpu, seconds)?;
+        let Some(rehearsal) = Rehearsal::of(&shorter, corpus, cpu, seconds, stop)? else {
+            return Ok(None);
+        };
         let text = TextOutlook {
             bytes: self.facts.bytes as f64,
             matching_bits_per_byte: self.facts.predictability.map(|found| found.bits_per_byte),
         };
         let flop = UPDATES_SHARE * self.budget_seconds * self.flops;
-        Ok(Forecast {
+        Ok(Some(Forecast {
             bits_per_byte: text
                 .bits_per_byte_after(Effort { flop, passes: self.passes }, &rehearsal),
             rehearsed_bits_per_byte: rehearsal.bits_per_byte,
             rehearsed_seconds: seconds,
-        })
+        }))
     }
 }
 

@@ -19,6 +19,11 @@ pub enum Event<'a> {
         /// All settings of the run.
         recipe: &'a Recipe,
     },
+    /// A short run begins by which the long one is foretold, where there is a budget and nothing else was asked for.
+    Rehearsing {
+        /// Wall clock that it will take.
+        seconds: f64,
+    },
     /// What the run will come to, where there is a budget and nothing else was asked for.
     Forecast(Forecast),
     /// Text became tokens, or they were in the cache already.

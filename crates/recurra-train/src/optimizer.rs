@@ -6,6 +6,7 @@ use recurra_tensor::{Method, Moments, Optimizer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, check_range, out_of_range};
+use crate::schedule::Schedule;
 
 /// An optimizer and its settings; the learning rate comes from the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -123,12 +124,25 @@ impl OptimizerSettings {
         matches!(self.method, MethodSettings::Sgd { .. })
     }
 
-    /// Whether a schedule can change its β₁: where a first moment is kept of all parameters.
-    pub fn has_beta1(&self) -> bool {
-        match self.method {
+    /// Refuses a schedule of β₁ unless a first moment is kept of all parameters.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] names the schedule.
+    pub fn expect_to_follow(&self, schedule: &Schedule) -> Result<(), Error> {
+        let has_beta1 = match self.method {
             MethodSettings::Adam(moments) | MethodSettings::AdamW(moments) => moments.beta1 > 0.0,
             MethodSettings::Sgd { .. } | MethodSettings::Muon { .. } => false,
+        };
+        if has_beta1 || !schedule.has_beta1() {
+            return Ok(());
         }
+        Err(out_of_range(
+            "schedule",
+            schedule,
+            format!(
+                "one without β₁ (`@`): only adam and adamw with a β₁ above 0 follow it, not {self}"
+            ),
+        ))
     }
 
     /// Checks every number against its range.

@@ -137,6 +137,11 @@ impl LossMean {
 }
 
 impl Position {
+    /// What a run was expected to come to, where it is still the same.
+    pub fn forecast_for(&self, recipe: &Recipe) -> Option<Forecast> {
+        self.forecast.filter(|_| self.recipe == *recipe)
+    }
+
     /// The position before the first step.
     pub fn start(recipe: Recipe, texts: TextNames) -> Position {
         Position {

@@ -1,6 +1,7 @@
 //! The start of a run: text → tokens → batches, and a model, new or as the checkpoint has it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use recurra_checkpoint::{ModelFolder, ModelNotes};
@@ -28,6 +29,7 @@ impl<'a> Run<'a> {
     pub(crate) fn prepare(
         settings: Settings,
         observer: &'a mut dyn Observer,
+        stop: &AtomicBool,
     ) -> Result<Run<'a>, Error> {
         let started = Instant::now();
         let cpu = cpu(&settings)?;
@@ -49,9 +51,13 @@ impl<'a> Run<'a> {
         expect_room(&config, purpose, machine_memory_bytes())?; // before a long text is tokenised for a model that cannot be
         let corpus = TokenizedCorpus::open(&texts, tokenizer, &cache, observer)?;
         let forecast = prospect
-            .map(|prospect| prospect.forecast(&recipe, &corpus, &cpu))
+            .map(|prospect| {
+                observer.observe(&Event::Rehearsing { seconds: prospect.rehearsal_seconds() });
+                prospect.forecast(&recipe, &corpus, &cpu, stop)
+            })
             .transpose()?
-            .or(checkpoint.as_ref().and_then(|(_, position)| position.forecast));
+            .flatten()
+            .or(checkpoint.as_ref().and_then(|(_, position)| position.forecast_for(&recipe)));
         if let Some(forecast) = forecast {
             observer.observe(&Event::Forecast(forecast));
         }
@@ -158,7 +164,7 @@ impl<'a> Run<'a> {
     fn go_on(&mut self, is_of_new_length: bool) -> Result<(), Error> {
         self.expect_the_end();
         let reason = match self.folder.load_model() {
-            Err(reason) if reason.is_damage() || !self.folder.holds_a_model() => reason,
+            Err(reason) if reason.is_lasting_damage() || !self.folder.holds_a_model() => reason,
             Err(error) => return Err(error.into()),
             Ok(best) => {
                 let is_scored = best.notes.as_ref().is_some_and(|notes| !notes.scores.is_empty());

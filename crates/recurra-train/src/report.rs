@@ -2,7 +2,7 @@
 
 use recurra_inference::Kept;
 use recurra_metrics::LanguageScore;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::observer::StopReason;
 
@@ -60,8 +60,8 @@ pub struct Report {
     pub seed: u64,
     /// Identity of the last weights: names, shapes and numbers.
     pub weights_sha256: String,
-    /// Why the run ended.
-    #[serde(skip)]
+    /// Why the run ended: `no-improvement` or `interrupted`; left out of the JSON of a run that came to its end.
+    #[serde(skip_serializing_if = "is_finished", serialize_with = "named")]
     pub stop_reason: StopReason,
     /// The validation score with its signature; `None` when the run was interrupted before it.
     #[serde(skip)]
@@ -69,6 +69,18 @@ pub struct Report {
     /// The test score with its signature.
     #[serde(skip)]
     pub test_score: Option<LanguageScore>,
+}
+
+fn is_finished(reason: &StopReason) -> bool {
+    *reason == StopReason::Finished
+}
+
+fn named<S: Serializer>(reason: &StopReason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match reason {
+        StopReason::Finished => "finished",
+        StopReason::NoImprovement { .. } => "no-improvement",
+        StopReason::Interrupted { .. } => "interrupted",
+    })
 }
 
 #[cfg(test)]
@@ -114,5 +126,8 @@ mod tests {
         contract.sort_unstable();
         assert_eq!(keys, contract);
         assert!(json["train_loss_nats"].is_null());
+        let out = "runs/a".into();
+        let stopped = Report { stop_reason: StopReason::Interrupted { out }, ..report };
+        assert_eq!(serde_json::to_value(&stopped).unwrap()["stop_reason"], "interrupted");
     }
 }

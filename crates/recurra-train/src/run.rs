@@ -38,7 +38,7 @@ pub fn train(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Report, Error> {
-    let mut run = Run::prepare(settings, observer)?; // text → tokens → batches, model
+    let mut run = Run::prepare(settings, observer, stop)?; // text → tokens → batches, model
     let stop_reason = loop {
         if let Some(reason) = run.reason_to_stop(stop)
             && !(reason == StopReason::Finished && run.has_time_after_all()?)
@@ -255,7 +255,7 @@ impl Run<'_> {
         });
         self.pace.costs.validation.note(started.elapsed().as_secs_f64());
         self.measure_scoring();
-        if !loss_nats.is_finite() {
+        if !loss_nats.is_finite() || !self.weights_are_finite() {
             return Err(self.diverged(loss_nats));
         }
         let is_best = self.position.add_validation(loss_nats);
@@ -331,7 +331,14 @@ impl Run<'_> {
 
     /// Whether the weights still predict anything: a checkpoint that does not must not replace one that does.
     pub(crate) fn is_sound(&mut self) -> bool {
-        self.validation.loss_nats(&self.cpu, &self.model, &self.parameters, 1).is_finite()
+        let loss_nats = self.validation.loss_nats(&self.cpu, &self.model, &self.parameters, 1);
+        loss_nats.is_finite() && self.weights_are_finite()
+    }
+
+    /// Gates make a number of whatever weights they have, so that a loss alone does not tell.
+    fn weights_are_finite(&self) -> bool {
+        let mut weights = self.parameters.ids().flat_map(|id| self.parameters.value(id));
+        weights.all(|value| value.is_finite())
     }
 
     fn diverged(&self, loss_nats: f64) -> Error {

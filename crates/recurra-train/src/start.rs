@@ -36,17 +36,8 @@ impl Start {
         corpus: &TokenizedCorpus,
         optimizer: Optimizer,
     ) -> Result<Start, Error> {
-        let mut parameters = Parameters::new();
-        let model = LanguageModel::new(config, &mut parameters)?;
-        model.initialize(&mut parameters, recipe.seed);
-        // Optimizers that scale their updates take long to bring the output layer's bias to the frequencies of the tokens. Plain
-        // gradient descent is there after some steps, with the help of what the layers say; where it begins there, that is noise at
-        // first, and at rates of 20 and 30 gates are shut against it for good.
-        if !recipe.optimizer.is_sgd() {
-            let counts = corpus.train.token_counts(config.vocab_size);
-            model.start_from_counts(&mut parameters, &counts);
-        }
-        parameters.set_n_moments(optimizer.n_moments());
+        let counts = first_counts(recipe, corpus);
+        let (model, parameters) = begin(config, optimizer, recipe.seed, counts.as_deref())?;
         let carried = model.zero_state(recipe.batch);
         let position = Position::start(recipe.clone(), corpus.names());
         let (resumed_step, is_of_new_length) = (None, false);
@@ -96,6 +87,35 @@ impl Start {
         self.position.arithmetic = Some(arithmetic);
         self
     }
+}
+
+/// A new network before its first update.
+///
+/// # Errors
+/// There can be no such network.
+pub(crate) fn begin(
+    config: &LanguageModelConfig,
+    optimizer: Optimizer,
+    seed: u64,
+    token_counts: Option<&[u64]>,
+) -> Result<(LanguageModel, Parameters<f32>), Error> {
+    let mut parameters = Parameters::new();
+    let model = LanguageModel::new(config, &mut parameters)?;
+    model.initialize(&mut parameters, seed);
+    if let Some(counts) = token_counts {
+        model.start_from_counts(&mut parameters, counts);
+    }
+    parameters.set_n_moments(optimizer.n_moments());
+    Ok((model, parameters))
+}
+
+/// How often each token is in the training text, where a network of this recipe begins with that.
+///
+/// Optimizers that scale their updates take long to bring the output layer's bias to the frequencies of the tokens. Plain gradient
+/// descent is there after some steps, with the help of what the layers say; where it begins there, that is noise at first, and at
+/// rates of 20 and 30 gates are shut against it for good.
+pub(crate) fn first_counts(recipe: &Recipe, corpus: &TokenizedCorpus) -> Option<Vec<u64>> {
+    (!recipe.optimizer.is_sgd()).then(|| corpus.train.token_counts(corpus.tokenizer.vocab_size()))
 }
 
 /// What a resumed run with another length does to the learning rate.

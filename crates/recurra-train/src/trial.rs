@@ -7,6 +7,7 @@ use recurra_models::{LanguageModel, LanguageModelConfig};
 use recurra_tensor::{Cpu, Optimizer, Parameters, Random, Step, Tape, Window, Workspace};
 
 use crate::error::Error;
+use crate::start::begin;
 
 /// What is tried.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Trial<'a> {
     pub optimizer: Optimizer,
     /// The largest norm of all gradients.
     pub clip: f64,
+    /// How often each token is in the text to learn from, where a network begins with that.
+    pub token_counts: Option<&'a [u64]>,
 }
 
 /// What came out of a [`Trial`].
@@ -44,10 +47,7 @@ impl Trial<'_> {
         rate: impl Fn(usize, f64) -> Option<f64>,
         mut fill: impl FnMut(usize, &mut Batch),
     ) -> Result<TrialOutcome, Error> {
-        let mut parameters = Parameters::<f32>::new();
-        let model = LanguageModel::new(self.config, &mut parameters)?;
-        model.initialize(&mut parameters, 1);
-        parameters.set_n_moments(self.optimizer.n_moments());
+        let (model, mut parameters) = begin(self.config, self.optimizer, 1, self.token_counts)?;
         let (mut batch, mut workspace) = (Batch::default(), Workspace::new());
         let (mut first_loss_nats, mut seconds, mut spent) = (f64::NAN, Vec::new(), 0.0);
         let mut state = None;
@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn updates_are_made_until_it_is_enough_and_at_least_one() {
         let config = LanguageModelConfig::new(96);
-        let trial = Trial { config: &config, optimizer: Optimizer::SGD, clip: 0.25 };
+        let trial =
+            Trial { config: &config, optimizer: Optimizer::SGD, clip: 0.25, token_counts: None };
         let cpu = Cpu::new(1).unwrap();
         for (n_asked, n_made) in [(0, 1), (1, 1), (4, 4)] {
             let window = Window { time: 4, batch: 2 };

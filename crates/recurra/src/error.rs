@@ -25,9 +25,7 @@ impl Error {
         match self {
             Error::Checkpoint(error) => error.hint(),
             Error::Inference(error) => error.hint(),
-            Error::Isa(_) => Some(
-                "unset RECURRA_ISA, or set it to an instruction set of this machine".to_owned(),
-            ),
+            Error::Isa(error) => Some(error.hint().to_owned()),
         }
     }
 }

@@ -157,6 +157,8 @@ struct Timing {
     flops_per_token: u64,
     gflops: f64,
     peak_gflops: f64,
+    /// What the peak is of; weights in int8 are multiplied faster than that.
+    peak_precision: &'static str,
     utilisation: f64,
     peak_rss_mib: Option<u64>,
     isa: &'static str,
@@ -313,6 +315,7 @@ impl Task {
             flops_per_token,
             gflops,
             peak_gflops,
+            peak_precision: isa.precision().name(),
             utilisation: gflops / peak_gflops,
             peak_rss_mib: memory::peak_rss_bytes().map(|bytes| bytes >> 20),
             isa: isa.name(),
@@ -325,7 +328,12 @@ impl Task {
 
     /// Tokens a second of whole training steps.
     fn time_training(&self, cpu: &Cpu) -> Result<f64, Failure> {
-        let trial = Trial { config: &self.config, optimizer: Optimizer::SGD, clip: 0.25 };
+        let trial = Trial {
+            config: &self.config,
+            optimizer: Optimizer::SGD,
+            clip: 0.25,
+            token_counts: None,
+        };
         let goes_on = |n_made, _| n_made < WARM_UP + self.steps;
         let outcome = trial.time(cpu, self.window, goes_on)?;
         self.expect_first_loss(outcome.first_loss_nats)?;
@@ -363,11 +371,12 @@ impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} tokens/s, {:.1} GFLOP/s, {:.0} % of the {:.0} GFLOP/s that the unit reaches",
+            "{} tokens/s, {:.1} GFLOP/s, {:.0} % of the {:.0} GFLOP/s that the unit reaches in {}",
             quantity::rounded(self.tokens_per_second),
             self.gflops,
             self.utilisation * 100.0,
-            self.peak_gflops
+            self.peak_gflops,
+            self.peak_precision
         )?;
         self.peak_rss_mib.map_or(Ok(()), |mib| write!(f, ", {mib} MiB"))
     }
@@ -379,7 +388,7 @@ mod tests {
 
     #[test]
     fn named_shapes_have_the_arithmetic_that_is_published_for_them() {
-        // MFLOP a token in training, from the project's performance notes.
+        // MFLOP a token in training: six for each weight that is multiplied with.
         for (name, published) in
             [("char-512", 25.5), ("ptb-650", 79.6), ("awd-1150", 145.0), ("word-650", 170.0)]
         {

@@ -10,6 +10,7 @@ use recurra::train::{Axis, ComparedRun, Comparison, EqualPoint, compare};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::quantity::fixed;
 use crate::{output, quantity};
 
 /// Put runs side by side at equal time, tokens or FLOPs: a table, and a picture of bits per byte over each
@@ -110,7 +111,7 @@ fn for_people(comparison: &Comparison) -> String {
         (has(&|point, idx| point.best.contains(&idx)), "*: the least at equal cost"),
         (
             has(&is_on_its_way),
-            "%: of its own way that the run had gone there, its learning rate not yet down",
+            "%: how much of its run was done there; its learning rate had not come down yet",
         ),
         (has(&|point, idx| point.values[idx].is_none()), "–: validated later only"),
     ];
@@ -197,11 +198,6 @@ fn is_on_its_way(point: &EqualPoint, idx: usize) -> bool {
 
 fn none() -> String {
     "–".to_owned()
-}
-
-/// So many decimals; past a million, a power of ten.
-fn fixed(value: f64, decimals: usize) -> String {
-    if value < 1e6 { format!("{value:.decimals$}") } else { format!("{value:.2e}") }
 }
 
 #[derive(Clone, Copy, Debug)]

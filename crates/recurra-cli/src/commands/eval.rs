@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::add_on_flags::{AddOnFlags, Helped};
 use crate::failure::Failure;
 use crate::machine_flags::UseFlags;
+use crate::quantity::fixed;
 use crate::text_flags::TextFlags;
 use crate::values::grouped;
 use crate::{interrupt, output};
@@ -63,9 +64,15 @@ impl Eval {
     pub fn run(self) -> Result<(), Failure> {
         self.add_ons.check()?;
         let model = self.machine.open_to_read(&self.model)?;
+        let mut evaluation = model.evaluation();
+        self.add_ons.check_for(&evaluation)?;
         let other = self.against.as_deref().map(read_score).transpose()?;
         let stop = Arc::default();
-        let text = Text::open(&self.paths, &self.text.options())?.stopped_by(&stop);
+        let open = |paths: &[PathBuf]| -> Result<Text, Failure> {
+            Ok(Text::open(paths, &self.text.options())?.stopped_by(&stop))
+        };
+        let text = open(&self.paths)?;
+        let help = self.add_ons.open(open)?;
         interrupt::set(&stop)?;
         let bar = match std::io::stderr().is_terminal() {
             true => ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5)),
@@ -80,17 +87,15 @@ impl Eval {
                 ControlFlow::Continue(())
             }
         };
-        let read = |paths: &[PathBuf]| -> Result<TokenFile, Failure> {
-            let text = Text::open(paths, &self.text.options())?.stopped_by(&stop);
-            Ok(TokenFile::open_or_build(&cache_dir(), &text, &model.saved().tokenizer)?)
+        let read = |text: &Text| -> Result<TokenFile, Failure> {
+            Ok(TokenFile::open_or_build(&cache_dir(), text, &model.saved().tokenizer)?)
         };
-        let mut evaluation = model.evaluation();
-        let tokens = TokenFile::open_or_build(&cache_dir(), &text, &model.saved().tokenizer)?;
+        let tokens = read(&text)?;
         let started = Instant::now();
         let plain = evaluation.score(&tokens, &AddOns::default(), &mut progress);
         let plain_seconds = started.elapsed().as_secs_f64();
         let scored = plain.map_err(Failure::from).and_then(|plain| {
-            match self.add_ons.score(&mut evaluation, &tokens, read, &mut progress)? {
+            match self.add_ons.score(&mut evaluation, &tokens, &help, read, &mut progress)? {
                 None => Ok((plain, None)),
                 Some((score, cost)) => {
                     let helped = Helped::new(&score, &plain, plain_seconds, cost);
@@ -114,7 +119,7 @@ impl Eval {
 
 fn for_people(score: &LanguageScore, text: &str) -> String {
     let by_word = match score.has_words() {
-        true => format!(", {} by word", perplexity(score.word_perplexity())),
+        true => format!(", {} by word", fixed(score.word_perplexity(), 2)),
         false => String::new(),
     };
     let rows = [
@@ -123,16 +128,11 @@ fn for_people(score: &LanguageScore, text: &str) -> String {
             format!("{text}, {} tokens, {} bytes", grouped(score.tokens), grouped(score.bytes)),
         ),
         ("loss", format!("{:.4} nats a token", score.loss_nats())),
-        ("perplexity", format!("{} by token{by_word}", perplexity(score.perplexity()))),
+        ("perplexity", format!("{} by token{by_word}", fixed(score.perplexity(), 2))),
         ("bits per byte", format!("{:.4}", score.bits_per_byte())),
         ("signature", score.signature.to_string()),
     ];
     rows.iter().map(|(name, value)| format!("{name:<13} {value}\n")).collect()
-}
-
-/// Two digits after the point, or past a million, a power of ten.
-fn perplexity(value: f64) -> String {
-    if value < 1e6 { format!("{value:.2}") } else { format!("{value:.2e}") }
 }
 
 /// The score in the last line of a file.

@@ -37,7 +37,7 @@ pub struct Generate {
     /// Print one JSON object, in place of the text, as last line of standard output
     #[arg(long)]
     json: bool,
-    /// Boldness: 0 takes the likeliest always, 1 follows the model
+    /// Temperature of the softmax: 0 takes the likeliest token always, 1 follows the model
     #[arg(long, value_parser = values::temperature, default_value = "1", value_name = "F", help_heading = "Sampling")]
     temperature: f64,
     /// Choose among the N likeliest only
@@ -47,7 +47,7 @@ pub struct Generate {
     #[arg(long, value_parser = values::share, value_name = "F", help_heading = "Sampling")]
     top_p: Option<f64>,
     /// Choose among those at least this likely, as a share of the likeliest
-    #[arg(long, value_parser = values::share, value_name = "F", help_heading = "Sampling")]
+    #[arg(long, value_parser = values::part, value_name = "F", help_heading = "Sampling")]
     min_p: Option<f64>,
     /// Make what came lately less likely; 1 does not
     #[arg(long, value_parser = values::penalty, default_value = "1", value_name = "F", help_heading = "Sampling")]

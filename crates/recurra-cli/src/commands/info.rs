@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use recurra::checkpoint::{ModelFolder, ModelNotes, SavedModel};
 use recurra::metrics::LanguageScore;
+use recurra::models::{CellOptions, Regularization};
 use recurra::train::{Measurement, read_measurements};
 use serde::Serialize;
 
@@ -38,6 +39,11 @@ struct Contents {
     hidden_sizes: Vec<usize>,
     tied: bool,
     dropout: f32,
+    /// What the family was told beyond its widths, and kinds of dropout.
+    #[serde(flatten)]
+    options: CellOptions,
+    #[serde(flatten)]
+    regularization: Regularization,
     parameters: u64,
     /// Of training; writing takes a third.
     flops_per_token: u64,
@@ -103,6 +109,8 @@ impl Contents {
             hidden_sizes: config.hidden_sizes.clone(),
             tied: config.tied,
             dropout: config.dropout,
+            options: config.options,
+            regularization: config.regularization,
             parameters: n_parameters,
             flops_per_token: config.flops_per_token(),
             bytes_per_token: (n_parameters - unread) * size_of::<f32>() as u64,
@@ -124,24 +132,28 @@ impl Contents {
     fn for_people(&self) -> String {
         let hidden: Vec<String> = self.hidden_sizes.iter().map(usize::to_string).collect();
         let tied = if self.tied { ", tied" } else { "" };
+        let told = [self.options.given(), self.regularization.given()].concat();
+        let told =
+            told.into_iter().map(|(name, value)| format!(", {} {value}", name.replace('_', " ")));
         let mut rows = vec![
             ("model", format!("`{}`", self.path)),
             (
                 "network",
                 format!(
-                    "{}, vocabulary {}, embedding {}, hidden {}{tied}, dropout {}",
+                    "{}, vocabulary {}, embedding {}, hidden {}{tied}, dropout {}{}",
                     self.cell,
                     grouped(self.vocab_size as u64),
                     self.embed_size,
                     hidden.join(" → "),
-                    self.dropout
+                    self.dropout,
+                    told.collect::<String>()
                 ),
             ),
             ("parameters", grouped(self.parameters)),
             (
                 "a token",
                 format!(
-                    "{} floating-point operations to learn, {} to write; {} of weights read to write in f32, a quarter in int8",
+                    "{} floating-point operations to learn, {} to write; {} of weights read for each token written in f32",
                     quantity::rounded(self.flops_per_token as f64),
                     quantity::rounded(self.flops_per_token as f64 / 3.0),
                     quantity::memory(self.bytes_per_token)

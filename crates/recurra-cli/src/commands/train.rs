@@ -50,8 +50,7 @@ pub struct Train {
     /// Print one JSON object as last line of standard output
     #[arg(long)]
     json: bool,
-    /// Settings from a file of flag names, or one inside the program; flags win
-    #[arg(long, value_name = "NAME|FILE", help_heading = "Recipe")]
+    #[arg(long, help = recipe_file::help(), value_name = "NAME|FILE", help_heading = "Recipe")]
     recipe: Option<String>,
     #[command(flatten, next_help_heading = "Recipe")]
     flags: RecipeFlags,

@@ -75,7 +75,7 @@ fn what_helps_a_score_is_checked_before_anything_is_read() {
         ("--temperature 0", "`--temperature` cannot be `0`", "from 0.1 to 10, or `tuned`"),
         ("--temperature tuned", "needs a validation text", "`--tune PATH`"),
         ("--cache 0", "`cache window` is 0", "from 1 to 1,000,000"),
-        ("--cache 500:1", "another number of numbers", "`--cache W[:θ,λ]`"),
+        ("--cache 500:1", "with all numbers after the colon or none", "`--cache W[:θ,λ]`"),
         ("--cache 500:1,x", "`--cache` cannot be `500:1,x`", "`500:1,0.1`"),
         ("--cache 500:1,1.5", "`cache's λ` is 1.5", "but not including, 1"),
         ("--dynamic 20", "needs the text that the model was trained on", "`--train PATH`"),

@@ -310,6 +310,22 @@ fn scores_of_unlike_texts_are_refused_with_the_reason() {
 }
 
 #[test]
+fn what_should_help_a_score_is_looked_for_before_the_score() {
+    let place = Workplace::with_text(8000);
+    place.train("run", 4);
+    let dynamic = "eval run text.txt --dynamic 20";
+    for paths in ["--train nowhere.txt", "--train text.txt --tune nowhere.txt"] {
+        let refused = place.run(&format!("{dynamic} {paths}")).fails(1, "nowhere.txt", "");
+        assert!(!refused.stderr().contains("perplexity"), "{}", refused.stderr());
+    }
+    place.run(&format!("{dynamic} --train text.txt --precision int8")).fails(
+        2,
+        "need the weights as training has them",
+        "leave the precision to be chosen",
+    );
+}
+
+#[test]
 fn runs_that_cannot_be_compared_are_named_with_what_differs() {
     let place = Workplace::with_text(8000);
     place.train("run", 4);

@@ -61,8 +61,9 @@ fn ctrl_c_and_sigterm_save_and_report() {
     for signal in ["INT", "TERM"] {
         let out = format!("stopped-{signal}");
         let mut command = place.command(&line(&out));
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         while !place.path(&format!("{out}/training/last.safetensors")).exists() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before it saved anything");
             sleep(Duration::from_millis(5));
         }
         let sent = Command::new("kill")

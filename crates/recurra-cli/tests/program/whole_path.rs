@@ -243,7 +243,7 @@ fn doctor_and_bench_measure() {
         let timing = place.run(&line).succeeds().tells(&told).json();
         has_keys(
             &timing,
-            "shape mode tokens_per_second flops_per_token gflops peak_gflops utilisation peak_rss_mib isa precision threads",
+            "shape mode tokens_per_second flops_per_token gflops peak_gflops peak_precision utilisation peak_rss_mib isa precision threads",
         );
         assert!(timing["tokens_per_second"].as_f64().unwrap() > 0.0, "{timing}");
     }

@@ -39,7 +39,7 @@ impl DynamicWeights {
         if train.len() < 2 {
             return Err(Error::TooShort { tokens: train.len() });
         }
-        let streams = STREAMS.min((train.len() - 1) / segment).max(1);
+        let streams = STREAMS.min((train.len() - 1) / segment).min(train.len() / 2).max(1);
         let segment_of_train = segment.min(train.len() - 1);
         let streams = Streams::new(train.clone(), streams, segment_of_train)?;
         let mut batch = Batch::default();

@@ -168,9 +168,17 @@ impl<'a> Evaluation<'a> {
     fn check(&self, add_ons: &AddOns, wanted: &Wanted) -> Result<()> {
         add_ons.check()?;
         let is_plain = add_ons.is_empty() && wanted == &Wanted::nats();
-        match self.model.prepared.is_some() && !is_plain {
-            true => Err(Error::Storage { storage: self.model.storage().to_string() }),
-            false => Ok(()),
+        if is_plain { Ok(()) } else { self.expect_training_weights() }
+    }
+
+    /// Refuses a model that is prepared: nothing can help its score.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] says how its weights are stored.
+    pub fn expect_training_weights(&self) -> Result<()> {
+        match self.model.prepared {
+            Some(_) => Err(Error::Storage { storage: self.model.storage().to_string() }),
+            None => Ok(()),
         }
     }
 }

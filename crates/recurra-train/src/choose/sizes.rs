@@ -15,6 +15,9 @@ pub(crate) const UPDATES_SHARE: f64 = 0.9;
 /// Hidden sizes to choose from: multiples of 32, so that every kernel's tiles are full.
 const HIDDEN: [usize; 10] = [64, 96, 128, 192, 256, 320, 384, 512, 768, 1024];
 
+/// The width from which there are two layers.
+const DEEP: usize = 384;
+
 /// Tokens that a run should see for each parameter, at least, before a larger model pays. Measured at equal arithmetic on
 /// a character LSTM: 2.8 and 8.6 tokens a parameter learn equally well, 1.1 much worse.
 const TOKENS_PER_PARAMETER: f64 = 5.0;
@@ -67,11 +70,18 @@ impl Sizing<'_> {
         let (batch, bptt) = self.window(flops, choices);
         let windowed = Sizes { batch, bptt, ..Sizes::UNKNOWN };
         let hidden = self.hidden(&windowed, flops, choices);
-        // Tied weights need one width for both, and save most of the parameters where the vocabulary is large.
-        let can_tie = self.options.embed.is_none() || self.options.embed == hidden.last().copied();
-        let tied = self.options.tied.unwrap_or(self.text.is_large_vocabulary && can_tie);
+        let last = hidden.last().copied().unwrap_or(0);
+        let tied = self.tied(last);
+        if tied && self.options.tied.is_none() {
+            choices.take(
+                "tied",
+                (),
+                "true".to_owned(),
+                "saves most of the weights of a large vocabulary",
+            );
+        }
         let embed = self.options.embed.unwrap_or_else(|| {
-            let embed = embed_for(hidden.last().copied().unwrap_or(0), tied);
+            let embed = embed_for(last, tied);
             let reason = match tied {
                 true => "tied weights need the width of the last layer",
                 false => "few symbols need few dimensions",
@@ -160,8 +170,14 @@ impl Sizing<'_> {
         if self.text.is_word { TOKENS_PER_PARAMETER_OF_WORDS } else { TOKENS_PER_PARAMETER }
     }
 
+    /// Whether the embedding is the output layer too: of one width with the last layer, unless it was asked for.
+    fn tied(&self, last: usize) -> bool {
+        let can_tie = self.options.embed.is_none_or(|embed| embed == last);
+        self.options.tied.unwrap_or(self.text.is_large_vocabulary && can_tie)
+    }
+
     fn layers_of(&self, size: usize) -> usize {
-        self.options.layers.unwrap_or(if size >= 384 { 2 } else { 1 })
+        self.options.layers.unwrap_or(if size >= DEEP { 2 } else { 1 })
     }
 
     /// A small text is learned by heart by a large model, so its size sets an upper end.
@@ -177,10 +193,10 @@ impl Sizing<'_> {
 
     /// As `sizes`, with layers of this width.
     fn of_width(&self, size: usize, sizes: &Sizes) -> Sizes {
-        let tied = self.text.is_large_vocabulary;
+        let tied = self.tied(size);
         let embed = self.options.embed.unwrap_or(embed_for(size, tied));
         let hidden = vec![size; self.layers_of(size)];
-        Sizes { hidden, embed, tied: tied && embed == size, ..sizes.clone() }
+        Sizes { hidden, embed, tied, ..sizes.clone() }
     }
 
     fn hidden(&self, sizes: &Sizes, flops: f64, choices: &mut Choices) -> Vec<usize> {
@@ -190,7 +206,12 @@ impl Sizing<'_> {
             return asked.to_vec();
         }
         if let [size] = *asked {
-            return vec![size; self.layers_of(size)];
+            let n_layers = self.layers_of(size);
+            if self.options.layers.is_none() {
+                let reason = format!("{DEEP} units and more a layer bear a second one");
+                choices.take("layers", (), n_layers.to_string(), reason);
+            }
+            return vec![size; n_layers];
         }
         let most = self.most_hidden();
         let per_parameter = self.tokens_per_parameter();
@@ -200,7 +221,9 @@ impl Sizing<'_> {
             self.tokens_seen(&sizes, flops) >= per_parameter * parameters
         };
         let least = if text.is_storybook { STORYBOOK_HIDDEN } else { HIDDEN[0] };
-        let size = HIDDEN.into_iter().rev().find(|&size| size <= most && pays(size));
+        let heads = self.options.cell_options.heads.unwrap_or(1).max(1);
+        let widths = HIDDEN.into_iter().filter(|width| width.is_multiple_of(heads));
+        let size = widths.rev().find(|&size| size <= most && pays(size));
         let size = size.unwrap_or(least).max(least);
         let hidden = vec![size; self.layers_of(size)];
         let reason = match size == most {

@@ -1,5 +1,8 @@
 //! What is chosen for corpora and budgets as people have them.
 
+use recurra_models::{CellOptions, LanguageModelConfig};
+use recurra_tensor::Window;
+
 use super::*;
 use crate::speed::Assumed;
 
@@ -229,4 +232,57 @@ fn a_faster_machine_gets_a_larger_model_and_is_asked_about_the_one_that_it_gets(
     assert!(parts.is_sorted_by(|a, b| a < b), "{parts:?}");
     let speed = plan(1e12).choices.into_iter().find(|choice| choice.name == "speed").unwrap();
     assert!(speed.value.ends_with(" tokens/s"), "{}", speed.value);
+}
+
+#[test]
+fn heads_share_the_width_that_is_chosen() {
+    let cell_options = |heads| CellOptions { heads: Some(heads), ..CellOptions::default() };
+    let open = RecipeOptions {
+        cell: Some(CellKind::Slstm),
+        cell_options: cell_options(3),
+        ..budget(600.0)
+    };
+    let hidden = chosen(open, SHAKESPEARE).hidden;
+    assert!(hidden.iter().all(|width| width.is_multiple_of(3)), "{hidden:?}");
+    // No other width than the given one has to be divided.
+    let given = RecipeOptions {
+        cell: Some(CellKind::Mlstm),
+        hidden: Some(vec![500]),
+        cell_options: cell_options(5),
+        ..budget(600.0)
+    };
+    assert_eq!(chosen(given, SHAKESPEARE).hidden, [500, 500]);
+}
+
+/// Of speeds that nobody may ask for.
+struct Unknown;
+
+impl Speed for Unknown {
+    fn flops(
+        &self,
+        _: &LanguageModelConfig,
+        _: Window,
+        _: &OptimizerSettings,
+    ) -> Result<f64, Error> {
+        panic!("an update of what will be refused was timed");
+    }
+}
+
+#[test]
+fn windows_longer_than_the_text_are_not_timed() {
+    let options = RecipeOptions { batch: Some(4096), bptt: Some(512), ..budget(600.0) };
+    choose(&options, &SHAKESPEARE, &Unknown).unwrap();
+}
+
+#[test]
+fn all_that_was_not_given_is_told() {
+    let plan = choose(&budget(600.0), &seen_through(0.0), &CORES).unwrap();
+    let names: Vec<&str> = plan.choices.iter().map(|choice| choice.name).collect();
+    for name in ["tokenizer", "optimizer", "batch", "bptt", "hidden", "tied", "embed", "clip"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    let width = RecipeOptions { hidden: Some(vec![400]), ..budget(600.0) };
+    let plan = choose(&width, &SHAKESPEARE, &CORES).unwrap();
+    let layers = plan.choices.iter().find(|choice| choice.name == "layers").unwrap();
+    assert_eq!(layers.value, "2");
 }

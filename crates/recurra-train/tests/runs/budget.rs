@@ -96,8 +96,29 @@ fn a_budget_with_nothing_else_asked_for_is_forecast_once_and_the_forecast_outliv
     let before = forecast_of(minutes(2.0), "a", false);
     assert!(matches!(before[..], [bits] if bits > 0.0 && bits < 3.0), "{before:?}");
     assert_eq!(forecast_of(minutes(2.0), "a", true), before);
+    // A longer run will end otherwise.
+    assert!(forecast_of(minutes(3.0), "a", true).is_empty());
     // Too short to be worth it, and a setting of whose effect nothing is known.
     assert!(forecast_of(minutes(0.5), "b", false).is_empty());
     let theirs = RecipeOptions { dropout: Some(0.5), ..minutes(2.0) };
     assert!(forecast_of(theirs, "c", false).is_empty());
+}
+
+#[test]
+fn a_rehearsal_is_told_and_broken_off_where_somebody_asks() {
+    let place = Place::new();
+    let stop = AtomicBool::new(false);
+    let (mut rehearsals, mut forecasts) = (vec![], 0);
+    let mut observer = |event: &Event| match event {
+        Event::Rehearsing { seconds } => {
+            rehearsals.push(*seconds);
+            stop.store(true, Ordering::Relaxed);
+        }
+        Event::Forecast(_) => forecasts += 1,
+        _ => {}
+    };
+    let recipe = RecipeOptions { length: Some(Length::Budget(7200.0)), ..RecipeOptions::default() };
+    let report = train(Settings { recipe, ..place.settings("a") }, &mut observer, &stop).unwrap();
+    assert_eq!((rehearsals, forecasts), (vec![288.0], 0));
+    assert!(report.seconds < 100.0, "{} s", report.seconds);
 }

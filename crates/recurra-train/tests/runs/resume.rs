@@ -59,19 +59,42 @@ fn a_finished_run_may_be_made_longer_but_nothing_else() {
     assert!(error.to_string().contains("`learning rate` is NaN"), "{error}");
 }
 
+/// How many scores the model of the run `a` has.
+fn n_scores(place: &Place) -> usize {
+    let description = ModelFolder::open(place.out("a")).unwrap().describe_model().unwrap();
+    description.notes.unwrap().scores.len()
+}
+
+#[test]
+fn a_score_that_is_not_measured_to_its_end_again_stays() {
+    let place = Place::new();
+    let long = Text::from_string("a long song", "Row, row, row your boat. ".repeat(1000));
+    let settings = || Settings { corpus: Corpus::Text(long.clone()), ..place.settings("a") };
+    let before = run(settings());
+    let stop = AtomicBool::new(false);
+    let mut n_warnings = 0;
+    let mut observer = |event: &Event| match event {
+        Event::Scoring { .. } => stop.store(true, Ordering::Relaxed),
+        Event::Warned { .. } => n_warnings += 1,
+        _ => {}
+    };
+    let again = Settings { resume: true, ..settings() };
+    let report = train(again, &mut observer, &stop).unwrap();
+    assert_eq!(n_warnings, 1, "it was scored to its end");
+    assert_eq!((n_scores(&place), report.valid_score), (1, before.valid_score));
+    let card = std::fs::read_to_string(place.out("a").join("README.md")).unwrap();
+    assert!(!card.contains("Not scored yet"), "{card}");
+}
+
 #[test]
 fn the_scores_of_a_finished_run_are_none_of_a_longer_one() {
     let place = Place::new();
     run(place.settings("a"));
-    let n_scores = || {
-        let description = ModelFolder::open(place.out("a")).unwrap().describe_model().unwrap();
-        description.notes.unwrap().scores.len()
-    };
-    assert_eq!(n_scores(), 1);
+    assert_eq!(n_scores(&place), 1);
     let recipe = RecipeOptions { length: Some(Length::Steps(1000)), ..RecipeOptions::default() };
     let longer = Settings { resume: true, recipe, ..place.settings("a") };
     train(longer, &mut |_: &Event| {}, &AtomicBool::new(true)).unwrap();
-    assert_eq!(n_scores(), 0);
+    assert_eq!(n_scores(&place), 0);
 }
 
 #[test]

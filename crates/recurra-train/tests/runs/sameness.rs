@@ -48,7 +48,8 @@ fn run_until_killed(settings: Settings, n_events: usize) -> Option<Report> {
     let attempt = std::panic::AssertUnwindSafe(|| {
         train(settings, &mut observer, &AtomicBool::new(false)).unwrap()
     });
-    std::panic::catch_unwind(attempt).ok()
+    let outcome = std::panic::catch_unwind(attempt);
+    outcome.map_err(|panic| assert_eq!(panic.downcast_ref(), Some(&"killed"))).ok()
 }
 
 fn averaged(averaging: &str, optimizer: OptimizerSettings) -> RecipeOptions {

@@ -450,8 +450,9 @@ fn what_is_missing_is_said() {
     assert!(matches!(error, Error::Statistics { segment: 5 }), "{error}");
     let error = evaluation.collect(&tokens(&fixture, "a"), 5, &mut |_, _| GO_ON).unwrap_err();
     assert!(matches!(error, Error::TooShort { tokens: 1 }), "{error}");
-    // Two tokens are enough.
+    // Two tokens are enough, and fewer than two for each of a hundred streams.
     evaluation.collect(&tokens(&fixture, "ab"), 20, &mut |_, _| GO_ON).unwrap();
+    evaluation.collect(&tokens(&fixture, &TEXT.repeat(2)), 1, &mut |_, _| GO_ON).unwrap();
     let stop = &mut |_, _| ControlFlow::Break(());
     let error = evaluation.collect(&tokens(&fixture, &TEXT.repeat(9)), 1, stop).unwrap_err();
     assert!(matches!(error, Error::Stopped { done: 1, .. }), "{error}");
