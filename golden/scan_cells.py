@@ -7,7 +7,7 @@ Writes golden/scan_cells.safetensors. PyTorch has none of these cells, so each i
 step at a time, and PyTorch differentiates it. Every tensor is called `<cell>/<name>`.
 
 - min-gru, min-lstm: Feng et al. 2024, "Were RNNs All We Needed?", section 3.
-- qrnn: Bradbury et al. 2017, "Quasi-Recurrent Neural Networks", fo-pooling, a window of two.
+- qrnn: Bradbury et al. 2017, "Quasi-Recurrent Neural Networks", fo-pooling, filters of width two.
 - sru: Lei et al. 2018, "Simple Recurrent Units for Highly Parallelizable Recurrence", highway bias 0, so alpha is sqrt(3).
 """
 import pathlib

@@ -93,7 +93,7 @@ flags! {
         activation: ActivationKind,
         /// How many inputs a gate of a QRNN sees, the present one among them [default: 2]
         #[arg(long, value_parser = values::size::<1, 64>, value_name = "N")]
-        window: usize,
+        filter_width: usize,
         /// Initial bias of an SRU's highway gate; below 0, more of the input passes by [default: 0]
         #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
         highway_bias: f64 as f32,

@@ -167,40 +167,30 @@ impl RecipeFlags {
     }
 
     fn check_together(&self) -> Result<(), Failure> {
-        let widths = self.hidden.as_deref().unwrap_or(&[]);
-        if let Some(layers) =
-            self.layers.filter(|&layers| widths.len() > 1 && widths.len() != layers)
-        {
-            let n_widths = widths.len();
-            return Err(Failure::of_arguments(
-                format!("`--layers {layers}` does not fit the {n_widths} widths of `--hidden`"),
-                format!("leave `--layers` out, or give {layers} widths"),
-            ));
-        }
         self.network.check(self.model.unwrap_or(CellKind::Lstm))?;
-        match self.smallest_network() {
-            Some(config) => {
-                let moments = self.optimizer.n_moments()?;
-                let streams = self.batch.unwrap_or(1);
-                memory::expect_room(&config, Purpose::Training { moments, streams })
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// The network that the flags ask for with the smallest vocabulary; `None` where its widths are left to choose.
-    fn smallest_network(&self) -> Option<LanguageModelConfig> {
-        let widths = self.hidden.as_deref()?;
-        let hidden_sizes = match (widths, self.layers) {
-            ([width], Some(layers)) => vec![*width; layers],
-            _ => widths.to_vec(),
-        };
-        Some(LanguageModelConfig {
+        // Widths that are left to choose will fit.
+        let Some(widths) = &self.hidden else { return Ok(()) };
+        let smallest = LanguageModelConfig {
             cell: self.model.unwrap_or(CellKind::Lstm),
             options: self.network.cell_options(),
             embed_size: self.embed.unwrap_or(1),
-            hidden_sizes,
+            hidden_sizes: layer_widths(widths, self.layers)?,
             ..LanguageModelConfig::new(2)
-        })
+        };
+        let moments = self.optimizer.n_moments()?;
+        let streams = self.batch.unwrap_or(1);
+        memory::expect_room(&smallest, Purpose::Training { moments, streams })
+    }
+}
+
+/// The width of each layer that `--hidden` and `--layers` ask for: one width is that of all.
+pub fn layer_widths(widths: &[usize], layers: Option<usize>) -> Result<Vec<usize>, Failure> {
+    match (widths, layers) {
+        ([width], Some(layers)) => Ok(vec![*width; layers]),
+        (_, Some(layers)) if widths.len() != layers => Err(Failure::of_arguments(
+            format!("`--layers {layers}` does not fit the {} widths of `--hidden`", widths.len()),
+            format!("leave `--layers` out, or give {layers} widths"),
+        )),
+        _ => Ok(widths.to_vec()),
     }
 }

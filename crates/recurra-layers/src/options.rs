@@ -69,7 +69,7 @@ options! {
         /// What stands within a Transformer's feed-forward part; by default `swiglu` with `rms`, else `gelu`.
         activation: ActivationKind,
         /// k: how many inputs a gate of a QRNN sees, the present one among them; by default 2.
-        window: usize,
+        filter_width: usize,
         /// The bias of an SRU's highway gate at the start; by default 0, and below it more of the input passes by.
         highway_bias: f32,
     }

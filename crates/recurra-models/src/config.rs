@@ -13,7 +13,7 @@ const MOST_LAYERS: usize = 64;
 /// The most positions that are seen: places of a ring are counted in `f32`.
 const LONGEST_CONTEXT: usize = 1 << 20;
 /// Inputs that a gate sees.
-const WIDEST_WINDOW: usize = 64;
+const WIDEST_FILTER: usize = 64;
 /// The most parameters: 16 GiB of `f32`.
 const MOST_PARAMETERS: u128 = 1 << 32;
 /// The most values that one stream remembers: 4 GiB of `f32`.
@@ -157,7 +157,8 @@ impl LanguageModelConfig {
             return Err(Error::Option { option, cell: self.cell });
         }
         let CellOptions { forget_bias, weight_dropout, heads, context, .. } = self.options;
-        let CellOptions { feed_forward, window, highway_bias, rounds, rank, .. } = self.options;
+        let CellOptions { feed_forward, filter_width, highway_bias, rounds, rank, .. } =
+            self.options;
         check_number("forget_bias", forget_bias, f32::is_finite, "a finite number")?;
         check_number("highway_bias", highway_bias, f32::is_finite, "a finite number")?;
         check_rate("weight_dropout", weight_dropout)?;
@@ -166,7 +167,7 @@ impl LanguageModelConfig {
             ("heads", heads, LARGEST_SIZE),
             ("context", context, LONGEST_CONTEXT),
             ("feed_forward", feed_forward, LARGEST_SIZE),
-            ("window", window, WIDEST_WINDOW),
+            ("filter_width", filter_width, WIDEST_FILTER),
             ("rounds", rounds, MOST_ROUNDS),
             ("rank", rank, LARGEST_SIZE),
         ] {
@@ -273,9 +274,9 @@ mod tests {
         check(sees, "`context` means nothing to the cell `gru`");
         let looks_back = |config: &mut LanguageModelConfig| {
             config.cell = CellKind::Qrnn;
-            config.options.window = Some(0);
+            config.options.filter_width = Some(0);
         };
-        check(looks_back, "`window` is 0");
+        check(looks_back, "`filter_width` is 0");
         check(|config| config.hidden_sizes = vec![100_000; 3], "parameters; the limit");
         let remembers = |config: &mut LanguageModelConfig| {
             config.cell = CellKind::Transformer;

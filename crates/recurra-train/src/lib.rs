@@ -65,7 +65,7 @@ mod trial;
 mod validation;
 
 pub use averaging::{AverageMemory, Averaging};
-pub use choose::{Choice, CorpusFacts, Plan, choose};
+pub use choose::Choice;
 pub use compare::{
     Axis, ComparedRun, Comparison, CurvePoint, EqualPoint, EqualValue, ScoreColumn, compare,
 };
@@ -75,11 +75,10 @@ pub use observer::{Event, Observer, Progress, StopReason};
 pub use optimizer::{MethodSettings, MomentSettings, OptimizerSettings};
 pub use phases::{Curve, Phase, Phases, Point};
 pub use recipe::{Length, Recipe, RecipeOptions};
-pub use record::{CardText, Measurement, ModelCard, read_measurements};
+pub use record::{Measurement, read_measurements};
 pub use report::Report;
 pub use room::{Purpose, expect_room, machine_memory_bytes};
 pub use run::train;
 pub use schedule::{Decay, PlateauMemory, Schedule};
 pub use settings::{Corpus, Settings};
-pub use speed::{Assumed, Measured, Speed};
 pub use trial::{Trial, TrialOutcome, median};

@@ -23,9 +23,11 @@ pub trait Speed {
 }
 
 /// As fast as stated, whatever the network.
+#[cfg(test)]
 #[derive(Debug, Clone, Copy)]
 pub struct Assumed(pub f64);
 
+#[cfg(test)]
 impl Speed for Assumed {
     fn flops(
         &self,

@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::machine_flags::{MachineFlags, UseFlags};
 use crate::network_flags::{self, NetworkFlags};
+use crate::recipe_flags::layer_widths;
 use crate::values::{self, Parsed, ValueError, nearest};
 use crate::{memory, output, quantity};
 
@@ -203,16 +204,7 @@ impl Settings {
             .clone()
             .or(named.map(|shape| shape.hidden.to_vec()))
             .unwrap_or_else(|| vec![512]);
-        let hidden_sizes = match self.layers {
-            Some(layers) if widths.len() == 1 => vec![widths[0]; layers],
-            Some(layers) if layers != widths.len() => {
-                return Err(Failure::of_arguments(
-                    format!("`--layers {layers}` does not fit {} widths", widths.len()),
-                    "give `--hidden` one width, or as many as there are layers",
-                ));
-            }
-            _ => widths,
-        };
+        let hidden_sizes = layer_widths(&widths, self.layers)?;
         let config = LanguageModelConfig {
             cell: self.model.or(named.map(|shape| shape.cell)).unwrap_or(CellKind::Lstm),
             vocab_size: self.vocab.or(named.map(|shape| shape.vocab)).unwrap_or(96),

@@ -35,7 +35,7 @@ pub struct Qrnn {
     inputs: usize,
     hidden_size: usize,
     /// k, by default 2.
-    window: usize,
+    filter_width: usize,
     /// Added to the bias of f at the start, by default 0: c is kept for longer.
     forget_bias: f32,
 }
@@ -44,13 +44,13 @@ const SCAN: ScanCell = ScanCell::Qrnn;
 const GATE_F: usize = 1;
 
 /// k
-fn window_of(options: &CellOptions) -> usize {
-    options.window.unwrap_or(2).max(1)
+fn filter_width(options: &CellOptions) -> usize {
+    options.filter_width.unwrap_or(2).max(1)
 }
 
 /// Values of c and of the inputs before.
-fn widths(inputs: usize, hidden: usize, window: usize) -> Vec<usize> {
-    vec![hidden, (window - 1) * inputs]
+fn widths(inputs: usize, hidden: usize, filter_width: usize) -> Vec<usize> {
+    vec![hidden, (filter_width - 1) * inputs]
 }
 
 impl Qrnn {
@@ -62,19 +62,19 @@ impl Qrnn {
         hidden_size: usize,
         options: &CellOptions,
     ) -> Self {
-        let window = window_of(options);
-        let weights = scan::declare(parameters, layer, SCAN, window * inputs, hidden_size);
+        let filter_width = filter_width(options);
+        let weights = scan::declare(parameters, layer, SCAN, filter_width * inputs, hidden_size);
         let forget_bias = options.forget_bias.unwrap_or(0.0);
-        Self { weights, inputs, hidden_size, window, forget_bias }
+        Self { weights, inputs, hidden_size, filter_width, forget_bias }
     }
 }
 
 impl Cell for Qrnn {
     const PARTS: &'static [&'static str] = &["c", "x"];
-    const OPTIONS: &'static [&'static str] = &["forget_bias", "window", "summed_outputs"];
+    const OPTIONS: &'static [&'static str] = &["forget_bias", "filter_width", "summed_outputs"];
 
     fn size(inputs: usize, hidden: usize, options: &CellOptions) -> CellSize {
-        scan::size(SCAN, window_of(options) * inputs, hidden)
+        scan::size(SCAN, filter_width(options) * inputs, hidden)
     }
 
     fn hidden_size(&self) -> usize {
@@ -82,15 +82,20 @@ impl Cell for Qrnn {
     }
 
     fn state_widths(inputs: usize, hidden: usize, options: &CellOptions) -> Vec<usize> {
-        widths(inputs, hidden, window_of(options))
+        widths(inputs, hidden, filter_width(options))
     }
 
     fn part_widths(&self) -> Vec<usize> {
-        widths(self.inputs, self.hidden_size, self.window)
+        widths(self.inputs, self.hidden_size, self.filter_width)
     }
 
     fn initialize<E: Element>(&self, parameters: &mut Parameters<E>, random: &mut Random) {
-        scan::initialize_uniform(parameters, &self.weights, self.window * self.inputs, random);
+        scan::initialize_uniform(
+            parameters,
+            &self.weights,
+            self.filter_width * self.inputs,
+            random,
+        );
         let keep = self.forget_bias;
         scan::shift_bias(parameters, &self.weights, self.hidden_size, GATE_F, keep);
     }
@@ -104,7 +109,7 @@ impl Cell for Qrnn {
     ) -> Var {
         let [c, before] = state.slices();
         let mut x = tape.read(x.into());
-        if self.window > 1 {
+        if self.filter_width > 1 {
             x = tape.unfold(x, window, before); // (T·B, k·E)
         }
         tape.scan(SCAN, x, self.weights, window, c)

@@ -22,7 +22,7 @@ fn cases() -> impl Iterator<Item = (CellKind, CellOptions)> {
         CellOptions { rounds: Some(4), rank: Some(2), ..none },
         CellOptions { rank: Some(3), coupled: Some(true), state_dropout: Some(0.4), ..none },
     ];
-    let qrnns = [1, 3].map(|window| CellOptions { window: Some(window), ..none });
+    let qrnns = [1, 3].map(|width| CellOptions { filter_width: Some(width), ..none });
     let sru = CellOptions { highway_bias: Some(-2.0), ..none };
     // Windows are longer than what is seen.
     let seen = CellOptions { context: Some(3), ..none };
@@ -331,7 +331,7 @@ fn a_qrnn_looks_back_as_far_as_it_is_told() {
     let cpu = Cpu::new(1).unwrap();
     for width in [1, 2, 3] {
         let mut parameters = Parameters::<f64>::new();
-        let options = CellOptions { window: Some(width), ..CellOptions::default() };
+        let options = CellOptions { filter_width: Some(width), ..CellOptions::default() };
         let layer = Qrnn::declare(&mut parameters, 0, INPUTS, 5, &options);
         layer.initialize(&mut parameters, &mut Random::new(5, 0));
         assert_eq!(layer.part_widths(), [5, (width - 1) * INPUTS]);

@@ -3,7 +3,7 @@
 use recurra_kernels::column_sum::column_sums;
 use recurra_kernels::dropout;
 use recurra_kernels::matmul::{Matrix, Start, matmul, matmul_packed};
-use recurra_kernels::{Element, mogrifier};
+use recurra_kernels::{Cpu, Element, mogrifier};
 
 use super::Op;
 use super::lstm::LstmForm;
@@ -44,8 +44,17 @@ struct Round<E> {
     gate: Vec<E>,
     /// (T·B, W): what it made of x or h.
     after: Vec<E>,
-    /// (T·B, rank): the product with the right matrix, and its gradient.
-    inner: Option<[Vec<E>; 2]>,
+    inner: Option<Inner<E>>,
+}
+
+/// What stands between the two matrices of a round, of all steps.
+#[derive(Debug)]
+struct Inner<E> {
+    rank: usize,
+    /// (T·B, rank): the product with the right matrix.
+    values: Vec<E>,
+    /// (T·B, rank): their gradient.
+    gradient: Vec<E>,
 }
 
 #[derive(Debug)]
@@ -59,6 +68,73 @@ pub(crate) struct Mogrifier<E> {
     c: Vec<E>,     // (T + 1, B, H)
     /// The mask of the state (B, H), and what is left of h₋ through it (T·B, H).
     seen: Option<[Vec<E>; 2]>,
+}
+
+/// The product of one step with a weight, on the way there or back: what comes in, the weight, what the product is added to, and
+/// where it goes.
+type Product<'p, E> = dyn FnMut(&[E], ParameterId, Start<'_, E>, &mut [E]) + 'p;
+
+impl<E: Element> Round<E> {
+    /// 2σ(W·by) ⊙ v of one step.
+    fn forward(
+        &mut self,
+        cpu: &Cpu,
+        at: Rows,
+        [v, by]: [&[E]; 2],
+        product: &mut Product<'_, E>,
+    ) -> &[E] {
+        let RoundWeights { left, right } = self.weights;
+        let [gate, after] =
+            [&mut self.gate, &mut self.after].map(|all| &mut all[at.of(self.width)]);
+        match (right, &mut self.inner) {
+            (Some(right), Some(Inner { rank, values, .. })) => {
+                let values = &mut values[at.of(*rank)];
+                product(by, right, Start::Zero, values);
+                product(values, left, Start::Zero, gate);
+            }
+            _ => product(by, left, Start::Zero, gate),
+        }
+        mogrifier::scale(cpu, gate, v, after);
+        after
+    }
+
+    /// Makes of the gradient of what came out, in `d_v`, that of v, and adds to that of `by`.
+    fn backward(
+        &mut self,
+        cpu: &Cpu,
+        step: Rows,
+        v: &[E],
+        [d_v, d_by]: [&mut [E]; 2],
+        product: &mut Product<'_, E>,
+    ) {
+        let RoundWeights { left, right } = self.weights;
+        let gate = &mut self.gate[step.of(self.width)];
+        mogrifier::scale_backward(cpu, gate, v, d_v);
+        match (right, &mut self.inner) {
+            (Some(right), Some(Inner { rank, gradient, .. })) => {
+                let gradient = &mut gradient[step.of(*rank)];
+                product(gate, left, Start::Zero, gradient);
+                product(gradient, right, Start::Sum, d_by);
+            }
+            _ => product(gate, left, Start::Sum, d_by),
+        }
+    }
+
+    /// Hands on each weight with the gradient of its product and with what it was multiplied by, of all steps.
+    fn for_each_weight(
+        &self,
+        by: Sequence<'_, E>,
+        mut each: impl FnMut(ParameterId, &[E], Sequence<'_, E>),
+    ) {
+        let RoundWeights { left, right } = self.weights;
+        match (right, &self.inner) {
+            (Some(right), Some(Inner { rank, values, gradient })) => {
+                each(left, &self.gate, (values, *rank));
+                each(right, gradient, by);
+            }
+            _ => each(left, &self.gate, by),
+        }
+    }
 }
 
 /// A vector over all steps: its values and its width.
@@ -123,7 +199,10 @@ impl<E: Element> Tape<'_, E> {
             let arena = &mut self.workspace.arena;
             let [gate, after] = [(); 2].map(|()| arena.take(kept * width));
             let rank = weights.right.map(|right| self.values.matrix_shape(right).0);
-            let inner = rank.map(|rank| [(); 2].map(|()| arena.take(kept * rank)));
+            let inner = rank.map(|rank| {
+                let [values, gradient] = [(); 2].map(|()| arena.take(kept * rank));
+                Inner { rank, values, gradient }
+            });
             rounds.push(Round { weights, width, gate, after, inner });
         }
         let mut gates = self.workspace.arena.take(kept * N_GATES * hidden);
@@ -161,19 +240,8 @@ impl<E: Element> Tape<'_, E> {
             let mut is_of_x = true;
             while let Some((round, later)) = std::mem::take(&mut rest).split_first_mut() {
                 rest = later;
-                let (v, by) = if is_of_x { (x_now, h_now) } else { (h_now, x_now) };
-                let gate = &mut round.gate[at.of(round.width)];
-                match (round.weights, &mut round.inner) {
-                    (RoundWeights { left, right: Some(right) }, Some([inner, _])) => {
-                        let rank = inner.len() / kept;
-                        let inner = &mut inner[at.of(rank)];
-                        product(by, right, Start::Zero, inner);
-                        product(inner, left, Start::Zero, gate);
-                    }
-                    (RoundWeights { left, .. }, _) => product(by, left, Start::Zero, gate),
-                }
-                let after = &mut round.after[at.of(round.width)];
-                mogrifier::scale(self.cpu, gate, v, after);
+                let read = if is_of_x { [x_now, h_now] } else { [h_now, x_now] };
+                let after = round.forward(self.cpu, at, read, &mut product);
                 *(if is_of_x { &mut x_now } else { &mut h_now }) = after;
                 is_of_x = !is_of_x;
             }
@@ -266,17 +334,7 @@ impl<E: Element> Mogrifier<E> {
                     0 => (&mut *d_x, &mut d_before[..]),
                     _ => (&mut d_before[..], &mut *d_x),
                 };
-                let gate = &mut round.gate[step.of(width)];
-                mogrifier::scale_backward(tape.cpu, gate, &v[step.of(width)], d_v);
-                match (round.weights, &mut round.inner) {
-                    (RoundWeights { left, right: Some(right) }, Some([inner, d_inner])) => {
-                        let rank = inner.len() / (time * batch);
-                        let d_inner = &mut d_inner[step.of(rank)];
-                        product(gate, left, Start::Zero, d_inner);
-                        product(d_inner, right, Start::Sum, d_by);
-                    }
-                    (RoundWeights { left, .. }, _) => product(gate, left, Start::Sum, d_by),
-                }
+                round.backward(tape.cpu, step, &v[step.of(width)], [d_v, d_by], &mut product);
             }
             if let Some([mask, _]) = &self.seen {
                 d_before.iter_mut().zip(mask).for_each(|(d, &mask)| *d *= mask);
@@ -292,13 +350,7 @@ impl<E: Element> Mogrifier<E> {
         };
         for (idx, round) in self.rounds.iter().enumerate() {
             let [_, by] = read_by(&self.rounds[..idx], x, h);
-            match (round.weights, &round.inner) {
-                (RoundWeights { left, right: Some(right) }, Some([inner, d_inner])) => {
-                    add(left, &round.gate, (inner, inner.len() / rows));
-                    add(right, d_inner, by);
-                }
-                (RoundWeights { left, .. }, _) => add(left, &round.gate, by),
-            }
+            round.for_each_weight(by, &mut add);
         }
         let [x_last, h_last] = mogrified(&self.rounds, x, h);
         add(weight_ih, &self.gates, x_last);
@@ -319,7 +371,8 @@ impl<E: Element> Mogrifier<E> {
     pub(crate) fn recycle(self, arena: &mut Arena<E>) {
         for round in self.rounds {
             let buffers = [round.gate, round.after].into_iter();
-            buffers.chain(round.inner.into_iter().flatten()).for_each(|it| arena.give(it));
+            let inner = round.inner.into_iter().flat_map(|inner| [inner.values, inner.gradient]);
+            buffers.chain(inner).for_each(|it| arena.give(it));
         }
         let buffers = [self.gates, self.c].into_iter();
         buffers.chain(self.seen.into_iter().flatten()).for_each(|it| arena.give(it));
