@@ -1,19 +1,23 @@
 //! A machine that stops, or a disk that refuses, at any step of saving.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::fixture::{Run, copy_folder, saved_run, tokenizer_json};
 use crate::disk::{Disk, DiskFile, LocalDisk};
 use crate::{Error, ModelFolder, StateFile, Warning};
 
 /// A disk that stops for good after so many steps: what follows, cleaning up included, does not happen. A write on
-/// which it stops is half done.
-struct StoppingDisk {
-    steps: Arc<AtomicUsize>,
+/// which it stops is half done, and of files that were not synced the bytes are lost.
+#[derive(Clone)]
+struct StoppingDisk(Arc<Stopping>);
+
+struct Stopping {
+    steps: AtomicUsize,
+    unsynced: Mutex<Vec<PathBuf>>,
 }
 
 /// A disk that has room for so many bytes, and takes part in everything else.
@@ -25,58 +29,83 @@ struct FullDisk {
 struct ReadOnlyDisk;
 
 impl StoppingDisk {
-    fn step(steps: &AtomicUsize) -> io::Result<()> {
-        let left =
-            steps.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        left.map(drop).map_err(|_| io::Error::other("the machine has stopped"))
+    fn after(steps: usize) -> StoppingDisk {
+        let unsynced = Mutex::default();
+        StoppingDisk(Arc::new(Stopping { steps: AtomicUsize::new(steps), unsynced }))
+    }
+
+    fn step(&self) -> io::Result<()> {
+        let left = self
+            .0
+            .steps
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        left.map(drop).map_err(|_| {
+            for path in self.unsynced().drain(..) {
+                let _ = File::options().write(true).truncate(true).open(path);
+            }
+            io::Error::other("the machine has stopped")
+        })
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.0.unsynced.lock().unwrap()
     }
 }
 
 impl Disk for StoppingDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Self::step(&self.steps)?;
-        Ok(Box::new(StoppingFile { file: LocalDisk.create(path)?, steps: self.steps.clone() }))
+        self.step()?;
+        let file = LocalDisk.create(path)?;
+        self.unsynced().push(path.to_owned());
+        Ok(Box::new(StoppingFile { file, path: path.to_owned(), disk: self.clone() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Self::step(&self.steps)?;
-        LocalDisk.rename(from, to)
+        self.step()?;
+        LocalDisk.rename(from, to)?;
+        let mut unsynced = self.unsynced();
+        unsynced.retain(|path| path != to);
+        unsynced.iter_mut().filter(|path| *path == from).for_each(|path| *path = to.to_owned());
+        Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        Self::step(&self.steps)?;
+        self.step()?;
         LocalDisk.remove(path)
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        Self::step(&self.steps)?;
+        self.step()?;
         LocalDisk.sync_folder(path)
     }
 }
 
 struct StoppingFile {
     file: Box<dyn DiskFile>,
-    steps: Arc<AtomicUsize>,
+    path: PathBuf,
+    disk: StoppingDisk,
 }
 
 impl DiskFile for StoppingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match StoppingDisk::step(&self.steps) {
+        match self.disk.step() {
             Ok(()) => self.file.write(bytes),
             Err(error) => self.file.write(&bytes[..bytes.len() / 2]).and(Err(error)),
         }
     }
 
     fn overwrite(&mut self, start: u64, bytes: &[u8]) -> io::Result<()> {
-        match StoppingDisk::step(&self.steps) {
+        match self.disk.step() {
             Ok(()) => self.file.overwrite(start, bytes),
             Err(error) => self.file.overwrite(start, &bytes[..bytes.len() / 2]).and(Err(error)),
         }
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        StoppingDisk::step(&self.steps)?;
-        self.file.sync()
+        self.disk.step()?;
+        self.file.sync()?;
+        self.disk.unsynced().retain(|path| *path != self.path);
+        Ok(())
     }
 }
 
@@ -151,7 +180,7 @@ fn stop_at_every_step(
         let mut folder = ModelFolder::resume(&path).unwrap();
         // A run that goes on has read its last checkpoint.
         let _ = folder.load_training();
-        folder.set_disk(Box::new(StoppingDisk { steps: Arc::new(AtomicUsize::new(steps)) }));
+        folder.set_disk(Box::new(StoppingDisk::after(steps)));
         let result = save(&folder);
         drop(folder);
         let folder = ModelFolder::resume(&path).unwrap();
@@ -283,8 +312,7 @@ fn a_state_file_is_replaced_whole_or_not_at_all() {
     before.save(&path, &run.model, &sha).unwrap();
     let after = StateFile { position: "after".into(), ..before.clone() };
     for steps in 0.. {
-        let disk = StoppingDisk { steps: Arc::new(AtomicUsize::new(steps)) };
-        let result = after.save_to(&disk, &path, &run.model, &sha);
+        let result = after.save_to(&StoppingDisk::after(steps), &path, &run.model, &sha);
         let found = StateFile::load(&path, &run.model, &sha).unwrap().position;
         assert!(found == "before" || found == "after", "{found}");
         if result.is_ok() {
