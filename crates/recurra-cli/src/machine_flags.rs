@@ -138,8 +138,9 @@ impl UseFlags {
 
     /// Families without step kernels have their weights as training has them, whatever was asked for.
     fn tell_of_other_storage(&self, model: &Model) {
+        let Some(asked) = self.storage() else { return };
         let used = model.reference().storage();
-        if let Some(asked) = self.storage().filter(|&asked| asked != used) {
+        if asked != used {
             let cell = model.saved().config.cell;
             tell_line!(
                 "warning: {asked} is not for {cell}, whose weights stay as training has them: {used}"

@@ -16,14 +16,14 @@ pub fn peak_rss_bytes() -> Option<u64> {
 
 /// Refuses a model that cannot be, or that cannot fit: asked for by flags, it would only be killed by the system later.
 pub fn expect_room(config: &LanguageModelConfig, purpose: Purpose) -> Result<(), Failure> {
-    config.check().map_err(|error| {
-        let hint = error.hint().unwrap_or_default();
-        Failure::of_arguments(error.to_string(), hint)
-    })?;
     train::expect_room(config, purpose, memory_bytes()).map_err(|error| {
-        Failure::of_arguments(
-            error.to_string(),
-            "give a smaller `--hidden`, `--embed`, `--layers`, `--batch` or `--context`",
-        )
+        let hint = match &error {
+            train::Error::NoRoom { .. } => {
+                "give a smaller `--hidden`, `--embed`, `--layers`, `--batch` or `--context`"
+                    .to_owned()
+            }
+            error => error.hint().unwrap_or_default(),
+        };
+        Failure::of_arguments(error.to_string(), hint)
     })
 }

@@ -41,15 +41,16 @@ pub fn machine_memory_bytes() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// Asks whether the model fits into memory of `present_bytes`; where that is not known, it does.
+/// Asks whether there can be such a model, and whether it fits into memory of `present_bytes`; where that is not known, it does.
 ///
 /// # Errors
-/// [`Error::NoRoom`] where it takes more.
+/// [`Error::Model`] where there can be none, [`Error::NoRoom`] where it takes more.
 pub fn expect_room(
     config: &LanguageModelConfig,
     purpose: Purpose,
     present_bytes: Option<u64>,
 ) -> Result<(), Error> {
+    config.check()?;
     let parameters = config.n_parameters();
     let needed = purpose.numbers(config).saturating_mul(size_of::<f32>() as u128);
     match present_bytes {
@@ -92,5 +93,8 @@ mod tests {
             assert!(matches!(error, Error::NoRoom { needed_bytes, .. } if needed_bytes == needed));
             assert!(error.hint().unwrap().contains("smaller"));
         }
+        let none = LanguageModelConfig { hidden_sizes: vec![], ..config };
+        let error = expect_room(&none, Purpose::Use { streams: 1 }, Some(0)).unwrap_err();
+        assert!(matches!(error, Error::Model(_)), "{error}");
     }
 }
