@@ -114,6 +114,11 @@ impl AddOnFlags {
         }
     }
 
+    /// Where the texts of `--train` and `--tune` are.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.train.iter().chain(&self.tune)
+    }
+
     /// Refuses a model that nothing can help, where help is asked for.
     pub fn check_for(&self, evaluation: &Evaluation<'_>) -> Result<(), Failure> {
         if self.read()?.0.is_empty() {

@@ -36,6 +36,14 @@ pub enum Error {
     /// The model predicts what is no number.
     #[error("the model's predictions are not finite numbers")]
     Logits,
+    /// Dynamic evaluation changed the weights until they predicted nothing.
+    #[error(
+        "with a rate η of {learning_rate}, dynamic evaluation led to predictions that are not finite numbers"
+    )]
+    Lost {
+        /// η.
+        learning_rate: f64,
+    },
     /// The tokenizer is not the one that the network was made for.
     #[error("the tokenizer has {found} tokens; the model was made for {expected}")]
     Vocabulary {
@@ -61,9 +69,9 @@ pub enum Error {
         tokens: usize,
     },
     /// Whoever heard of the progress broke off.
-    #[error("scoring was stopped after {done} of {total} tokens or stories")]
+    #[error("scoring was stopped after {done} of {total} tokens, windows or stories")]
     Stopped {
-        /// Tokens, or stories, that were scored.
+        /// Tokens or stories that were scored, or windows that statistics were taken of.
         done: u64,
         /// All there were.
         total: u64,
@@ -93,6 +101,9 @@ impl Error {
             Error::TooShort { .. } => "give a longer text".into(),
             Error::Stopped { .. } => {
                 "let it run to the end for a score that can be compared".into()
+            }
+            Error::Lost { .. } => {
+                "give a lower η, or none and a validation text to choose it by".into()
             }
             Error::Position { .. } => {
                 "continue with the model that wrote the state, or start without --state-in".into()

@@ -15,7 +15,8 @@ use crate::{Difference, Error, Field, Incomparable, Quantity};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Signature {
-    /// What one token is: `byte`, `char`, `word`, `bpe`, or `json` for a tokenizer from elsewhere.
+    /// What one token is: `byte`, `char`, `word`, `bpe`, or for a tokenizer from elsewhere `json`, and `unk-json` where it has a
+    /// token for what it does not know.
     pub unit: String,
     /// The tokenizer: its kind and the hash of its file, `char-1a2b3c4d5e6f7081`.
     pub tokenizer: String,
@@ -32,7 +33,7 @@ pub struct Signature {
     pub dynamic: Option<String>,
     /// The hash of the text that was scored.
     pub data: String,
-    /// The precision of the arithmetic: `f32`, `bf16`.
+    /// The precision of the arithmetic: `f32`, `bf16`, `int8`.
     pub precision: String,
     /// The version of Recurra that measured.
     pub version: String,

@@ -19,7 +19,7 @@ use crate::add_on_flags::{AddOnFlags, Helped};
 use crate::failure::Failure;
 use crate::machine_flags::UseFlags;
 use crate::quantity::fixed;
-use crate::text_flags::TextFlags;
+use crate::text_flags::{TextFlags, expect_one_stdin};
 use crate::values::grouped;
 use crate::{interrupt, output};
 
@@ -63,6 +63,7 @@ impl Eval {
     /// Scores, and compares if asked to.
     pub fn run(self) -> Result<(), Failure> {
         self.add_ons.check()?;
+        expect_one_stdin(self.paths.iter().chain(self.add_ons.paths()))?;
         let model = self.machine.open_to_read(&self.model)?;
         let mut evaluation = model.evaluation();
         self.add_ons.check_for(&evaluation)?;
@@ -162,10 +163,16 @@ fn compare(ours: &LanguageScore, theirs: &LanguageScore) -> Result<(), Failure> 
         (Quantity::WordPerplexity, LanguageScore::word_perplexity),
         (Quantity::TokenPerplexity, LanguageScore::perplexity),
     ];
+    let has_words = ours.has_words() && theirs.has_words();
     let mut refused: Vec<Incomparable> = Vec::new();
     for (quantity, value) in quantities {
         match ours.signature.comparable_in(quantity, &theirs.signature) {
-            Ok(()) => tell_line!("{quantity}: {:.4} here, {:.4} there", value(ours), value(theirs)),
+            // Where there are no words to speak of, there is no perplexity by word.
+            Ok(()) if quantity == Quantity::WordPerplexity && !has_words => {}
+            Ok(()) => {
+                let [here, there] = [ours, theirs].map(|score| fixed(value(score), 4));
+                tell_line!("{quantity}: {here} here, {there} there");
+            }
             Err(incomparable) => refused.push(incomparable),
         }
     }

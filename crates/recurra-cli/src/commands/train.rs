@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::machine_flags::MachineFlags;
 use crate::progress::Printer;
 use crate::recipe_flags::RecipeFlags;
-use crate::text_flags::TextFlags;
+use crate::text_flags::{TextFlags, expect_one_stdin};
 use crate::values::grouped;
 use crate::{interrupt, output, quantity, recipe_file};
 
@@ -95,6 +95,7 @@ impl Train {
     fn settings(self, recipe: RecipeOptions, stop: &Arc<AtomicBool>) -> Result<Settings, Failure> {
         let out = self.out.unwrap_or_else(|| default_out(&self.paths, self.stories, self.resume));
         let options = self.text.options();
+        expect_one_stdin(self.paths.iter().chain(&self.valid).chain(&self.test))?;
         let open =
             |paths: &[PathBuf]| Text::open(paths, &options).map(|text| text.stopped_by(stop));
         let corpus = match self.paths.as_slice() {

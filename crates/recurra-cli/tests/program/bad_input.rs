@@ -35,6 +35,14 @@ fn a_file_that_is_not_there() {
 }
 
 #[test]
+fn standard_input_for_two_texts() {
+    refused(|_| (), "- --valid -", "standard input (`-`) is named 2 times", "name `-` once");
+    let place = Workplace::new();
+    let outcome = place.run("eval run - --cache 5 --tune -");
+    outcome.fails(1, "standard input (`-`) is named 2 times", "name `-` once");
+}
+
+#[test]
 fn bytes_that_are_not_utf_8_and_lossy() {
     let mut bytes = b"a line of text\n".repeat(100);
     bytes[20] = 0xff;

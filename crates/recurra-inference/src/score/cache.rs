@@ -104,7 +104,24 @@ fn share(theta: f64, products: &[f32], followers: &[u32], token: u32) -> f64 {
 /// −ln((1 − λ)·p + λ·share) with p = e^−nats; without a past the model speaks alone.
 pub(super) fn mixed(nats: f64, share: Option<f64>, lambda: f64) -> f64 {
     match share {
+        // So small a p that e^−nats is 0 still counts where the cache has nothing to say.
+        Some(0.0) => nats - (1.0 - lambda).ln(),
         Some(share) if lambda > 0.0 => -((1.0 - lambda) * (-nats).exp() + lambda * share).ln(),
         _ => nats,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_neither_expects_has_finite_nats() {
+        let found = mixed(1000.0, Some(0.0), 0.25);
+        assert!((found - (1000.0 - 0.75f64.ln())).abs() < 1e-9, "{found}");
+        assert_eq!(mixed(2.0, Some(0.0), 0.0), 2.0);
+        assert_eq!(mixed(2.0, None, 0.25), 2.0);
+        let expected = -(0.75 * (-2.0f64).exp() + 0.25 * 0.5).ln();
+        assert!((mixed(2.0, Some(0.5), 0.25) - expected).abs() < 1e-12);
     }
 }

@@ -61,7 +61,7 @@ impl<'a> Evaluation<'a> {
     ///
     /// # Errors
     /// When there are fewer than two tokens, one is none of the model's, a number of the add-ons makes no sense, there are no
-    /// statistics for dynamic evaluation, or `progress` broke off.
+    /// statistics for dynamic evaluation, predictions are no finite numbers, or `progress` broke off.
     pub fn score(
         &mut self,
         tokens: &TokenFile,
@@ -69,6 +69,12 @@ impl<'a> Evaluation<'a> {
         progress: &mut Progress<'_>,
     ) -> Result<LanguageScore> {
         let total_nats = self.nats(tokens, tokens.len().saturating_sub(1), add_ons, progress)?;
+        if !total_nats.is_finite() {
+            return Err(match add_ons.dynamic {
+                Some(DynamicEvaluation { learning_rate, .. }) => Error::Lost { learning_rate },
+                None => Error::Logits,
+            });
+        }
         let score = super::plain_score(self.model, tokens, total_nats);
         let [temperature, cache, dynamic] = add_ons.parts();
         let dynamic = dynamic.zip(self.weights.as_ref());

@@ -11,6 +11,12 @@ use crate::{Error, Result};
 /// Tokens of the validation text that dynamic evaluation is tuned on, at most: each try reads them all.
 const DYNAMIC_TOKENS: usize = 10_000;
 
+/// Nats of which a try must gain so much, as a part, for another one to be worth it.
+const LEAST_GAIN: f64 = 1e-5;
+
+/// The η below which weights hardly move: whatever is lost there is not lost by following.
+const LEAST_RATE: f64 = 1e-9;
+
 /// Tokens that a temperature and a cache are tuned on, at most: they are read once.
 const TOKENS: usize = 50_000;
 
@@ -36,7 +42,7 @@ impl Evaluation<'_> {
     /// Chooses what `tuned` names by the first tokens of a validation text, beginning with `add_ons`; what is not named stays.
     ///
     /// Dynamic evaluation comes first, η and λ in turns doubled or halved as long as that helps; then the temperature, of a row
-    /// of them; then θ, of a row of them, with the best λ of each.
+    /// of them, beside a cache whose numbers are given; then θ, of a row of them, with the best λ of each.
     ///
     /// # Errors
     /// As [`score`](Evaluation::score).
@@ -72,6 +78,11 @@ impl Evaluation<'_> {
             Ok::<_, Error>(if nats.is_nan() { f64::INFINITY } else { nats })
         };
         let (mut best, mut least) = (first, nats_of(first)?);
+        // Where the first rate loses the weights, a lower one is the way, however far.
+        while least.is_infinite() && best.learning_rate > LEAST_RATE {
+            best.learning_rate /= 4.0;
+            least = nats_of(best)?;
+        }
         type Number = fn(&mut DynamicEvaluation) -> &mut f64;
         let numbers: [Number; 2] = [|of| &mut of.learning_rate, |of| &mut of.decay];
         for number in numbers {
@@ -81,10 +92,13 @@ impl Evaluation<'_> {
                     let mut next = best;
                     *number(&mut next) = (*number(&mut next) * factor).min(1.0);
                     let nats = nats_of(next)?;
-                    if nats >= least {
+                    let is_worth_more = nats < least * (1.0 - LEAST_GAIN);
+                    if nats < least {
+                        (best, least) = (next, nats);
+                    }
+                    if !is_worth_more {
                         break;
                     }
-                    (best, least) = (next, nats);
                 }
                 // Where one way helps, the other does not.
                 if least < before {
@@ -109,13 +123,16 @@ impl Evaluation<'_> {
             }
             false => vec![best.temperature()],
         };
-        let cache = best.cache.filter(|_| tuned.cache);
+        let thetas = match best.cache {
+            Some(cache) if !tuned.cache => vec![cache.theta],
+            _ => THETAS.to_vec(),
+        };
         let most = if best.dynamic.is_some() { DYNAMIC_TOKENS } else { TOKENS };
         let total = valid.len().saturating_sub(1).min(most);
-        let wanted = Wanted { temperatures, hidden: cache.is_some() };
+        let wanted = Wanted { temperatures, hidden: best.cache.is_some() };
         let mut nats = vec![Vec::new(); wanted.temperatures.len()];
-        let mut past = cache.map(|cache| Cache::new(cache.window, THETAS.to_vec()));
-        let mut shares = vec![Vec::new(); THETAS.len()];
+        let mut past = best.cache.map(|cache| Cache::new(cache.window, thetas.clone()));
+        let mut shares = vec![Vec::new(); thetas.len()];
         let cpu = self.model.cpu;
         let mut keep = |answer: Option<&[f64]>| {
             for (idx, shares) in shares.iter_mut().enumerate() {
@@ -132,13 +149,25 @@ impl Evaluation<'_> {
         if let Some(past) = &mut past {
             past.finish(cpu, &mut keep);
         }
-        let sums = nats.iter().map(|nats| nats.iter().sum::<f64>());
-        let (idx, _) = sums.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).expect("a temperature");
+        let sum = |nats: &Vec<f64>| -> f64 {
+            match best.cache {
+                Some(NeuralCache { lambda, .. }) if !tuned.cache => {
+                    mixture(nats, &shares[0], lambda)
+                }
+                _ => nats.iter().sum(),
+            }
+        };
+        let (idx, _) = nats
+            .iter()
+            .map(sum)
+            .enumerate()
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .expect("a temperature");
         if tuned.temperature {
             best.temperature = Some(wanted.temperatures[idx]);
         }
-        if let Some(NeuralCache { window, .. }) = cache {
-            let tried = THETAS.iter().zip(&shares).map(|(&theta, shares)| {
+        if let Some(NeuralCache { window, .. }) = best.cache.filter(|_| tuned.cache) {
+            let tried = thetas.iter().zip(&shares).map(|(&theta, shares)| {
                 let (lambda, nats) = best_share(&nats[idx], shares);
                 (nats, NeuralCache { window, theta, lambda })
             });
@@ -148,11 +177,14 @@ impl Evaluation<'_> {
     }
 }
 
+/// The nats of a model and its cache together.
+fn mixture(nats: &[f64], shares: &[Option<f64>], lambda: f64) -> f64 {
+    nats.iter().zip(shares).map(|(&nats, &share)| mixed(nats, share, lambda)).sum()
+}
+
 /// The λ with the fewest nats, and these: golden-section search, as the nats are convex in λ.
 fn best_share(nats: &[f64], shares: &[Option<f64>]) -> (f64, f64) {
-    let sum = |lambda: f64| -> f64 {
-        nats.iter().zip(shares).map(|(&nats, &share)| mixed(nats, share, lambda)).sum()
-    };
+    let sum = |lambda: f64| mixture(nats, shares, lambda);
     let golden = (5.0_f64.sqrt() - 1.0) / 2.0;
     let (mut low, mut high) = (0.0, 0.9999);
     let mut inner = [high - golden * (high - low), low + golden * (high - low)];

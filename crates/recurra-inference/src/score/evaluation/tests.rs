@@ -57,9 +57,19 @@ fn with_dynamic(segment: usize, learning_rate: f64, decay: f64) -> AddOns {
     AddOns { dynamic: Some(dynamic), ..AddOns::default() }
 }
 
+/// A rate at which dynamic evaluation helps. A cell without bounds grows without end at the rate of the others, or doubles what
+/// was rounded away, in `f64` as well.
+fn rate_of(cell: CellKind) -> f64 {
+    if is_bounded(cell) { 0.003 } else { 0.000_03 }
+}
+
 /// All three.
-fn with_all() -> AddOns {
-    AddOns { temperature: Some(0.8), ..with_cache(50, 0.3, 0.2) }.and(with_dynamic(5, 0.02, 0.1))
+fn with_all(cell: CellKind) -> AddOns {
+    AddOns { temperature: Some(0.8), ..with_cache(50, 0.3, 0.2) }.and(with_dynamic(
+        5,
+        rate_of(cell),
+        0.1,
+    ))
 }
 
 impl AddOns {
@@ -235,8 +245,7 @@ fn dynamic_nats(fixture: &Fixture, tokens: &TokenFile, options: DynamicEvaluatio
 #[test]
 fn dynamic_evaluation_is_its_formula() {
     for ((cell, fixture), segment) in fixtures().zip([20, 5, 1].into_iter().cycle()) {
-        // A cell without bounds grows without end at the rate of the others, or doubles what was rounded away, in `f64` as well.
-        let rate = if is_bounded(cell) { 0.003 } else { 0.000_03 };
+        let rate = rate_of(cell);
         let tokens = tokens(&fixture, &TEXT.repeat(9));
         let plain = scored(&fixture, &tokens, &AddOns::default()).unwrap().total_nats;
         let add_ons = with_dynamic(segment, rate, 0.1);
@@ -332,7 +341,7 @@ fn segments_of_any_length_score_the_same() {
 fn what_only_training_does_to_a_network_changes_no_bit() {
     for (cell, mut fixture) in fixtures() {
         let tokens = tokens(&fixture, &TEXT.repeat(9));
-        let plain = scored(&fixture, &tokens, &with_all()).unwrap().total_nats;
+        let plain = scored(&fixture, &tokens, &with_all(cell)).unwrap().total_nats;
         let config = &mut fixture.saved.config;
         config.dropout = 0.5;
         config.regularization = Regularization {
@@ -349,7 +358,7 @@ fn what_only_training_does_to_a_network_changes_no_bit() {
             config.options.state_dropout = Some(0.5);
         }
         fixture.saved.model = LanguageModel::new(config, &mut Parameters::<f32>::new()).unwrap();
-        let found = scored(&fixture, &tokens, &with_all()).unwrap().total_nats;
+        let found = scored(&fixture, &tokens, &with_all(cell)).unwrap().total_nats;
         assert_eq!(found.to_bits(), plain.to_bits(), "{cell}: {found}, not {plain}");
     }
 }
@@ -361,7 +370,7 @@ fn no_thread_changes_a_bit_and_nothing_changes_the_model() {
         for isa in Isa::available() {
             let nats = [1, 2, 3].map(|threads| {
                 fixture.cpu = Cpu::with_isa(isa, threads);
-                scored(&fixture, &tokens, &with_all()).unwrap().total_nats.to_bits()
+                scored(&fixture, &tokens, &with_all(cell)).unwrap().total_nats.to_bits()
             });
             assert_eq!(nats, [nats[0]; 3], "{cell}, {isa}");
         }
@@ -377,9 +386,9 @@ fn a_second_score_begins_with_the_weights_of_the_model() {
     evaluation.collect(&tokens, 5, &mut |_, _| GO_ON).unwrap();
     let mut score =
         |add_ons: &AddOns| evaluation.score(&tokens, add_ons, &mut |_, _| GO_ON).unwrap();
-    let first = score(&with_all());
+    let first = score(&with_all(CellKind::Lstm));
     score(&with_dynamic(5, 0.5, 0.0));
-    assert_eq!(score(&with_all()), first);
+    assert_eq!(score(&with_all(CellKind::Lstm)), first);
     assert_eq!(
         score(&AddOns::default()).total_nats,
         scored(&fixture, &tokens, &AddOns::default()).unwrap().total_nats
@@ -405,6 +414,43 @@ fn what_is_tuned_is_no_worse_than_what_it_began_with() {
     }
     let nothing = evaluation.tune(&tokens, &start, Tuned::default(), &mut |_, _| GO_ON).unwrap();
     assert_eq!(nothing, start);
+}
+
+/// A temperature is chosen beside the cache that it will be used with.
+#[test]
+fn a_temperature_is_tuned_with_the_cache_that_is_given() {
+    let fixture = Fixture::lstm("char");
+    let tokens = tokens(&fixture, &TEXT.repeat(9));
+    let mut evaluation = Evaluation::new(fixture.model());
+    let cache = with_cache(60, 0.5, 0.6);
+    let tuned = Tuned { temperature: true, ..Tuned::default() };
+    let found = evaluation.tune(&tokens, &cache, tuned, &mut |_, _| GO_ON).unwrap();
+    assert_eq!(found.cache, cache.cache);
+    let mut nats = |temperature| {
+        let add_ons = AddOns { temperature: Some(temperature), ..cache };
+        evaluation.score(&tokens, &add_ons, &mut |_, _| GO_ON).unwrap().total_nats
+    };
+    let found = found.temperature.unwrap();
+    let least = nats(found);
+    for temperature in [found - 0.02, found + 0.02, 1.0].into_iter().filter(|t| *t <= 1.2) {
+        assert!(least <= nats(temperature), "{found}, not {temperature}");
+    }
+}
+
+#[test]
+fn weights_that_dynamic_evaluation_loses_are_no_score_and_tuning_finds_a_lower_rate() {
+    let fixture = Fixture::new("char", CellKind::RnnRelu, vec![9, 7]);
+    let tokens = tokens(&fixture, &TEXT.repeat(9));
+    let mut evaluation = Evaluation::new(fixture.model());
+    evaluation.collect(&tokens, 5, &mut |_, _| GO_ON).unwrap();
+    let wild = with_dynamic(5, 1.0, 0.0);
+    let error = evaluation.score(&tokens, &wild, &mut |_, _| GO_ON).unwrap_err();
+    assert!(matches!(error, Error::Lost { learning_rate: 1.0 }), "{error}");
+    assert!(error.hint().unwrap().contains("lower η"), "{error}");
+    let tuned = Tuned { dynamic: true, ..Tuned::default() };
+    let found = evaluation.tune(&tokens, &wild, tuned, &mut |_, _| GO_ON).unwrap();
+    let score = evaluation.score(&tokens, &found, &mut |_, _| GO_ON).unwrap();
+    assert!(score.total_nats.is_finite(), "{found:?}");
 }
 
 #[test]
