@@ -89,6 +89,7 @@ impl Svg {
         );
         for (x, y) in points {
             // What lies far outside of the picture would make numbers that some viewers cannot read.
+            debug_assert!(!x.is_nan() && !y.is_nan(), "({x}, {y}) is no point");
             let _ = write!(self.text, "{:.1},{:.1} ", x.max(-10_000.0), y.max(-10_000.0));
         }
         self.text.push_str("\"/>\n");
@@ -134,18 +135,24 @@ pub(crate) fn tick_label(tick: f64, spacing: f64) -> String {
 
 /// About how wide words are, in pixels: letters of scripts that are as wide as high count as such.
 pub(crate) fn width_of(words: &str) -> f64 {
-    words.chars().map(|letter| if letter >= '\u{1100}' { 1.0 } else { 0.58 }).sum::<f64>() * LETTERS
+    // Hangul, and the scripts of East Asia.
+    let is_wide = |letter| matches!(letter, '\u{1100}'..='\u{115f}' | '\u{2e80}'..);
+    words.chars().map(|letter| if is_wide(letter) { 1.0 } else { 0.58 }).sum::<f64>() * LETTERS
 }
 
-/// At most so many letters, of which those in the middle are left out: names of one kind often differ in the end.
-pub(crate) fn shortened(words: &str, most: usize) -> String {
-    let letters: Vec<char> = words.chars().collect();
-    if letters.len() <= most {
+/// Words that are no wider than this, of which those letters that stand in the middle are left out: names of one kind often
+/// differ in the end.
+pub(crate) fn shortened(words: &str, widest: f64) -> String {
+    if width_of(words) <= widest {
         return words.to_owned();
     }
-    let (n_first, n_last) = (most / 2, (most - 1) / 2);
-    let (first, last) = (&letters[..n_first], &letters[letters.len() - n_last..]);
-    first.iter().chain(&['…']).chain(last).collect()
+    let letters: Vec<char> = words.chars().collect();
+    let cut = |n: usize| {
+        let (first, last) = (&letters[..n / 2], &letters[letters.len() - (n - 1) / 2..]);
+        first.iter().chain(&['…']).chain(last).collect::<String>()
+    };
+    let fits = |cut: &String| width_of(cut) <= widest;
+    (1..letters.len()).rev().map(cut).find(fits).unwrap_or_else(|| cut(1))
 }
 
 fn escape(words: &str) -> String {
@@ -165,9 +172,12 @@ mod tests {
 
     #[test]
     fn long_words_keep_both_ends() {
-        assert_eq!(shortened("abcdef", 6), "abcdef");
-        assert_eq!(shortened("abcdefg", 6), "abc…fg");
-        assert_eq!(shortened("abcdefgh", 5), "ab…gh");
+        let shortened = |words, letters: f64| shortened(words, letters * width_of("a") + 1e-9);
+        assert_eq!(shortened("abcdef", 6.0), "abcdef");
+        assert_eq!(shortened("abcdefg", 6.0), "abc…fg");
+        assert_eq!(shortened("abcdefgh", 5.0), "ab…gh");
+        assert_eq!(shortened("春江花月夜", 6.0), "春…夜");
+        assert_eq!(shortened("abcdefgh", 0.0), "…");
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn for_people(comparison: &Comparison) -> String {
         (has(&|point, idx| point.best.contains(&idx)), "*: the least at equal cost"),
         (
             has(&is_on_its_way),
-            "%: how much of its run was done there; its learning rate had not come down yet",
+            "%: how much of its run was done there, so its learning rate may have to come down yet",
         ),
         (has(&|point, idx| point.values[idx].is_none()), "–: validated later only"),
     ];

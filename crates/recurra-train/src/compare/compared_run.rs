@@ -31,7 +31,7 @@ pub struct ComparedRun {
     pub steps: u64,
     /// Tokens trained on.
     pub tokens: u64,
-    /// Wall clock, pauses between resumed parts left out.
+    /// Wall clock from the first update, pauses between resumed parts left out.
     pub seconds: f64,
     /// Floating-point operations of training on these tokens.
     pub flops: f64,
@@ -47,6 +47,10 @@ pub struct ComparedRun {
     pub signature: Signature,
     /// The least part of the validation text that a validation on the way read; `None` where the record does not tell.
     pub text_part: Option<f64>,
+    /// Streams and tokens of the windows that validations read; `None` where the checkpoint is not there to tell.
+    pub windows: Option<[usize; 2]>,
+    /// How much of its way it has gone, up to 1; as far as it is known.
+    pub part_done: f64,
     /// The line of the record that is damaged, which ends what is known of the run.
     pub damaged_line: Option<usize>,
     /// Every validation on the way.
@@ -62,9 +66,27 @@ impl ComparedRun {
         let folder = ModelFolder::open(path)?;
         let record = read_training_record(&folder)?;
         let description = folder.describe_model()?;
-        let signature = signature(&folder, &description)?;
+        let position = position(&folder);
+        let signature = signature(&folder, &description, position.as_ref())?;
         let scores = description.notes.map(|notes| notes.scores).unwrap_or_default();
-        ComparedRun::new(path, description.config, record, signature, scores)
+        let run = ComparedRun::new(path, description.config, record, signature, scores)?;
+        Ok(match position {
+            Ok(position) => run.at(&position),
+            Err(_) => run,
+        })
+    }
+
+    /// The same with what its checkpoint knows: when the first update began, before which a text may have been tokenised or the
+    /// run rehearsed, how validations read their text, and how much of the way is done.
+    pub(super) fn at(mut self, position: &Position) -> ComparedRun {
+        let Position { begun_seconds, fraction, recipe, .. } = position;
+        self.curve.iter_mut().chain([&mut self.best]).for_each(|point| {
+            point.seconds -= begun_seconds;
+        });
+        self.seconds -= begun_seconds;
+        self.windows = Some([recipe.batch, recipe.bptt]);
+        self.part_done = if self.has_ended { 1.0 } else { fraction.clamp(0.0, 1.0) };
+        self
     }
 
     /// A run from its parts.
@@ -112,6 +134,8 @@ impl ComparedRun {
             scores,
             signature,
             text_part,
+            windows: None,
+            part_done: 1.0,
             damaged_line,
             curve,
         })
@@ -148,24 +172,33 @@ fn read_training_record(folder: &ModelFolder) -> Result<Record, Error> {
     read_record(&path).map_err(|source| Error::Record { action: "read", path, source })
 }
 
+/// Where the checkpoint of a run stands, or why that is not known.
+fn position(folder: &ModelFolder) -> Result<Position, String> {
+    let progress = folder.load_progress().map_err(|error| error.to_string())?;
+    Position::from_json(progress)
+}
+
 /// How the validations on the way were measured: by the checkpoint of the run, or where that was not copied with the
 /// model, by the score of its end.
-fn signature(folder: &ModelFolder, model: &ModelDescription) -> Result<Signature, Error> {
+fn signature(
+    folder: &ModelFolder,
+    model: &ModelDescription,
+    position: Result<&Position, &String>,
+) -> Result<Signature, Error> {
     let ModelDescription { tokenizer, notes, .. } = model;
     let noted = notes.as_ref().and_then(|notes| notes.scores.get("validation"));
-    let reason = match folder.load_progress().map(Position::from_json) {
-        Ok(Ok(Position { valid_sha256, arithmetic, .. })) => {
-            let precision = arithmetic.map(|arithmetic| arithmetic.precision);
+    let reason = match position {
+        Ok(Position { valid_sha256, arithmetic, .. }) => {
+            let precision = arithmetic.as_ref().map(|arithmetic| arithmetic.precision.clone());
             let precision = precision.or(noted.map(|score| score.signature.precision.clone()));
             let precision = precision.unwrap_or_else(|| "unknown".to_owned());
-            let mut signature = signature_of(tokenizer, &valid_sha256, precision);
+            let mut signature = signature_of(tokenizer, valid_sha256, precision);
             if let Some(notes) = notes.as_ref().filter(|notes| !notes.version.is_empty()) {
                 signature.version.clone_from(&notes.version);
             }
             return Ok(signature);
         }
-        Ok(Err(reason)) => reason,
-        Err(error) => error.to_string(),
+        Err(reason) => reason.clone(),
     };
     let unknown = || Error::UnknownText { path: folder.path().to_owned(), reason };
     noted.map(|score| score.signature.clone()).ok_or_else(unknown)

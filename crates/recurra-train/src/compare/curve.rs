@@ -13,7 +13,7 @@ pub struct CurvePoint {
     pub step: u64,
     /// Tokens trained on.
     pub tokens: u64,
-    /// Wall clock, pauses between resumed parts left out.
+    /// Wall clock from the first update where that is known, pauses between resumed parts left out.
     pub seconds: f64,
     /// Floating-point operations of training on these tokens.
     pub flops: f64,
@@ -27,7 +27,7 @@ pub struct CurvePoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Axis {
-    /// Wall clock, in seconds.
+    /// Wall clock from the first update, in seconds.
     Time,
     /// Tokens trained on.
     Tokens,

@@ -37,6 +37,24 @@ pub(super) fn expect_comparable(runs: &[ComparedRun]) -> Result<(), Error> {
     Ok(())
 }
 
+/// A validation reads the whole text, as a table rounds it.
+pub(super) const WHOLE: f64 = 0.995;
+
+/// Whether the validations on the way read the same of their text; if not, why. The first windows of several streams are another
+/// text with other windows or more of them.
+pub(super) fn read_alike(runs: &[ComparedRun]) -> Result<(), String> {
+    let read = |run: &ComparedRun| (run.text_part.unwrap_or(1.0), run.windows);
+    let is_whole = |run: &ComparedRun| read(run).0 >= WHOLE;
+    let are_equal = runs.iter().all(|run| {
+        let ((part, windows), (first, first_windows)) = (read(run), read(&runs[0]));
+        (part - first).abs() < 1.0 - WHOLE && windows.is_some() && windows == first_windows
+    });
+    match runs.iter().all(is_whole) || are_equal {
+        true => Ok(()),
+        false => Err("none is called the least at equal cost: validations on the way read different parts of the text; `--valid-every` makes them read all of it".to_owned()),
+    }
+}
+
 /// Whether losses and perplexities by token of the validations on the way may stand side by side; if not, why.
 pub(super) fn has_perplexity(runs: &[ComparedRun]) -> Result<(), String> {
     let signatures = runs.iter().map(|run| (run, &run.signature));

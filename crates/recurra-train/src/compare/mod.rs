@@ -44,7 +44,8 @@ pub struct EqualPoint {
     pub at: f64,
     /// Each run there, in order; `None` where a run was not validated until then.
     pub values: Vec<Option<EqualValue>>,
-    /// The runs with the least bits a byte, by their places; none where there is nobody to compare with.
+    /// The runs with the least bits a byte, by their places; none where there is nobody to compare with, or where their
+    /// validations read different parts of the text.
     pub best: Vec<usize>,
 }
 
@@ -91,7 +92,9 @@ impl Comparison {
         let has_perplexity = perplexity.is_ok();
         notes.extend(perplexity.err());
         let score_columns = fairness::score_columns(&runs, &mut notes);
-        let equal = Axis::ALL.map(|axis| EqualPoint::of(&runs, axis)).into();
+        let alike = fairness::read_alike(&runs);
+        let equal = Axis::ALL.map(|axis| EqualPoint::of(&runs, axis, alike.is_ok())).into();
+        notes.extend(alike.err());
         Ok(Comparison { runs, equal, has_perplexity, score_columns, notes })
     }
 
@@ -107,18 +110,20 @@ impl Comparison {
 }
 
 impl EqualPoint {
-    fn of(runs: &[ComparedRun], axis: Axis) -> EqualPoint {
+    fn of(runs: &[ComparedRun], axis: Axis, are_alike: bool) -> EqualPoint {
         let end = |run: &ComparedRun| run.curve.last().map_or(0.0, |point| axis.of(point));
         let at = runs.iter().map(end).fold(f64::INFINITY, f64::min);
         let value = |run: &ComparedRun| {
             let bits_per_byte = value_at(&run.curve, axis, at)?;
-            Some(EqualValue { bits_per_byte, part_of_run: (at / end(run)).min(1.0) })
+            let part_of_run = (at / end(run)).min(1.0) * run.part_done;
+            Some(EqualValue { bits_per_byte, part_of_run })
         };
         let values: Vec<Option<EqualValue>> = runs.iter().map(value).collect();
         let known = || values.iter().enumerate().filter_map(|(idx, v)| Some((idx, (*v)?)));
         let least = known().map(|(_, value)| value.bits_per_byte).fold(f64::INFINITY, f64::min);
         let best = match known().count() {
             0 | 1 => vec![],
+            _ if !are_alike => vec![],
             _ => known().filter(|(_, v)| v.bits_per_byte == least).map(|(idx, _)| idx).collect(),
         };
         EqualPoint { axis, at, values, best }
@@ -138,7 +143,7 @@ fn notes_of(run: &ComparedRun) -> Vec<String> {
         notes
             .push(format!("`{name}` has not come to its end: this is what it has recorded so far"));
     }
-    if let Some(part) = run.text_part.filter(|part| *part < 0.995) {
+    if let Some(part) = run.text_part.filter(|part| *part < fairness::WHOLE) {
         let part = (100.0 * part).round().max(1.0);
         notes.push(format!("the validations of `{name}` on the way read {part} % of the text"));
     }

@@ -18,11 +18,12 @@ const FOOT: f64 = 58.0;
 /// The least height of a panel, and the room of a name in it.
 const LEAST_HEIGHT: f64 = 250.0;
 const NAME_HEIGHT: f64 = 18.0;
-/// Letters of a name, and the widest that a margin of names may be.
-const LONGEST_NAME: usize = 28;
+/// The widest that a margin of names may be.
 const WIDEST_MARGIN: f64 = 300.0;
-/// From the end of the plot to a name: room for a line between the two.
+/// From the end of the plot to a name: room for a line between the two; and from the widest name to the edge.
 const TO_NAME: f64 = 36.0;
+const TO_EDGE: f64 = 16.0;
+const WIDEST_NAME: f64 = WIDEST_MARGIN - TO_NAME - TO_EDGE;
 /// The least distance of two numbers below a panel.
 const TICK_DISTANCE: f64 = 46.0;
 /// The part of what the shortest run had spent in the end from which on a panel shows all runs.
@@ -45,9 +46,9 @@ const STYLE: Style<'_> = Style {
 /// Draws a comparison.
 pub(super) fn draw(comparison: &Comparison, axes: &[Axis]) -> String {
     let names: Vec<String> =
-        comparison.runs.iter().map(|run| shortened(&run.name, LONGEST_NAME)).collect();
+        comparison.runs.iter().map(|run| shortened(&run.name, WIDEST_NAME)).collect();
     let widest = names.iter().map(|name| width_of(name)).fold(0.0, f64::max);
-    let right = WIDTH - (TO_NAME + widest + 16.0).clamp(90.0, WIDEST_MARGIN);
+    let right = WIDTH - (TO_NAME + widest + TO_EDGE).clamp(90.0, WIDEST_MARGIN);
     let height = LEAST_HEIGHT.max(NAME_HEIGHT * (names.len() as f64 + 1.0));
     let bottom = HEAD + axes.len() as f64 * (height + BETWEEN) - BETWEEN;
     let mut svg = Svg::new("validation of runs, bits per byte", WIDTH, bottom + FOOT, STYLE);
@@ -235,7 +236,7 @@ impl Panel {
         let at = short(round_to(self.equal / unit.size, 3));
         let unit = unit.name.split(" (").next().unwrap_or_default();
         let lowest = match &point.best[..] {
-            [only] => shortened(&comparison.runs[*only].name, LONGEST_NAME),
+            [only] => shortened(&comparison.runs[*only].name, WIDEST_NAME),
             several => format!("{} runs", several.len()),
         };
         let words = format!("at {at} {unit}, lowest: {lowest}, {bits:.4}");

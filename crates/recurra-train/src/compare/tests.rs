@@ -6,6 +6,8 @@ use recurra_metrics::LanguageScore;
 use recurra_models::LanguageModelConfig;
 
 use super::*;
+use crate::position::{Position, TextNames};
+use crate::recipe::Recipe;
 use crate::record::{Measurement, Record};
 
 const SIGNATURE: &str =
@@ -181,6 +183,49 @@ fn what_a_reader_should_know_is_noted() {
         let found = comparison.notes.iter().any(|note| note.starts_with(expected));
         assert!(found, "{expected}: {:?}", comparison.notes);
     }
+}
+
+/// The first tenth of two streams is another text than that of four.
+#[test]
+fn validations_of_different_parts_of_a_text_have_no_best() {
+    let run = |name, part, windows| {
+        let run = falling(name, 10, 100, 9.0);
+        ComparedRun { text_part: Some(part), windows, ..run }
+    };
+    let has_best = |runs: [ComparedRun; 2]| {
+        let comparison = Comparison::of(runs.into()).unwrap();
+        let is_told = comparison.notes.iter().any(|note| note.contains("different parts"));
+        let has_best = !comparison.at_equal(Axis::Time).unwrap().best.is_empty();
+        assert_ne!(is_told, has_best, "{:?}", comparison.notes);
+        has_best
+    };
+    let windows = |batch| Some([batch, 35]);
+    assert!(has_best([run("a", 1.0, windows(20)), run("b", 1.0, windows(64))]));
+    assert!(has_best([run("a", 0.5, windows(20)), run("b", 0.5, windows(20))]));
+    assert!(!has_best([run("a", 0.5, windows(20)), run("b", 0.5, windows(64))]));
+    assert!(!has_best([run("a", 0.75, windows(20)), run("b", 0.5, windows(20))]));
+    assert!(!has_best([run("a", 0.5, None), run("b", 0.5, None)]));
+}
+
+/// A rehearsal, or a text that had to be tokenised, is no part of learning.
+#[test]
+fn time_is_counted_from_the_first_update_and_the_way_to_the_planned_end() {
+    let texts = TextNames {
+        train_sha256: String::new(),
+        valid_sha256: String::new(),
+        train_text: String::new(),
+    };
+    let mut position = Position::start(Recipe::example(), texts);
+    (position.begun_seconds, position.fraction) = (4.0, 0.25);
+    let before = falling("a", 10, 100, 9.0);
+    let run = before.clone().at(&position);
+    assert_eq!((run.curve[0].seconds, run.best.seconds, run.seconds), (6.0, 96.0, 96.0));
+    assert_eq!(run.part_done, 1.0, "a run that has ended");
+    let run = ComparedRun { has_ended: false, ..before }.at(&position);
+    let comparison = Comparison::of(vec![run, falling("b", 10, 200, 9.0)]).unwrap();
+    let time = comparison.at_equal(Axis::Time).unwrap();
+    let parts = [0, 1].map(|idx| time.values[idx].unwrap().part_of_run);
+    assert_eq!(parts, [0.25, 0.48]);
 }
 
 #[test]

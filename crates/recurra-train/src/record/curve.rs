@@ -14,6 +14,8 @@ const LEFT: f64 = 74.0;
 const RIGHT: f64 = WIDTH - 78.0;
 const TOP: f64 = 62.0;
 const BOTTOM: f64 = HEIGHT - 58.0;
+/// The widest that a title may be, beside the names of the lines.
+const WIDEST_TITLE: f64 = 422.0;
 /// More points than pixels help nobody.
 const MOST_POINTS: usize = 600;
 /// The name of the plot within the picture.
@@ -98,7 +100,7 @@ impl Plot {
     fn svg(&self, title: &str, train: &[(f64, f64)], valid: &[(f64, f64)]) -> String {
         let mut svg = Svg::new(&format!("{title}: loss over the steps"), WIDTH, HEIGHT, STYLE);
         svg.clip(PLOT, (LEFT, TOP), (RIGHT + 4.0, BOTTOM));
-        svg.words((LEFT, 26.0), Anchor::Start, "title", &shortened(title, 52));
+        svg.words((LEFT, 26.0), Anchor::Start, "title", &shortened(title, WIDEST_TITLE));
         svg.words((LEFT - 8.0, TOP - 12.0), Anchor::End, "quiet", "nats");
         svg.words((RIGHT + 10.0, TOP - 12.0), Anchor::Start, "quiet", "bits/byte");
         svg.words(((LEFT + RIGHT) / 2.0, BOTTOM + 42.0), Anchor::Middle, "quiet", "step");

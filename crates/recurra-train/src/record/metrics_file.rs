@@ -81,7 +81,7 @@ impl MetricsFile {
         Ok(MetricsFile { file: File::create(path)? })
     }
 
-    /// Opens the file to go on after `last_step`: later lines, and one that was cut off, are removed.
+    /// Opens the file to go on after `last_step`: later lines are removed, and all from one that was cut off or damaged.
     ///
     /// # Errors
     /// Whatever the file system says; a missing file is begun anew.
