@@ -126,18 +126,23 @@ flags! {
 }
 
 impl NetworkFlags {
-    /// Refuses what the cell does not know.
-    pub fn check(&self, cell: CellKind) -> Result<(), Failure> {
+    /// Refuses what the family does not know, an LSTM where none is given.
+    pub fn check(&self, given: Option<CellKind>) -> Result<(), Failure> {
+        let cell = given.unwrap_or(CellKind::Lstm);
         let flag = |name: &str| format!("`--{}`", name.replace('_', "-"));
         let unknown = |(name, _): &(&'static str, String)| !cell.options().contains(name);
         let Some((name, _)) = self.cell_options().given().into_iter().find(unknown) else {
             return Ok(());
         };
         let knows = |kind: &CellKind| kind.options().contains(&name);
-        let kinds = CellKind::ALL.into_iter().filter(knows).map(CellKind::name);
+        let kinds: Vec<_> = CellKind::ALL.into_iter().filter(knows).map(CellKind::name).collect();
+        let (kind, all) = (kinds[0], kinds.join(", "));
         Err(Failure::of_arguments(
             format!("{} means nothing to `--model {cell}`", flag(name)),
-            format!("leave it out; it is for {}", kinds.collect::<Vec<_>>().join(", ")),
+            match given {
+                Some(_) => format!("leave it out; it is for {all}"),
+                None => format!("add `--model {kind}`, or leave it out; it is for {all}"),
+            },
         ))
     }
 }

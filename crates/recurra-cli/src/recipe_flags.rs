@@ -167,7 +167,7 @@ impl RecipeFlags {
     }
 
     fn check_together(&self) -> Result<(), Failure> {
-        self.network.check(self.model.unwrap_or(CellKind::Lstm))?;
+        self.network.check(self.model)?;
         // Widths that are left to choose will fit.
         let Some(widths) = &self.hidden else { return Ok(()) };
         let smallest = LanguageModelConfig {

@@ -213,6 +213,11 @@ fn flags_are_checked_together() {
         "it is for lstm",
     );
     refused_together(
+        "train --rank 48",
+        "means nothing to `--model lstm`",
+        "add `--model mogrifier`",
+    );
+    refused_together(
         "train --model transformer --hidden 100 --heads 7",
         "7 heads cannot share",
         "divides 100",

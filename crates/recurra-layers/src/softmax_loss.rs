@@ -30,15 +30,20 @@ impl SoftmaxLoss {
         random.fill_uniform(parameters.value_mut(self.weight), 0.1);
     }
 
-    /// Sets the bias to the log frequency of each token, ln((n_v + ½) / (N + ½V)), so that training starts from the
-    /// unigram model and need not learn first which tokens never occur.
+    /// Sets the bias to p times the log frequency of each token, p · ln((n_v + ½) / (N + ½V)), so that training starts from the
+    /// unigram model to the power p and need not learn first which tokens never occur.
     ///
     /// # Shapes
-    /// `counts` (V): how often each token stands in the training text.
-    pub fn start_from_counts<E: Element>(&self, parameters: &mut Parameters<E>, counts: &[u64]) {
+    /// `counts` (V): how often each token stands in the training text. `power`: p, 1 for the unigram model itself.
+    pub fn start_from_counts<E: Element>(
+        &self,
+        parameters: &mut Parameters<E>,
+        counts: &[u64],
+        power: f64,
+    ) {
         let total = counts.iter().map(|&count| count as f64 + 0.5).sum::<f64>();
         for (bias, &count) in parameters.value_mut(self.bias).iter_mut().zip(counts) {
-            *bias = E::from_f64(((count as f64 + 0.5) / total).ln());
+            *bias = E::from_f64(power * ((count as f64 + 0.5) / total).ln());
         }
     }
 

@@ -86,13 +86,18 @@ impl LanguageModel {
         }
     }
 
-    /// Lets training start from the frequencies of the tokens: sets the output layer's bias to
-    /// ln((n_v + ½) / (N + ½V)).
+    /// Lets training start from the frequencies of the tokens to the power p: sets the output layer's bias to
+    /// p · ln((n_v + ½) / (N + ½V)).
     ///
     /// # Shapes
-    /// `counts` (V): how often each token stands in the training text.
-    pub fn start_from_counts<E: Element>(&self, parameters: &mut Parameters<E>, counts: &[u64]) {
-        self.output.start_from_counts(parameters, counts);
+    /// `counts` (V): how often each token stands in the training text. `power`: p, 1 for the frequencies themselves.
+    pub fn start_from_counts<E: Element>(
+        &self,
+        parameters: &mut Parameters<E>,
+        counts: &[u64],
+        power: f64,
+    ) {
+        self.output.start_from_counts(parameters, counts, power);
     }
 
     /// The memory before the first token, for `batch` streams.

@@ -117,20 +117,6 @@ impl TokenizedText {
             / (self.tokens.n_bytes().max(1) as f64 * std::f64::consts::LN_2)
     }
 
-    /// How often each token stands in the text, as far as [`COUNTED`].
-    pub fn token_counts(&self, vocab_size: usize) -> Vec<u64> {
-        let (mut counts, mut ids) = (vec![0; vocab_size], vec![0; 4096]);
-        let n_counted = self.tokens.len().min(COUNTED);
-        for start in (0..n_counted).step_by(ids.len()) {
-            let n_ids = ids.len().min(n_counted - start);
-            self.tokens.read(start, &mut ids[..n_ids]);
-            for &id in &ids[..n_ids] {
-                counts[id as usize] += 1;
-            }
-        }
-        counts
-    }
-
     pub fn for_card(&self) -> CardText {
         CardText {
             role: self.role,
@@ -172,6 +158,21 @@ impl TokenizedCorpus {
             valid_sha256: self.valid.tokens.text_sha256().to_owned(),
             train_text: self.train.text.title(),
         }
+    }
+
+    /// How often each token stands in the training text, as far as [`COUNTED`].
+    pub fn token_counts(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.tokenizer.vocab_size()];
+        let (tokens, mut ids) = (&self.train.tokens, vec![0; 4096]);
+        let n_counted = tokens.len().min(COUNTED);
+        for start in (0..n_counted).step_by(ids.len()) {
+            let n_ids = ids.len().min(n_counted - start);
+            tokens.read(start, &mut ids[..n_ids]);
+            for &id in &ids[..n_ids] {
+                counts[id as usize] += 1;
+            }
+        }
+        counts
     }
 }
 

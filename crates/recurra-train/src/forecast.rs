@@ -87,12 +87,14 @@ impl Prospect {
             matching_bits_per_byte: self.facts.predictability.map(|found| found.bits_per_byte),
         };
         let flop = UPDATES_SHARE * self.budget_seconds * self.flops;
-        Ok(Some(Forecast {
-            bits_per_byte: text
-                .bits_per_byte_after(Effort { flop, passes: self.passes }, &rehearsal),
+        let effort = Effort { flop, passes: self.passes };
+        let forecast = Forecast {
+            bits_per_byte: text.bits_per_byte_after(effort, &rehearsal),
             rehearsed_bits_per_byte: rehearsal.bits_per_byte,
             rehearsed_seconds: seconds,
-        }))
+        };
+        // Nothing follows from a rehearsal that diverged.
+        Ok(forecast.bits_per_byte.is_finite().then_some(forecast))
     }
 }
 

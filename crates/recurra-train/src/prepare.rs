@@ -46,7 +46,6 @@ impl<'a> Run<'a> {
             None => Tokenizer::open_or_train(&cache, &recipe.tokenizer, &texts.train)?,
         };
         let config = recipe.network(tokenizer.vocab_size());
-        config.check()?;
         let purpose = Purpose::Training { moments: recipe.n_moments(), streams: recipe.batch };
         expect_room(&config, purpose, machine_memory_bytes())?; // before a long text is tokenised for a model that cannot be
         let corpus = TokenizedCorpus::open(&texts, tokenizer, &cache, observer)?;

@@ -9,7 +9,6 @@ use crate::corpus::TokenizedCorpus;
 use crate::error::Error;
 use crate::recipe::Recipe;
 use crate::schedule::PlateauMemory;
-use crate::start::first_counts;
 use crate::trial::Trial;
 use crate::validation::Validation;
 
@@ -52,9 +51,9 @@ impl Rehearsal {
         let n_windows = streams.windows_per_epoch();
         let optimizer = Optimizer::from(recipe.optimizer);
         let config = recipe.network(corpus.tokenizer.vocab_size());
-        let counts = first_counts(recipe, corpus);
-        let token_counts = counts.as_deref();
-        let trial = Trial { config: &config, optimizer, clip: recipe.clip, token_counts };
+        let counts = corpus.token_counts();
+        let (clip, seed) = (recipe.clip, recipe.seed);
+        let trial = Trial { config: &config, optimizer, clip, token_counts: Some(&counts), seed };
         let rate = |_, spent: f64| {
             let progress = spent / ((1.0 - VALIDATION_SHARE) * seconds);
             let multiple = recipe.schedule.multiple(progress, &PlateauMemory::default());

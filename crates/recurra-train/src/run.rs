@@ -92,6 +92,11 @@ pub(crate) struct Run<'a> {
     pub sample: Option<Sample>,
 }
 
+/// Decides the dropout masks of a window: a function of seed and window, so a resumed run has the same.
+pub(crate) fn dropout_key(seed: u64, window: u64) -> u64 {
+    seed ^ window.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// Lets each stream forget what it remembers with the recipe's probability (Melis, Dyer and Blunsom 2018), so that a model learns
 /// to begin. Which ones do is a function of seed and window, so a resumed run has the same.
 fn reset_some(recipe: &Recipe, window: u64, carried: &mut State<f32>, n_streams: usize) {
@@ -156,8 +161,7 @@ impl Run<'_> {
         let (mut total_nats, mut n_tokens, mut n_steps) = (0.0, 0, 0);
         for _ in 0..n_windows {
             streams.window(position.window, batch);
-            let dropout_key =
-                recipe.seed ^ position.windows_seen.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let dropout_key = dropout_key(recipe.seed, position.windows_seen);
             let window = Window { time: batch.time, batch: batch.batch };
             reset_some(recipe, position.windows_seen, carried, batch.batch);
             let mut tape = Tape::training(cpu, parameters, &mut self.workspace, dropout_key)

@@ -67,7 +67,13 @@ impl Speed for Measured<'_> {
         let purpose = Purpose::Training { moments: optimizer.n_moments(), streams: window.batch };
         expect_room(config, purpose, machine_memory_bytes())?;
         let goes_on = |n_made, seconds| n_made < UPDATES && seconds < self.most_seconds;
-        let trial = Trial { config, optimizer: (*optimizer).into(), clip: 1.0, token_counts: None };
+        let trial = Trial {
+            config,
+            optimizer: (*optimizer).into(),
+            clip: 1.0,
+            token_counts: None,
+            seed: 1,
+        };
         let outcome = trial.time(self.cpu, window, goes_on)?;
         let first = usize::from(outcome.seconds.len() > 1);
         let seconds = median(outcome.seconds[first..].to_vec());

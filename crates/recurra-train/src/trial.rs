@@ -7,6 +7,7 @@ use recurra_models::{LanguageModel, LanguageModelConfig};
 use recurra_tensor::{Cpu, Optimizer, Parameters, Random, Step, Tape, Window, Workspace};
 
 use crate::error::Error;
+use crate::run::dropout_key;
 use crate::start::begin;
 
 /// What is tried.
@@ -18,8 +19,10 @@ pub struct Trial<'a> {
     pub optimizer: Optimizer,
     /// The largest norm of all gradients.
     pub clip: f64,
-    /// How often each token is in the text to learn from, where a network begins with that.
+    /// How often each token is in the text to learn from, where there is one.
     pub token_counts: Option<&'a [u64]>,
+    /// Decides first weights and dropout.
+    pub seed: u64,
 }
 
 /// What came out of a [`Trial`].
@@ -47,7 +50,8 @@ impl Trial<'_> {
         rate: impl Fn(usize, f64) -> Option<f64>,
         mut fill: impl FnMut(usize, &mut Batch),
     ) -> Result<TrialOutcome, Error> {
-        let (model, mut parameters) = begin(self.config, self.optimizer, 1, self.token_counts)?;
+        let (model, mut parameters) =
+            begin(self.config, self.optimizer, self.seed, self.token_counts)?;
         let (mut batch, mut workspace) = (Batch::default(), Workspace::new());
         let (mut first_loss_nats, mut seconds, mut spent) = (f64::NAN, Vec::new(), 0.0);
         let mut state = None;
@@ -57,7 +61,8 @@ impl Trial<'_> {
             fill(idx, &mut batch);
             let state = state.get_or_insert_with(|| model.zero_state(batch.batch));
             let window = Window { time: batch.time, batch: batch.batch };
-            let mut tape = Tape::training(cpu, &mut parameters, &mut workspace, idx as u64);
+            let dropout_key = dropout_key(self.seed, idx as u64);
+            let mut tape = Tape::training(cpu, &mut parameters, &mut workspace, dropout_key);
             let loss = model.loss(&mut tape, &batch.inputs, &batch.targets, window, state);
             tape.backward(loss);
             if idx == 0 {
@@ -108,8 +113,13 @@ mod tests {
     #[test]
     fn updates_are_made_until_it_is_enough_and_at_least_one() {
         let config = LanguageModelConfig::new(96);
-        let trial =
-            Trial { config: &config, optimizer: Optimizer::SGD, clip: 0.25, token_counts: None };
+        let trial = Trial {
+            config: &config,
+            optimizer: Optimizer::SGD,
+            clip: 0.25,
+            token_counts: None,
+            seed: 1,
+        };
         let cpu = Cpu::new(1).unwrap();
         for (n_asked, n_made) in [(0, 1), (1, 1), (4, 4)] {
             let window = Window { time: 4, batch: 2 };

@@ -325,6 +325,7 @@ impl Task {
             optimizer: Optimizer::SGD,
             clip: 0.25,
             token_counts: None,
+            seed: 1,
         };
         let goes_on = |n_made, _| n_made < WARM_UP + self.steps;
         let outcome = trial.time(cpu, self.window, goes_on)?;

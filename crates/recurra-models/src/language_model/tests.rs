@@ -396,20 +396,24 @@ fn weights_of_heads_are_matrices_and_their_biases_are_none() {
     }
 }
 
-/// With zero weights, a bias from counts gives every token its frequency.
+/// With zero weights, a bias from counts gives every token its frequency, or a power of it.
 #[test]
 fn counts_make_a_unigram_model() {
     let cpu = Cpu::new(1).unwrap();
     let mut parameters = Parameters::<f64>::new();
     let model = LanguageModel::new(&config(CellKind::Gru, false), &mut parameters).unwrap();
     let counts = [0, 10, 20, 30, 40, 0, 100];
-    model.start_from_counts(&mut parameters, &counts);
     let mut workspace = Workspace::new();
-    for (target, count) in counts.into_iter().enumerate() {
-        let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
-        let window = Window { time: 1, batch: 1 };
-        let nats = model.nats(&mut tape, &[0], &[target as u32], window, &mut model.zero_state(1));
-        let expected = (count as f64 + 0.5) / (200.0 + 3.5);
-        assert!(((-nats).exp() - expected).abs() < 1e-12, "token {target}");
+    for power in [1.0, 0.5] {
+        model.start_from_counts(&mut parameters, &counts, power);
+        let powers = counts.map(|count| ((count as f64 + 0.5) / (200.0 + 3.5)).powf(power));
+        for (target, expected) in powers.into_iter().enumerate() {
+            let mut tape = Tape::inference(&cpu, &parameters, &mut workspace);
+            let window = Window { time: 1, batch: 1 };
+            let (targets, state) = ([target as u32], &mut model.zero_state(1));
+            let nats = model.nats(&mut tape, &[0], &targets, window, state);
+            let expected = expected / powers.iter().sum::<f64>();
+            assert!(((-nats).exp() - expected).abs() < 1e-12, "token {target}, power {power}");
+        }
     }
 }

@@ -62,6 +62,7 @@ pub(super) struct Sizing<'a> {
     pub options: &'a RecipeOptions,
     pub text: &'a TextEstimate,
     pub length: Length,
+    pub cell: CellKind,
 }
 
 impl Sizing<'_> {
@@ -84,6 +85,9 @@ impl Sizing<'_> {
             let embed = embed_for(last, tied);
             let reason = match tied {
                 true => "tied weights need the width of the last layer",
+                false if self.text.is_large_vocabulary => {
+                    "as much as most of a table's rows can fill"
+                }
                 false => "few symbols need few dimensions",
             };
             choices.take("embed", embed, embed.to_string(), reason)
@@ -94,7 +98,7 @@ impl Sizing<'_> {
     /// A network of these sizes, as far as speed depends on it.
     pub fn network(&self, sizes: &Sizes) -> LanguageModelConfig {
         LanguageModelConfig {
-            cell: self.options.cell.unwrap_or(CellKind::Lstm),
+            cell: self.cell,
             embed_size: sizes.embed,
             hidden_sizes: sizes.hidden.clone(),
             tied: sizes.tied,
@@ -137,26 +141,30 @@ impl Sizing<'_> {
     /// Batch and bptt go together: their product is what an update costs, and a run needs many updates.
     fn window(&self, flops: f64, choices: &mut Choices) -> (usize, usize) {
         let (options, text) = (self.options, self.text);
-        let sizes = match text.is_word {
-            true => (20, 35),
-            false if text.is_storybook => STORYBOOK_WINDOW,
+        let (sizes, reason) = match text.is_word {
+            true => ((20, 35), "as in the published word recipes"),
+            false if text.is_storybook => {
+                (STORYBOOK_WINDOW, "stories come back to what was settled long before")
+            }
             false => {
                 let seen = self.expected_tokens(flops);
                 let leaves_enough =
                     |(batch, bptt): &(usize, usize)| seen >= UPDATES * (batch * bptt) as f64;
-                WINDOWS.into_iter().rev().find(leaves_enough).unwrap_or(WINDOWS[0])
+                match WINDOWS.into_iter().rev().find(leaves_enough) {
+                    Some(sizes) => {
+                        (sizes, "batch × bptt is the largest that leaves some thousand updates")
+                    }
+                    None => (WINDOWS[0], "the smallest there is, for so short a run"),
+                }
             }
         };
         let most = |part: usize| ((text.tokens / part as f64) as usize).max(1);
         // Streams should be long enough to be worth carrying a state along.
         let batch = options.batch.unwrap_or(sizes.0.min(most(8 * options.bptt.unwrap_or(32))));
         let bptt = options.bptt.unwrap_or(sizes.1.min(most(4 * batch)));
-        let reason = match text.is_word {
-            _ if batch < sizes.0 || bptt < sizes.1 => "the text is short",
-            true => "as in the published word recipes",
-            false if text.is_storybook => "stories come back to what was settled long before",
-            false => "batch × bptt is the largest that leaves some thousand updates",
-        };
+        let is_cut =
+            options.batch.is_none() && batch < sizes.0 || options.bptt.is_none() && bptt < sizes.1;
+        let reason = if is_cut { "the text is short" } else { reason };
         if options.batch.is_none() {
             choices.take("batch", (), batch.to_string(), reason);
         }
@@ -220,8 +228,9 @@ impl Sizing<'_> {
             let parameters = self.network(&sizes).flops_per_token() as f64 / 6.0;
             self.tokens_seen(&sizes, flops) >= per_parameter * parameters
         };
-        let least = if text.is_storybook { STORYBOOK_HIDDEN } else { HIDDEN[0] };
         let heads = self.options.cell_options.heads.unwrap_or(1).max(1);
+        let least = if text.is_storybook { STORYBOOK_HIDDEN } else { HIDDEN[0] };
+        let least = least.next_multiple_of(heads);
         let widths = HIDDEN.into_iter().filter(|width| width.is_multiple_of(heads));
         let size = widths.rev().find(|&size| size <= most && pays(size));
         let size = size.unwrap_or(least).max(least);

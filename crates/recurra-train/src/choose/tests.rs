@@ -1,7 +1,6 @@
 //! What is chosen for corpora and budgets as people have them.
 
-use recurra_models::{CellOptions, LanguageModelConfig};
-use recurra_tensor::Window;
+use recurra_models::CellOptions;
 
 use super::*;
 use crate::speed::Assumed;
@@ -87,6 +86,10 @@ fn no_reason_is_given_that_does_not_hold() {
     let reason = |name| &choices.iter().find(|choice| choice.name == name).unwrap().reason;
     assert_eq!(reason("tokenizer"), "a text of 18 bytes: characters need the least data");
     assert_eq!(reason("hidden"), "the smallest there is, for so short a run");
+    assert_eq!(reason("bptt"), "the text is short");
+    let Plan { choices, .. } = choose(&budget(1.0), &SHAKESPEARE, &CORES).unwrap();
+    let window = choices.iter().find(|choice| choice.name == "bptt").unwrap();
+    assert_eq!(window.reason, "the smallest there is, for so short a run");
 }
 
 #[test]
@@ -204,6 +207,33 @@ fn words_are_learned_by_plain_gradient_descent_unless_something_else_is_meant() 
 }
 
 #[test]
+fn time_for_words_goes_to_a_mogrifier_unless_something_is_asked_of_an_lstm() {
+    let words = seen_through(0.0);
+    assert_eq!(chosen(budget(600.0), words).cell, CellKind::Mogrifier);
+    assert_eq!(chosen(budget(600.0), SHAKESPEARE).cell, CellKind::Lstm);
+    let with = |cell_options| chosen(RecipeOptions { cell_options, ..budget(600.0) }, words).cell;
+    let weight_dropout = CellOptions { weight_dropout: Some(0.5), ..CellOptions::default() };
+    assert_eq!(with(weight_dropout), CellKind::Lstm);
+    assert_eq!(with(CellOptions { rank: Some(32), ..CellOptions::default() }), CellKind::Mogrifier);
+    let gru = RecipeOptions { cell: Some(CellKind::Gru), ..budget(600.0) };
+    assert_eq!(chosen(gru, words).cell, CellKind::Gru);
+    let epochs = RecipeOptions { length: Some(Length::Epochs(40)), ..RecipeOptions::default() };
+    assert_eq!(chosen(epochs, words).cell, CellKind::Lstm);
+}
+
+#[test]
+fn a_mogrifier_learns_at_a_lower_rate_than_an_lstm_and_falls_faster_with_its_width() {
+    let rate = |cell, width| {
+        let hidden = Some(vec![width]);
+        chosen(RecipeOptions { cell: Some(cell), hidden, ..budget(600.0) }, SHAKESPEARE)
+            .learning_rate
+    };
+    let widths = [64, 128, 320];
+    assert_eq!(widths.map(|width| rate(CellKind::Mogrifier, width)), [0.005, 0.005, 0.0025]);
+    assert_eq!(widths.map(|width| rate(CellKind::Lstm, width)), [0.006, 0.006, 0.00537]);
+}
+
+#[test]
 fn a_small_text_whose_network_stays_small_gets_large_updates() {
     let small =
         CorpusFacts { bytes: 180_000, chars: 180_000, lines: 2_000, words: 33_000, ..SHAKESPEARE };
@@ -237,13 +267,18 @@ fn a_faster_machine_gets_a_larger_model_and_is_asked_about_the_one_that_it_gets(
 #[test]
 fn heads_share_the_width_that_is_chosen() {
     let cell_options = |heads| CellOptions { heads: Some(heads), ..CellOptions::default() };
-    let open = RecipeOptions {
-        cell: Some(CellKind::Slstm),
-        cell_options: cell_options(3),
-        ..budget(600.0)
-    };
-    let hidden = chosen(open, SHAKESPEARE).hidden;
-    assert!(hidden.iter().all(|width| width.is_multiple_of(3)), "{hidden:?}");
+    let storybook = CorpusFacts { is_storybook: true, ..SHAKESPEARE };
+    for (heads, facts, seconds) in
+        [(3, SHAKESPEARE, 600.0), (3, storybook, 90.0), (5, SHAKESPEARE, 10.0)]
+    {
+        let options = RecipeOptions {
+            cell: Some(CellKind::Slstm),
+            cell_options: cell_options(heads),
+            ..budget(seconds)
+        };
+        let hidden = chosen(options, facts).hidden;
+        assert!(hidden.iter().all(|width| width.is_multiple_of(heads)), "{heads}: {hidden:?}");
+    }
     // No other width than the given one has to be divided.
     let given = RecipeOptions {
         cell: Some(CellKind::Mlstm),
@@ -254,31 +289,20 @@ fn heads_share_the_width_that_is_chosen() {
     assert_eq!(chosen(given, SHAKESPEARE).hidden, [500, 500]);
 }
 
-/// Of speeds that nobody may ask for.
-struct Unknown;
-
-impl Speed for Unknown {
-    fn flops(
-        &self,
-        _: &LanguageModelConfig,
-        _: Window,
-        _: &OptimizerSettings,
-    ) -> Result<f64, Error> {
-        panic!("an update of what will be refused was timed");
-    }
-}
-
 #[test]
 fn windows_longer_than_the_text_are_not_timed() {
     let options = RecipeOptions { batch: Some(4096), bptt: Some(512), ..budget(600.0) };
-    choose(&options, &SHAKESPEARE, &Unknown).unwrap();
+    let plan = choose(&options, &SHAKESPEARE, &Assumed(1e12)).unwrap();
+    assert_eq!(plan.flops, GUESSED_FLOPS);
 }
 
 #[test]
 fn all_that_was_not_given_is_told() {
     let plan = choose(&budget(600.0), &seen_through(0.0), &CORES).unwrap();
     let names: Vec<&str> = plan.choices.iter().map(|choice| choice.name).collect();
-    for name in ["tokenizer", "optimizer", "batch", "bptt", "hidden", "tied", "embed", "clip"] {
+    for name in
+        ["tokenizer", "model", "optimizer", "batch", "bptt", "hidden", "tied", "embed", "clip"]
+    {
         assert!(names.contains(&name), "{name}: {names:?}");
     }
     let width = RecipeOptions { hidden: Some(vec![400]), ..budget(600.0) };

@@ -69,7 +69,7 @@ fn the_average_is_what_is_validated_saved_and_scored() {
 
 /// At a rate of 30, gates of a network whose output layer knows the frequencies already are shut by the first steps.
 #[test]
-fn plain_gradient_descent_begins_without_frequencies() {
+fn plain_gradient_descent_begins_with_half_the_log_frequencies() {
     let place = Place::new();
     let bias = |name, optimizer: OptimizerSettings| {
         let recipe = RecipeOptions {
@@ -82,11 +82,18 @@ fn plain_gradient_descent_begins_without_frequencies() {
         let folder = ModelFolder::open(place.out(name)).unwrap();
         let parameters = folder.load_model().unwrap().parameters;
         let id = parameters.ids().find(|&id| parameters.name(id) == "output.bias").unwrap();
-        parameters.value(id).iter().fold(0.0, |most: f32, value| most.max(value.abs()))
+        parameters.value(id).to_vec()
     };
-    assert!(bias("sgd", OptimizerSettings::sgd()) < 1e-3);
-    assert!(bias("adam", OptimizerSettings::adam()) > 1.0);
-    assert!(bias("muon", OptimizerSettings::muon()) > 1.0);
+    let frequencies = bias("adam", OptimizerSettings::adam());
+    let sum: f32 = frequencies.iter().map(|ln| ln.exp()).sum();
+    assert!((sum - 1.0).abs() < 1e-3, "{sum}");
+    let check = |name, optimizer, power: f32| {
+        for (&found, &ln) in bias(name, optimizer).iter().zip(&frequencies) {
+            assert!((found - power * ln).abs() < 1e-4, "{name}: {found}, expected {power} · {ln}");
+        }
+    };
+    check("sgd", OptimizerSettings::sgd(), 0.5);
+    check("muon", OptimizerSettings::muon(), 1.0);
 }
 
 #[test]
