@@ -4,9 +4,9 @@
 //! shortest run had spent a sixteenth of its own; lines enter it from above. A dashed line marks where all have spent the
 //! same.
 
-use super::Comparison;
 use super::compared_run::ComparedRun;
 use super::curve::{Axis, CurvePoint, value_at};
+use super::{Comparison, EqualPoint};
 use crate::svg::{Anchor, Style, Svg, shortened, tick_label, ticks, width_of};
 
 const WIDTH: f64 = 880.0;
@@ -215,7 +215,7 @@ impl Panel {
         places.windows(2).all(|pair| x(pair[1]) - x(pair[0]) >= TICK_DISTANCE)
     }
 
-    /// The mark where all have spent the same, and above the panel who is lowest there.
+    /// The mark where all have spent the same, and above the panel who is lowest there, where that can be said.
     fn heading(&self, svg: &mut Svg, comparison: &Comparison) {
         let Panel { left, top, bottom, .. } = *self;
         svg.words(
@@ -224,22 +224,23 @@ impl Panel {
             "strong",
             &format!("over {}", self.axis),
         );
-        let Some(point) = comparison.at_equal(self.axis).filter(|point| !point.best.is_empty())
-        else {
-            return;
-        };
-        let best = point.best[0];
+        let are_several = |point: &&EqualPoint| point.values.iter().flatten().count() > 1;
+        let Some(point) = comparison.at_equal(self.axis).filter(are_several) else { return };
         let x = self.x(self.equal);
         svg.path("equal", format_args!("M{x:.1} {top}V{bottom}"));
-        let bits = point.values[best].map_or(f64::NAN, |value| value.bits_per_byte);
         let unit = Unit::for_end(self.axis, self.equal);
         let at = short(round_to(self.equal / unit.size, 3));
         let unit = unit.name.split(" (").next().unwrap_or_default();
-        let lowest = match &point.best[..] {
-            [only] => shortened(&comparison.runs[*only].name, WIDEST_NAME),
-            several => format!("{} runs", several.len()),
+        let lowest = |best: usize, name: String| {
+            let bits = point.values[best].map_or(f64::NAN, |value| value.bits_per_byte);
+            format!(", lowest: {name}, {bits:.4}")
         };
-        let words = format!("at {at} {unit}, lowest: {lowest}, {bits:.4}");
+        let lowest = match point.best[..] {
+            [] => String::new(),
+            [only] => lowest(only, shortened(&comparison.runs[only].name, WIDEST_NAME)),
+            [first, ..] => lowest(first, format!("{} runs", point.best.len())),
+        };
+        let words = format!("at {at} {unit}{lowest}");
         svg.words((WIDTH - 14.0, top - 16.0), Anchor::End, "quiet", &words);
     }
 
