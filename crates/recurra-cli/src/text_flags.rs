@@ -1,11 +1,7 @@
 //! The flags that say how files become text.
 
-use std::path::{Path, PathBuf};
-
 use clap::Args;
-use recurra::data::{self, TextOptions};
-
-use crate::failure::Failure;
+use recurra::data::TextOptions;
 
 /// How to read files; the same for every command that reads text.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -34,13 +30,5 @@ impl TextFlags {
             column: self.column.clone(),
             lossy: self.lossy,
         }
-    }
-}
-
-/// Refuses standard input in two places: whoever reads it first leaves nothing for the other.
-pub fn expect_one_stdin<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Failure> {
-    match paths.into_iter().filter(|path| path.as_path() == Path::new("-")).count() {
-        0 | 1 => Ok(()),
-        count => Err(data::Error::StdinTwice { count }.into()),
     }
 }

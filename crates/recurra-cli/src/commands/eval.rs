@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use recurra::data::{Text, TokenFile, cache_dir};
+use recurra::data::{Text, TokenFile, cache_dir, expect_one_stdin};
 use recurra::inference::AddOns;
 use recurra::metrics::{Incomparable, LanguageScore, Quantity};
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::add_on_flags::{AddOnFlags, Helped};
 use crate::failure::Failure;
 use crate::machine_flags::UseFlags;
 use crate::quantity::fixed;
-use crate::text_flags::{TextFlags, expect_one_stdin};
+use crate::text_flags::TextFlags;
 use crate::values::grouped;
 use crate::{interrupt, output};
 

@@ -6,14 +6,14 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
 use recurra::checkpoint::ModelFolder;
-use recurra::data::{Text, storybook};
+use recurra::data::{Text, expect_one_stdin, storybook};
 use recurra::train::{self, Corpus, RecipeOptions, Report, Settings};
 
 use crate::failure::Failure;
 use crate::machine_flags::MachineFlags;
 use crate::progress::Printer;
 use crate::recipe_flags::RecipeFlags;
-use crate::text_flags::{TextFlags, expect_one_stdin};
+use crate::text_flags::TextFlags;
 use crate::values::grouped;
 use crate::{interrupt, output, quantity, recipe_file};
 

@@ -79,6 +79,21 @@ fn stats_path(cache: &Path, fingerprint: &str) -> PathBuf {
     cache.join(format!("{fingerprint}.stats.json"))
 }
 
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Refuses standard input in two places: whoever reads it first leaves nothing for the other.
+///
+/// # Errors
+/// [`Error::StdinTwice`] where more than one of the paths is `-`.
+pub fn expect_one_stdin<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
+    match paths.into_iter().filter(|path| is_stdin(path)).count() {
+        0 | 1 => Ok(()),
+        count => Err(Error::StdinTwice { count }),
+    }
+}
+
 const WHOLE: Range<u64> = 0..u64::MAX;
 
 impl Text {
@@ -95,11 +110,7 @@ impl Text {
     }
 
     fn open_with(paths: &[PathBuf], options: &TextOptions, stdin: &mut dyn Read) -> Result<Self> {
-        let is_stdin = |path: &PathBuf| path == Path::new("-");
-        let count = paths.iter().filter(|path| is_stdin(path)).count();
-        if count > 1 {
-            return Err(Error::StdinTwice { count });
-        }
+        expect_one_stdin(paths)?;
         let mut documents = Vec::new();
         for path in paths {
             if is_stdin(path) {

@@ -123,10 +123,9 @@ impl Evaluation<'_> {
             }
             false => vec![best.temperature()],
         };
-        let thetas = match best.cache {
-            Some(cache) if !tuned.cache => vec![cache.theta],
-            _ => THETAS.to_vec(),
-        };
+        // What is given counts as it is; what is not, by each θ.
+        let given = best.cache.filter(|_| !tuned.cache);
+        let thetas = given.map_or(THETAS.to_vec(), |cache| vec![cache.theta]);
         let most = if best.dynamic.is_some() { DYNAMIC_TOKENS } else { TOKENS };
         let total = valid.len().saturating_sub(1).min(most);
         let wanted = Wanted { temperatures, hidden: best.cache.is_some() };
@@ -149,20 +148,11 @@ impl Evaluation<'_> {
         if let Some(past) = &mut past {
             past.finish(cpu, &mut keep);
         }
-        let sum = |nats: &Vec<f64>| -> f64 {
-            match best.cache {
-                Some(NeuralCache { lambda, .. }) if !tuned.cache => {
-                    mixture(nats, &shares[0], lambda)
-                }
-                _ => nats.iter().sum(),
-            }
-        };
-        let (idx, _) = nats
-            .iter()
-            .map(sum)
-            .enumerate()
-            .min_by(|a, b| a.1.total_cmp(&b.1))
-            .expect("a temperature");
+        let sums = nats.iter().map(|nats| match given {
+            Some(cache) => mixture(nats, &shares[0], cache.lambda),
+            None => nats.iter().sum::<f64>(),
+        });
+        let (idx, _) = sums.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).expect("a temperature");
         if tuned.temperature {
             best.temperature = Some(wanted.temperatures[idx]);
         }
