@@ -250,7 +250,8 @@ impl<C: Cell> Beside for InputPart<'_, C> {
             // SAFETY: `sums` holds the rows; places of this member's units.
             unsafe {
                 let to = self.forward.kept.gates.at(self.step, block, self.row).add(gate * ROWS);
-                Avx512::load(self.sums.add(place * ROWS)).add(self.bias[place]).store_f16(to);
+                let part = Avx512::load(self.sums.add(place * ROWS)).add(self.bias[place]);
+                part.within_f16().store_f16(to);
             }
         }
         self.sums = self.sums.wrapping_add(self.vectors.len() * ROWS);

@@ -1,6 +1,6 @@
 //! One head of one stream, backward, a chunk of steps at a time, the last first.
 
-use super::chunk::{Decays, LINE, Places, decayed_sum, parts};
+use super::chunk::{Decays, Places, decayed_sum, parts, room};
 use super::product::{Depth, Left, Right, To, add_scaled, copy_scaled, dot, product, transpose};
 use super::{CHUNK, Inputs, Shape};
 use crate::SharedSlice;
@@ -21,7 +21,7 @@ pub(super) struct Backward<'a> {
 
 /// Scratch values of a task.
 pub(super) fn scratch_len(shape: Shape) -> usize {
-    sizes(shape).iter().map(|size| size.next_multiple_of(LINE)).sum()
+    room(sizes(shape))
 }
 
 /// Those of the parts of [`Room`].

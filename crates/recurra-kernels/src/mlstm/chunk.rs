@@ -18,17 +18,22 @@ pub(super) struct Forward<'a> {
 }
 
 /// Values from one part of scratch memory to the next: whole lines.
-pub(super) const LINE: usize = 16;
+const LINE: usize = 16;
 
 /// Scratch values of a task.
 pub(super) fn scratch_len(shape: Shape) -> usize {
-    sizes(shape).iter().map(|size| size.next_multiple_of(LINE)).sum()
+    room(sizes(shape))
 }
 
 /// Those of kᵀ, w ⊙ v, the decays and P.
 fn sizes(shape: Shape) -> [usize; 4] {
     let keys = shape.units * CHUNK;
     [keys, keys, CHUNK * CHUNK, CHUNK * CHUNK]
+}
+
+/// Values that [`parts`] of so many take.
+pub(super) fn room<const N: usize>(sizes: [usize; N]) -> usize {
+    sizes.iter().map(|size| size.next_multiple_of(LINE)).sum()
 }
 
 /// Scratch memory in parts of so many values, each beginning with a line.

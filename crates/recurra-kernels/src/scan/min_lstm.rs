@@ -8,8 +8,8 @@ use crate::simd::math::GateFunctions;
 #[derive(Clone, Copy)]
 pub(super) struct MinLstm;
 
-/// Below the sum of two gates that are as closed as can be, so that 0/0 is 0.
-pub(super) const LEAST_SUM: f32 = 1e-30;
+/// Below the sum of two gates that still have a ratio, so that 0/0 is 0.
+pub(super) const LEAST_SUM: f32 = 1e-37;
 
 impl Formula for MinLstm {
     const GATES: usize = 3;

@@ -6,7 +6,7 @@
 //! ```text
 //! minGRU (Feng et al. 2024)           z = σ(a_z)                                h = (1 − z) ⊙ h₋ + z ⊙ a_g
 //! minLSTM (Feng et al. 2024)          f = σ(a_f)   i = σ(a_i)                   h = (f ⊙ h₋ + i ⊙ a_g) / (f + i)
-//! QRNN, fo-pooling (Bradbury 2016)    z = tanh(a_z)   f = σ(a_f)   o = σ(a_o)   c = f ⊙ c₋ + (1 − f) ⊙ z     h = o ⊙ c
+//! QRNN, fo-pooling (Bradbury 2017)    z = tanh(a_z)   f = σ(a_f)   o = σ(a_o)   c = f ⊙ c₋ + (1 − f) ⊙ z     h = o ⊙ c
 //! SRU (Lei et al. 2018)               f = σ(a_f + v_f ⊙ c₋)   r = σ(a_r + v_r ⊙ c₋)
 //!                                     c = f ⊙ c₋ + (1 − f) ⊙ a_u                h = r ⊙ c + (1 − r) ⊙ α·x
 //! ```

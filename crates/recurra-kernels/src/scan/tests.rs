@@ -242,6 +242,32 @@ fn saturated_gates_stay_finite() {
     }
 }
 
+#[test]
+fn two_gates_of_a_min_lstm_that_are_all_but_shut_still_share() {
+    for a in [-20.0, -50.0, -75.0, -80.0] {
+        let problem = Problem {
+            cell: ScanCell::MinLstm,
+            shape: Shape { time: 1, batch: 1, hidden: 1 },
+            gates: vec![a, a + 1.0, -0.5],
+            vectors: vec![],
+            x: vec![],
+            first: vec![1.5],
+            d_out: vec![1.0],
+            d_last: vec![0.0],
+        };
+        let expected = problem.run(&Cpu::with_isa(Isa::Plain, 1));
+        for isa in Isa::available().into_iter().filter(|isa| isa.precision() == Precision::F32) {
+            let found = problem.rounded().run(&Cpu::with_isa(isa, 1));
+            for ((name, found), (_, expected)) in found.parts().into_iter().zip(expected.parts()) {
+                for (&found, &expected) in found.iter().zip(expected) {
+                    let error = (f64::from(found) - expected).abs();
+                    assert!(error < 1e-5, "{isa}, {a}, `{name}`: {found} for {expected}");
+                }
+            }
+        }
+    }
+}
+
 /// Two steps of one unit of each cell, written out from the papers' equations.
 #[test]
 fn two_steps_follow_the_equations() {

@@ -1,7 +1,7 @@
 //! An LSTM layer over a whole sequence.
 
 use recurra_kernels::Element;
-use recurra_kernels::dropout::{self, Mask};
+use recurra_kernels::dropout::Mask;
 use recurra_kernels::layer::CellKind;
 use recurra_kernels::lstm;
 use recurra_kernels::matmul::Matrix;
@@ -76,9 +76,7 @@ impl<E: Element> Tape<'_, E> {
         let mut h = self.states_from(window, state[0]); // (T + 1, B, H)
         let mut c = self.states_from(window, state[1]);
         let mut seen = state_mask.map(|mask| {
-            let mut factors = self.workspace.arena.take(window.batch * hidden); // (B, H)
-            factors.fill(E::ONE);
-            dropout::apply(self.cpu, mask, 0, &mut factors);
+            let factors = self.state_factors(mask, window.batch * hidden);
             [factors, self.workspace.arena.take(h.len())]
         });
         for piece in Piece::forward(window) {

@@ -1,7 +1,6 @@
 //! A Mogrifier LSTM layer over a whole sequence.
 
 use recurra_kernels::column_sum::column_sums;
-use recurra_kernels::dropout;
 use recurra_kernels::matmul::{Matrix, Start, matmul, matmul_packed};
 use recurra_kernels::{Cpu, Element, mogrifier};
 
@@ -209,9 +208,7 @@ impl<E: Element> Tape<'_, E> {
         let mut h = self.states_from(window, state[0]); // (T + 1, B, H)
         let mut c = self.states_from(window, state[1]);
         let mut seen = self.next_mask(form.state_dropout).map(|mask| {
-            let mut factors = self.workspace.arena.take(batch * hidden); // (B, H)
-            factors.fill(E::ONE);
-            dropout::apply(self.cpu, mask, 0, &mut factors);
+            let factors = self.state_factors(mask, batch * hidden);
             [factors, self.workspace.arena.take(kept * hidden)]
         });
         let bias = self.joint_bias(&recurrent, N_GATES * hidden);

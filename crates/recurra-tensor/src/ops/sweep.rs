@@ -76,6 +76,14 @@ impl<E: Element> Tape<'_, E> {
         states
     }
 
+    /// The factors of a state (B, H) that a mask leaves, the same for a whole window: 0, or one over the rate that is kept.
+    pub(crate) fn state_factors(&mut self, mask: Mask, state_len: usize) -> Vec<E> {
+        let mut factors = self.workspace.arena.take(state_len);
+        factors.fill(E::ONE);
+        dropout::apply(self.cpu, mask, 0, &mut factors);
+        factors
+    }
+
     /// x·W_ihᵀ + bias for some steps of a window, into `out` (steps·B, G·H).
     pub(crate) fn input_products(
         &mut self,
