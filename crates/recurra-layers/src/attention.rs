@@ -22,11 +22,6 @@ pub enum PositionKind {
     Learned,
 }
 
-impl PositionKind {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Rotary, Self::Learned];
-}
-
 names!(PositionKind { Rotary: "rotary", Learned: "learned" });
 
 /// softmax(q·kᵀ / √D)·v for each of A heads of D = C / A values, over the positions that a position sees.

@@ -21,9 +21,6 @@ pub enum ActivationKind {
 }
 
 impl ActivationKind {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Swiglu, Self::Gelu];
-
     /// Values that the first map makes for one that the second reads.
     fn n_halves(self) -> usize {
         match self {

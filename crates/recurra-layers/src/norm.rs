@@ -20,11 +20,6 @@ pub enum NormKind {
     Layer,
 }
 
-impl NormKind {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Rms, Self::Layer];
-}
-
 /// Names of a kind in a config and on the command line.
 macro_rules! names {
     ($kind:ident { $($variant:ident: $name:literal),* }) => {

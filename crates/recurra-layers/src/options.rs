@@ -37,7 +37,8 @@ macro_rules! options {
 options! {
     /// Settings of single families; what is `None` is the family's own default.
     CellOptions {
-        /// Added to the bias of the forget gate at the start; by default 1 for an LSTM and a Mogrifier, 0 for others.
+        /// Added to the bias of the forget gate at the start; by default 1 for an LSTM and a Mogrifier, 0 for a QRNN, an
+        /// SRU, a minGRU and a minLSTM.
         forget_bias: f32,
         /// The rate at which recurrent weights are dropped, the same ones for a whole window (weight-drop, Merity et al.
         /// 2018); by default 0.

@@ -58,12 +58,11 @@ fn widths(width: usize, context: usize) -> Vec<usize> {
 impl Sizes {
     pub fn of(width: usize, options: &CellOptions) -> Self {
         let norm = options.norm.unwrap_or(NormKind::Rms);
-        let (positions, activation) = match norm {
-            NormKind::Rms => (PositionKind::Rotary, ActivationKind::Swiglu),
-            NormKind::Layer => (PositionKind::Learned, ActivationKind::Gelu),
-        };
-        let positions = options.positions.unwrap_or(positions);
-        let activation = options.activation.unwrap_or(activation);
+        let positions = positions(options);
+        let activation = options.activation.unwrap_or(match norm {
+            NormKind::Rms => ActivationKind::Swiglu,
+            NormKind::Layer => ActivationKind::Gelu,
+        });
         let inner = match activation {
             // As many numbers as two maps of 4·C.
             ActivationKind::Swiglu => (8 * width).div_ceil(3).next_multiple_of(32),
@@ -81,6 +80,21 @@ impl Sizes {
     /// GPT-2 has biases everywhere, LLaMA nowhere.
     fn has_bias(&self) -> bool {
         self.norm == NormKind::Layer
+    }
+}
+
+/// How positions are told: as LLaMA does, and with its norm as GPT-2.
+fn positions(options: &CellOptions) -> PositionKind {
+    options.positions.unwrap_or(match options.norm.unwrap_or(NormKind::Rms) {
+        NormKind::Rms => PositionKind::Rotary,
+        NormKind::Layer => PositionKind::Learned,
+    })
+}
+
+impl CellOptions {
+    /// Whether a Transformer of these options tells positions by rotation.
+    pub fn is_rotary(&self) -> bool {
+        positions(self) == PositionKind::Rotary
     }
 }
 

@@ -150,9 +150,10 @@ impl LanguageModelConfig {
 impl LanguageModelConfig {
     fn check_options(&self) -> Result<(), Error> {
         let known = self.cell.options();
-        // A configuration that states the forget bias of every cell is none of another network.
-        let unknown =
-            |(name, _): &(&'static str, String)| !known.contains(name) && *name != "forget_bias";
+        // A configuration that states the forget bias of every cell, 0 where there is none, is none of another network.
+        let unknown = |(name, value): &(&'static str, String)| {
+            !known.contains(name) && (*name != "forget_bias" || value != "0")
+        };
         if let Some((option, _)) = self.options.given().into_iter().find(unknown) {
             return Err(Error::Option { option, cell: self.cell });
         }
@@ -181,11 +182,18 @@ impl LanguageModelConfig {
         {
             return Err(Error::Summed { width, last });
         }
-        let heads = heads.unwrap_or(1);
-        match self.hidden_sizes.iter().find(|width| !width.is_multiple_of(heads)) {
-            Some(&width) => Err(Error::Heads { heads, width }),
-            None => Ok(()),
+        let Some(heads) = heads else { return Ok(()) };
+        let is_rotated = self.cell == CellKind::Transformer && self.options.is_rotary();
+        for &width in &self.hidden_sizes {
+            if !width.is_multiple_of(heads) {
+                return Err(Error::Heads { heads, width });
+            }
+            // One value has no plane to turn in.
+            if is_rotated && width == heads {
+                return Err(Error::Rotary { heads, width });
+            }
         }
+        Ok(())
     }
 
     fn check_regularization(&self) -> Result<(), Error> {
@@ -232,6 +240,8 @@ fn check_number(
 
 #[cfg(test)]
 mod tests {
+    use recurra_layers::PositionKind;
+
     use super::*;
 
     #[track_caller]
@@ -267,6 +277,24 @@ mod tests {
         };
         check(|config| mlstm(config, 7), "7 heads cannot share");
         check(|config| mlstm(config, 0), "`heads` is 0");
+        let one_each = |config: &mut LanguageModelConfig| {
+            config.cell = CellKind::Transformer;
+            config.hidden_sizes = vec![8];
+            config.options.heads = Some(8);
+        };
+        check(one_each, "8 heads of a Transformer of 8 values have one each");
+        let learned = |positions| {
+            let mut config = LanguageModelConfig::new(100);
+            one_each(&mut config);
+            config.options.positions = Some(positions);
+            config.check()
+        };
+        assert_eq!(learned(PositionKind::Learned), Ok(()));
+        let forgets = |config: &mut LanguageModelConfig, bias| {
+            config.cell = CellKind::Mlstm;
+            config.options.forget_bias = Some(bias);
+        };
+        check(|config| forgets(config, 5.0), "`forget_bias` means nothing to the cell `mlstm`");
         let sees = |config: &mut LanguageModelConfig| {
             config.cell = CellKind::Gru;
             config.options.context = Some(8);

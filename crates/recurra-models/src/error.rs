@@ -42,6 +42,16 @@ pub enum Error {
         /// The width of the layer.
         width: usize,
     },
+    /// Heads of one value, which rotation cannot tell the positions of.
+    #[error(
+        "{heads} heads of a Transformer of {width} values have one each, which cannot be rotated"
+    )]
+    Rotary {
+        /// How many heads.
+        heads: usize,
+        /// The width of the layer.
+        width: usize,
+    },
     /// Outputs of different widths that are to be summed.
     #[error("a layer of {width} values cannot be summed with a last one of {last}")]
     Summed {
@@ -80,6 +90,9 @@ impl Error {
             },
             Error::Heads { width, .. } => {
                 format!("choose a number of heads that divides {width}")
+            }
+            Error::Rotary { .. } => {
+                "give fewer `heads`, or `positions` that are learned".to_string()
             }
             Error::Summed { last, .. } => {
                 format!("give every layer {last} values, or leave `summed_outputs` out")
