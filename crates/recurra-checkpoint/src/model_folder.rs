@@ -44,13 +44,7 @@ impl ModelFolder {
     pub fn create(path: impl Into<PathBuf>) -> Result<ModelFolder> {
         let path = path.into();
         if !path.join(TRAINING).join(LOCK).exists() {
-            Self::refuse_a_run(&path)?;
-            let foreign = [CARD, CONFIG, TOKENIZER, TRAINING]
-                .into_iter()
-                .find(|name| path.join(name).exists());
-            if let Some(file) = foreign {
-                return Err(Error::NotEmpty { path, file: file.into() });
-            }
+            Self::expect_new(&path)?;
         }
         let training = path.join(TRAINING);
         fs::create_dir_all(&training).map_err(Error::io("create", &path))?;
@@ -66,6 +60,22 @@ impl ModelFolder {
             });
         }
         Ok(folder)
+    }
+
+    /// Finds out, and changes nothing, whether [`ModelFolder::create`] would refuse this folder for what it holds.
+    ///
+    /// # Errors
+    /// It holds a run, or files that a run would write over.
+    pub fn expect_new(path: &Path) -> Result<()> {
+        Self::refuse_a_run(path)?;
+        let is_of_a_run_that_never_began = path.join(TRAINING).join(LOCK).exists();
+        let names = [CARD, CONFIG, TOKENIZER, TRAINING];
+        match names.into_iter().find(|name| path.join(name).exists()) {
+            Some(file) if !is_of_a_run_that_never_began => {
+                Err(Error::NotEmpty { path: path.to_owned(), file: file.into() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a run was to begin in this folder and left nothing, having failed on its text, say, before its first step;

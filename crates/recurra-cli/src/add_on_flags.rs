@@ -82,6 +82,7 @@ pub struct Helped {
     tuning_seconds: f64,
     plain_loss_nats: f64,
     plain_perplexity: f64,
+    plain_bits_per_byte: f64,
 }
 
 impl AddOnFlags {
@@ -240,6 +241,7 @@ impl Helped {
             tuning_seconds: cost.tuning,
             plain_loss_nats: plain.loss_nats(),
             plain_perplexity: plain.perplexity(),
+            plain_bits_per_byte: plain.bits_per_byte(),
         }
     }
 
@@ -258,8 +260,8 @@ impl Helped {
             cost += &format!("; {} for tuning", duration(self.tuning_seconds));
         }
         format!(
-            "{:<13} perplexity {:.2}\n{:<13} {cost}\n",
-            "without help", self.plain_perplexity, "cost"
+            "{:<13} perplexity {:.2}, {:.4} bits per byte\n{:<13} {cost}\n",
+            "without help", self.plain_perplexity, self.plain_bits_per_byte, "cost"
         )
     }
 }

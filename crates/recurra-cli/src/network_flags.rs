@@ -52,13 +52,13 @@ macro_rules! flags {
 flags! {
     /// The options of the cell.
     cell_options: CellOptions {
-        /// Initial bias of the forget gate [default: 1 for an LSTM and a Mogrifier, 0 for others]
+        /// Added to the bias of the forget gate at the start [default: 1 of lstm and mogrifier, 0 of qrnn, sru, min-gru, min-lstm]
         #[arg(long, value_parser = values::bias, allow_negative_numbers = true, value_name = "F")]
         forget_bias: f64 as f32,
         /// Share of recurrent weights dropped, the same for a whole window (weight-drop)
         #[arg(long, value_parser = values::rate, value_name = "F")]
         weight_dropout: f64 as f32,
-        /// Cap an LSTM's input gate at 1 − its forget gate (--coupled=false: do not)
+        /// Cap an LSTM's input gate at 1 − its forget gate: i = min(i, 1 − f), not i = 1 − f (--coupled=false: do not)
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
         coupled: bool,
         /// Dropout of an LSTM's state before its recurrent weights, the same for a whole window
@@ -126,19 +126,27 @@ flags! {
 }
 
 impl NetworkFlags {
-    /// Refuses what the family does not know, an LSTM where none is given.
-    pub fn check(&self, given: Option<CellKind>) -> Result<(), Failure> {
-        let cell = given.unwrap_or(CellKind::Lstm);
-        let flag = |name: &str| format!("`--{}`", name.replace('_', "-"));
-        let unknown = |(name, _): &(&'static str, String)| !cell.options().contains(name);
-        let Some((name, _)) = self.cell_options().given().into_iter().find(unknown) else {
-            return Ok(());
+    /// The family: the one that is given, or of those that are chosen where none is the first that knows what is asked for.
+    ///
+    /// # Errors
+    /// What that family, or all of them, do not know.
+    pub fn family(&self, given: Option<CellKind>) -> Result<CellKind, Failure> {
+        let families = given.map_or(CHOSEN.to_vec(), |cell| vec![cell]);
+        let options = self.cell_options().given();
+        let unknown_to = |cell: &CellKind| {
+            let unknown = |(name, _): &&(&'static str, String)| !cell.options().contains(name);
+            options.iter().find(unknown).map(|(name, _)| *name)
         };
+        if let Some(cell) = families.iter().find(|cell| unknown_to(cell).is_none()) {
+            return Ok(*cell);
+        }
+        let cell = families[0];
+        let name = unknown_to(&cell).unwrap_or_default();
         let knows = |kind: &CellKind| kind.options().contains(&name);
         let kinds: Vec<_> = CellKind::ALL.into_iter().filter(knows).map(CellKind::name).collect();
         let (kind, all) = (kinds[0], kinds.join(", "));
         Err(Failure::of_arguments(
-            format!("{} means nothing to `--model {cell}`", flag(name)),
+            format!("`--{}` means nothing to `--model {cell}`", name.replace('_', "-")),
             match given {
                 Some(_) => format!("leave it out; it is for {all}"),
                 None => format!("add `--model {kind}`, or leave it out; it is for {all}"),
@@ -147,9 +155,13 @@ impl NetworkFlags {
     }
 }
 
+/// The families that are chosen where none is asked for.
+const CHOSEN: [CellKind; 2] = [CellKind::Lstm, CellKind::Mogrifier];
+
 /// What `--model` says of itself.
 pub fn model_help() -> String {
-    format!("Kind of network: {} [default: lstm]", CellKind::ALL.map(CellKind::name).join(", "))
+    let all = CellKind::ALL.map(CellKind::name).join(", ");
+    format!("Kind of network: {all} [default: lstm; of words in a budget mogrifier]")
 }
 
 /// The value of `--model`.

@@ -143,10 +143,12 @@ fn told(event: &Event<'_>) -> Vec<String> {
         } => {
             let resumed = resumed_step.map(|step| format!("resumed at step {}", grouped(step)));
             let begun = format!(
-                "{}: {} parameters, {} floating-point operations a token; {isa} on {threads} {}; seed {}",
+                "{}: {} parameters, {} floating-point operations a token; {} at {}; {isa} on {threads} {}; seed {}",
                 recipe.cell,
                 rounded(*parameters as f64),
                 rounded(*flops_per_token as f64),
+                recipe.optimizer,
+                recipe.learning_rate,
                 if *threads == 1 { "thread" } else { "threads" },
                 recipe.seed
             );
@@ -172,7 +174,9 @@ fn told(event: &Event<'_>) -> Vec<String> {
             }
             _ => Vec::new(),
         },
-        Event::Scored { role, score } => vec![format!("{role}: {score}")],
+        Event::Scored { role, score } => {
+            vec![format!("{role}: {score}"), format!("{role}: {}", score.signature)]
+        }
         _ => Vec::new(),
     }
 }

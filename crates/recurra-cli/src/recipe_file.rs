@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::{Args as _, FromArgMatches as _};
 
 use crate::argument_errors;
+use crate::commands::train::Train;
 use crate::failure::Failure;
 use crate::recipe_flags::RecipeFlags;
 use crate::values::nearest;
@@ -59,14 +60,17 @@ pub fn load(name: &str) -> Result<RecipeFlags, Failure> {
         return read(name, text);
     }
     let path = Path::new(name);
-    let looks_like_a_path = path.extension().is_some() || path.components().count() > 1;
-    if !looks_like_a_path && !path.exists() {
+    if path.components().count() == 1 && !path.exists() {
         let known: Vec<&str> = BUILT_IN.iter().map(|(built_in, _)| *built_in).collect();
-        let hint = match nearest(name, known.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known: {}; or give a TOML file", known.join(", ")),
-        };
-        return Err(Failure::of_arguments(format!("unknown recipe `{name}`"), hint));
+        let near = nearest(name.trim_end_matches(".toml"), known.iter().copied());
+        let unknown = |hint| Err(Failure::of_arguments(format!("unknown recipe `{name}`"), hint));
+        match near {
+            Some(near) => return unknown(format!("did you mean `{near}`?")),
+            None if path.extension().is_none() => {
+                return unknown(format!("known: {}; or give a TOML file", known.join(", ")));
+            }
+            None => {} // a file that is not there
+        }
     }
     let no_recipe = |why: String| {
         Failure::of_data(
@@ -102,19 +106,30 @@ fn read(name: &str, text: &str) -> Result<RecipeFlags, Failure> {
             "write `name = value` lines, with the names of the flags".to_owned(),
         )
     })?;
+    let parser = RecipeFlags::augment_args(
+        clap::Command::new("recipe").no_binary_name(true).disable_help_flag(true),
+    );
+    let command = Train::augment_args(clap::Command::new("train"));
     let mut flags = Vec::new();
     for (key, value) in &table {
+        let flag = key.replace('_', "-");
+        let has_flag = |command: &clap::Command| {
+            command.get_arguments().any(|known| known.get_long() == Some(&flag))
+        };
+        if has_flag(&command) && !has_flag(&parser) {
+            return Err(of_recipe(
+                format!("`{key}` is not what a recipe decides"),
+                format!("give `--{flag}` on the command line"),
+            ));
+        }
         let value = written(value).ok_or_else(|| {
             of_recipe(
                 format!("`{key}` cannot be {}", value.type_str()),
                 "give a number, a text, true or false, or a list of numbers".to_owned(),
             )
         })?;
-        flags.push(format!("--{}={value}", key.replace('_', "-")));
+        flags.push(format!("--{flag}={value}"));
     }
-    let parser = RecipeFlags::augment_args(
-        clap::Command::new("recipe").no_binary_name(true).disable_help_flag(true),
-    );
     let parsed = parser
         .try_get_matches_from(flags)
         .and_then(|matches| RecipeFlags::from_arg_matches(&matches));
@@ -217,6 +232,13 @@ mod tests {
             with(OptimizerFlags { weight_decay: Some(0.0), ..OptimizerFlags::default() });
         assert!(!no_decay.optimizer.unwrap().spare_vectors);
         assert_eq!(no_decay.learning_rate, Some(0.003));
+    }
+
+    #[test]
+    fn what_is_no_recipe_and_what_is_none_of_its_names_is_told() {
+        check("threads = 2", "`threads` is not what a recipe decides", "give `--threads` on");
+        let failure = load("family_lstm.toml").unwrap_err();
+        assert_eq!(failure.hint(), Some("did you mean `family_lstm`?"));
     }
 
     #[test]

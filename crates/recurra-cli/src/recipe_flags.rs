@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use recurra::data::TokenizerSpec;
 use recurra::models::{CellKind, LanguageModelConfig};
+use recurra::tensor::Window;
 use recurra::train::{Length, Purpose, RecipeOptions};
 
 use crate::failure::Failure;
@@ -167,19 +168,19 @@ impl RecipeFlags {
     }
 
     fn check_together(&self) -> Result<(), Failure> {
-        self.network.check(self.model)?;
+        let cell = self.network.family(self.model)?;
         // Widths that are left to choose will fit.
         let Some(widths) = &self.hidden else { return Ok(()) };
         let smallest = LanguageModelConfig {
-            cell: self.model.unwrap_or(CellKind::Lstm),
+            cell,
             options: self.network.cell_options(),
             embed_size: self.embed.unwrap_or(1),
             hidden_sizes: layer_widths(widths, self.layers)?,
             ..LanguageModelConfig::new(2)
         };
         let moments = self.optimizer.n_moments()?;
-        let streams = self.batch.unwrap_or(1);
-        memory::expect_room(&smallest, Purpose::Training { moments, streams })
+        let window = Window { time: self.bptt.unwrap_or(1), batch: self.batch.unwrap_or(1) };
+        memory::expect_room(&smallest, Purpose::Training { moments, window })
     }
 }
 

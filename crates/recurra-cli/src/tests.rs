@@ -213,9 +213,9 @@ fn flags_are_checked_together() {
         "it is for lstm",
     );
     refused_together(
-        "train --rank 48",
+        "train --context 48",
         "means nothing to `--model lstm`",
-        "add `--model mogrifier`",
+        "add `--model transformer`",
     );
     refused_together(
         "train --model transformer --hidden 100 --heads 7",

@@ -32,6 +32,19 @@ pub struct CorpusFacts {
     pub is_storybook: bool,
     /// What it tells of the validation text, where that was measured.
     pub predictability: Option<Predictability>,
+    /// What the tokenizer makes of it, where that is there already.
+    pub tokenizer: Option<TokenizerFacts>,
+}
+
+/// What the rules know of a tokenizer that is there before the run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenizerFacts {
+    /// Ids.
+    pub vocabulary: usize,
+    /// Bytes of the training text that a token stands for.
+    pub bytes_per_token: f64,
+    /// Whether a token is a word.
+    pub is_word: bool,
 }
 
 impl CorpusFacts {
@@ -56,6 +69,9 @@ pub struct Choice {
 /// are to say all that there is.
 const ENOUGH_WORDS: u64 = 50_000;
 const FEW_UNKNOWN: f64 = 0.0005;
+
+/// Bytes that a token of BPE stands for, about.
+const BYTES_OF_A_PIECE: f64 = 4.0;
 
 /// Passes over a text from which a model learns it by heart, so that dropout pays.
 const UNHARMED_PASSES: f64 = 4.0;
@@ -88,7 +104,7 @@ pub fn choose(
     let tokenizer = options.tokenizer.clone().unwrap_or_else(|| choices.tokenizer(facts));
     let text = TextEstimate::new(&tokenizer, facts);
     let cell = options.cell.unwrap_or_else(|| choices.family(options, &text, length));
-    let optimizer = options.optimizer.unwrap_or_else(|| choices.optimizer(options, &text));
+    let optimizer = options.optimizer.unwrap_or_else(|| choices.optimizer(options, &text, cell));
     let sizing = Sizing { options, text: &text, length, cell };
     let (sizes, flops) = match length {
         Length::Budget(_) => {
@@ -172,14 +188,21 @@ impl TextEstimate {
                 let guessed = (10.0 * words.sqrt()).min(300_000.0);
                 (words, counted.map_or(guessed, |counted| counted as f64))
             }
-            TokenizerSpec::Bpe(size) => (bytes / 4.0, *size as f64),
-            TokenizerSpec::File(_) => (bytes / 4.0, 30_000.0),
+            TokenizerSpec::Bpe(size) => (bytes / BYTES_OF_A_PIECE, *size as f64),
+            TokenizerSpec::File(_) => match facts.tokenizer {
+                Some(found) => (bytes / found.bytes_per_token, found.vocabulary as f64),
+                None => (bytes / BYTES_OF_A_PIECE, 30_000.0),
+            },
+        };
+        let is_word = match tokenizer {
+            TokenizerSpec::File(_) => facts.tokenizer.is_some_and(|found| found.is_word),
+            _ => *tokenizer == TokenizerSpec::Word,
         };
         TextEstimate {
             tokens: tokens.max(1.0),
             vocabulary,
             is_large_vocabulary: vocabulary > 1000.0,
-            is_word: matches!(tokenizer, TokenizerSpec::Word),
+            is_word,
             is_storybook: facts.is_storybook,
         }
     }
@@ -244,24 +267,27 @@ impl Choices {
         self.take("tokenizer", spec, shown, reason)
     }
 
-    /// An LSTM, unless the time is what is given and another one, which knows all that is asked for, was measured to come further.
+    /// An LSTM, unless the time is what is given and another one, which knows all that is asked for, was measured to come further;
+    /// or unless only that one knows it.
     fn family(&mut self, options: &RecipeOptions, text: &TextEstimate, length: Length) -> CellKind {
-        if !matches!(length, Length::Budget(_)) {
-            return CellKind::Lstm;
-        }
-        let is_unknown =
-            |(name, _): &(&'static str, String)| !CellKind::Mogrifier.options().contains(name);
+        let asked_for = options.cell_options.given();
+        let unknown_to = |cell: CellKind| {
+            asked_for.iter().map(|(name, _)| *name).find(|name| !cell.options().contains(name))
+        };
+        let has_a_budget = matches!(length, Length::Budget(_));
         // Measured, LSTM and Mogrifier: WikiText-2 by word in 10 minutes, perplexity 132.2 and 126.9, both from a bias of 0; by
         // character in 3 minutes, tiny-shakespeare 1.444 and 1.433 nats, Tang poems 112.1 and 112.6.
-        let (cell, reason) = match options.cell_options.given().into_iter().find(is_unknown) {
+        let (cell, reason) = match (unknown_to(CellKind::Lstm), unknown_to(CellKind::Mogrifier)) {
+            (Some(name), None) => (CellKind::Mogrifier, format!("an LSTM does not know `{name}`")),
+            _ if !has_a_budget => return CellKind::Lstm,
             _ if !text.is_word => {
                 (CellKind::Lstm, "none was found to learn clearly more in a given time".to_owned())
             }
-            None => (
+            (None, None) => (
                 CellKind::Mogrifier,
                 "of words it learns more in a given time than an LSTM".to_owned(),
             ),
-            Some((name, _)) => (CellKind::Lstm, format!("a Mogrifier does not know `{name}`")),
+            (_, Some(name)) => (CellKind::Lstm, format!("a Mogrifier does not know `{name}`")),
         };
         self.take("model", cell, cell.to_string(), reason)
     }
@@ -287,10 +313,17 @@ impl Choices {
         )
     }
 
-    fn optimizer(&mut self, options: &RecipeOptions, text: &TextEstimate) -> OptimizerSettings {
+    /// Plain gradient descent for the families of which its rate was measured, on words.
+    fn optimizer(
+        &mut self,
+        options: &RecipeOptions,
+        text: &TextEstimate,
+        cell: CellKind,
+    ) -> OptimizerSettings {
         let (sgd, adamw) = (OptimizerSettings::sgd(), OptimizerSettings::adamw());
         let is_followed = options.learning_rate.is_some() || options.schedule.is_some();
-        let (optimizer, reason) = match text.is_word {
+        let is_published = matches!(cell, CellKind::Lstm | CellKind::Mogrifier);
+        let (optimizer, reason) = match text.is_word && is_published {
             true if is_followed => (adamw, "what rates and schedules are mostly meant for"),
             true => (sgd, "as in the published word recipes"),
             false => (adamw, "learns fast at one rate for all weights"),
@@ -317,6 +350,10 @@ impl Choices {
         let widest = hidden.iter().copied().max().unwrap_or(1).max(1) as f64;
         let (rate, reason) = match cell {
             _ if optimizer.is_sgd() => (20.0, "plain gradient descent on the mean loss a token"),
+            CellKind::RnnRelu | CellKind::RnnTanh => (
+                1e-3 * (512.0 / widest).min(1.0),
+                "falls with the width: nothing but its weights holds its state back",
+            ),
             CellKind::Mogrifier => {
                 (5e-3 * (160.0 / widest).min(1.0), "falls with the width: its rounds multiply")
             }

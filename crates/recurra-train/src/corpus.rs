@@ -6,7 +6,7 @@ use std::time::Instant;
 use recurra_data::storybook::Storybook;
 use recurra_data::{Predictability, Text, TokenFile, Tokenizer};
 
-use crate::choose::CorpusFacts;
+use crate::choose::{CorpusFacts, TokenizerFacts};
 use crate::error::Error;
 use crate::observer::{Event, Observer};
 use crate::position::TextNames;
@@ -21,12 +21,18 @@ const MOST_HELD_OUT: f64 = 5e6;
 /// Bytes of text that are looked through for each second of a budget, to choose and to forecast: about a hundredth of the time.
 const PREDICTED_BYTES_A_SECOND: f64 = 10e3;
 
+/// Bytes of which a tokenizer that is there shows how long its tokens are.
+const SAMPLED_BYTES: u64 = 1 << 18;
+
 /// Tokens that are counted for the frequencies a model starts from: enough for any vocabulary, and done in a moment.
 const COUNTED: usize = 1 << 26;
 
 /// The seeds of the storybooks that are trained on and validated on.
 const TRAIN_BOOK: u64 = 1;
 pub(crate) const VALID_BOOK: u64 = 2;
+
+/// The roles of the texts that a run is scored on at its end.
+pub(crate) const SCORED_ROLES: [&str; 2] = ["validation", "test"];
 
 /// The texts of a run.
 pub(crate) struct Texts {
@@ -72,6 +78,7 @@ impl Texts {
             words: stats.words,
             is_storybook: matches!(settings.corpus, Corpus::Storybook { .. }),
             predictability: None,
+            tokenizer: None,
         };
         Ok(Texts { train, valid, test: settings.test.clone(), true_valid_nats, facts })
     }
@@ -80,6 +87,25 @@ impl Texts {
     pub fn predictability(&self, budget_seconds: f64) -> Result<Predictability, Error> {
         let most_bytes = (budget_seconds * PREDICTED_BYTES_A_SECOND).clamp(200e3, 6e6) as u64;
         Ok(Predictability::measure(&self.train, &self.valid, most_bytes)?)
+    }
+
+    /// What a tokenizer that is there makes of the beginning of the training text.
+    pub fn tokenizer_facts(&self, tokenizer: &Tokenizer) -> Result<TokenizerFacts, Error> {
+        let n_bytes = self.facts.bytes;
+        let beginning = match n_bytes <= SAMPLED_BYTES {
+            true => self.train.clone(),
+            false => self.train.split_last(1.0 - SAMPLED_BYTES as f64 / n_bytes as f64)?.0,
+        };
+        let mut n_tokens = 0;
+        tokenizer.encode_text(&beginning, &mut |ids| {
+            n_tokens += ids.len();
+            Ok(())
+        })?;
+        Ok(TokenizerFacts {
+            vocabulary: tokenizer.vocab_size(),
+            bytes_per_token: n_bytes.min(SAMPLED_BYTES) as f64 / n_tokens.max(1) as f64,
+            is_word: tokenizer.kind() == "word",
+        })
     }
 }
 

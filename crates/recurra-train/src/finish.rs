@@ -12,7 +12,7 @@ use recurra_inference::{Kept, ModelRef, dependencies, score};
 use recurra_metrics::LanguageScore;
 use recurra_tensor::{Tape, Window};
 
-use crate::corpus::VALID_BOOK;
+use crate::corpus::{SCORED_ROLES, VALID_BOOK};
 use crate::error::Error;
 use crate::observer::{Event, StopReason};
 use crate::recipe::Length;
@@ -27,9 +27,6 @@ const TOKENS_PER_PROBED_STORY: f64 = 4000.0;
 
 /// Scores by the texts that they are of.
 type Scores = Vec<(&'static str, LanguageScore)>;
-
-/// The texts that are scored.
-const ROLES: [&str; 2] = ["validation", "test"];
 
 impl Run<'_> {
     /// Takes note of what is read at the end of the run, and measures what it will take, so that a budget can keep that
@@ -102,7 +99,7 @@ impl Run<'_> {
         let best = self.folder.load_model()?;
         let mut scores = self.score_texts(&best, stop)?;
         // Of a text that was not read to its end, a score that these weights have already stays.
-        for role in ROLES {
+        for role in SCORED_ROLES {
             let is_scored = scores.iter().any(|(of, _)| *of == role);
             let before = best.notes.as_ref().and_then(|notes| notes.scores.get(role));
             scores.extend(before.filter(|_| !is_scored).map(|score| (role, score.clone())));
@@ -121,7 +118,7 @@ impl Run<'_> {
             valid => valid?,
         };
         let test = self.corpus.test.as_ref().map(|test| test.tokens.clone());
-        let texts = ROLES.into_iter().zip([Some(valid), test]);
+        let texts = SCORED_ROLES.into_iter().zip([Some(valid), test]);
         let mut scores = Vec::new();
         for (role, tokens) in texts.filter_map(|(role, tokens)| Some((role, tokens?))) {
             let mut go_on = |done, total| {
@@ -285,6 +282,8 @@ impl Run<'_> {
             Some(score) => Some(score.bits_per_byte()),
             None => valid_loss_nats.map(|loss_nats| self.corpus.valid.bits_per_byte(loss_nats)),
         };
+        let n_predicted = self.corpus.valid.tokens.len().saturating_sub(1);
+        let valid_part = valid.as_ref().map(|score| score.tokens as f64 / n_predicted as f64);
         let true_bits_per_byte = self.true_bits_per_byte();
         let forecast = self.position.forecast.filter(|_| valid.is_some());
         Report {
@@ -302,6 +301,8 @@ impl Run<'_> {
             valid_loss_nats,
             valid_perplexity: valid_loss_nats.map(f64::exp),
             valid_bits_per_byte,
+            valid_text_part: valid_part.filter(|part| *part < 1.0),
+            valid_on_the_way: valid.is_none() && valid_loss_nats.is_some(),
             test_loss_nats: test.as_ref().map(LanguageScore::loss_nats),
             test_perplexity: test.as_ref().map(LanguageScore::perplexity),
             test_bits_per_byte: test.as_ref().map(LanguageScore::bits_per_byte),

@@ -67,7 +67,8 @@ mod validation;
 pub use averaging::{AverageMemory, Averaging};
 pub use choose::Choice;
 pub use compare::{
-    Axis, ComparedRun, Comparison, CurvePoint, EqualPoint, EqualValue, ScoreColumn, compare,
+    Axis, ComparedRun, Comparison, CurvePoint, EqualPoint, EqualValue, PICTURE_TITLE, ScoreColumn,
+    compare,
 };
 pub use error::Error;
 pub use forecast::Forecast;

@@ -164,7 +164,7 @@ impl Pace {
     }
 
     /// Where the middle of the next update lies between the run's start and its end: what the schedule goes by, so that
-    /// the first update of a warmup and the last of a cosine are not for nothing.
+    /// the first update of a warmup and the last of a cosine are not for nothing. In a budget, where the end is a time, its beginning.
     pub fn schedule_progress(&self, position: &Position) -> f64 {
         match self.steps_total() {
             Some(total) => ((position.step as f64 + 0.5) / total as f64).clamp(0.0, 1.0),
@@ -211,13 +211,15 @@ impl Pace {
             (Length::Budget(budget), _) => (true, budget / SECONDS_A_VALIDATION),
             (_, total) => (false, total.unwrap_or(0) as f64 / STEPS_A_VALIDATION),
         };
+        let is_within_an_epoch =
+            self.steps_total().is_some_and(|total| total < self.steps_per_epoch);
         let crossed = crosses(before, position.fraction, parts.floor().clamp(2.0, VALIDATIONS));
         let spent = self.elapsed_seconds() - position.begun_seconds;
         if has_a_budget && self.validation_seconds > VALIDATION_SHARE * spent {
             return false;
         }
         match self.follows_validation {
-            true => position.window == 0 || (has_a_budget && crossed),
+            true => position.window == 0 || (crossed && (has_a_budget || is_within_an_epoch)),
             false => crossed,
         }
     }

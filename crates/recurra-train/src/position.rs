@@ -247,6 +247,13 @@ impl Position {
         is_best
     }
 
+    /// Takes note of what the best weights so far come to on another part of the validation text.
+    pub fn measure_the_best_anew(&mut self, loss_nats: f64) {
+        self.best = self.best.map(|best| Best { loss_nats, ..best });
+        self.plateau.best = self.plateau.best.map(|_| loss_nats);
+        self.average.losses.clear();
+    }
+
     /// Takes note that the weights of the best validation are lost: the next one is the best.
     pub fn forget_the_best(&mut self) {
         self.best = None;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use recurra_checkpoint::{ModelFolder, ModelNotes};
 use recurra_data::{Batch, Streams, Tokenizer, TokenizerSpec, cache_dir};
-use recurra_tensor::{Cpu, Optimizer, Workspace};
+use recurra_tensor::{Cpu, Optimizer, Window, Workspace};
 
 use crate::choose::{Plan, choose};
 use crate::corpus::{Texts, TokenizedCorpus};
@@ -46,7 +46,8 @@ impl<'a> Run<'a> {
             None => Tokenizer::open_or_train(&cache, &recipe.tokenizer, &texts.train)?,
         };
         let config = recipe.network(tokenizer.vocab_size());
-        let purpose = Purpose::Training { moments: recipe.n_moments(), streams: recipe.batch };
+        let window = Window { time: recipe.bptt, batch: recipe.batch };
+        let purpose = Purpose::Training { moments: recipe.n_moments(), window };
         expect_room(&config, purpose, machine_memory_bytes())?; // before a long text is tokenised for a model that cannot be
         let corpus = TokenizedCorpus::open(&texts, tokenizer, &cache, observer)?;
         let forecast = prospect
@@ -162,6 +163,11 @@ impl<'a> Run<'a> {
     /// are none of a longer one's.
     fn go_on(&mut self, is_of_new_length: bool) -> Result<(), Error> {
         self.expect_the_end();
+        // Of a longer run, more may be validated.
+        let is_part = |n_windows: &usize| *n_windows < self.validation.n_windows();
+        if is_of_new_length && self.position.valid_windows.as_ref().is_some_and(is_part) {
+            self.position.valid_windows = None;
+        }
         let reason = match self.folder.load_model() {
             Err(reason) if reason.is_lasting_damage() || !self.folder.holds_a_model() => reason,
             Err(error) => return Err(error.into()),
@@ -208,12 +214,16 @@ fn recipe(
         Length::Budget(seconds) => Some(seconds),
         _ => None,
     };
-    // The text is looked through where a choice goes by it: the tokenizer, or how many words or characters there are.
-    let is_counted =
-        |given: &TokenizerSpec| matches!(given, TokenizerSpec::Char | TokenizerSpec::Word);
-    let is_open = options.tokenizer.as_ref().is_none_or(is_counted);
-    if let Some(seconds) = budget_seconds.filter(|_| is_open) {
-        facts.predictability = Some(texts.predictability(seconds)?);
+    // Text and tokenizer are looked through where a choice goes by them.
+    match (&options.tokenizer, budget_seconds) {
+        (Some(spec @ TokenizerSpec::File(_)), _) => {
+            let tokenizer = Tokenizer::train(spec, &texts.train)?;
+            facts.tokenizer = Some(texts.tokenizer_facts(&tokenizer)?);
+        }
+        (None | Some(TokenizerSpec::Char | TokenizerSpec::Word), Some(seconds)) => {
+            facts.predictability = Some(texts.predictability(seconds)?);
+        }
+        _ => {}
     }
     let speed = Measured::for_budget(cpu, budget_seconds.unwrap_or(0.0));
     let Plan { recipe, choices, flops, passes } = choose(options, &facts, &speed)?;

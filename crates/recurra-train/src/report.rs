@@ -30,6 +30,13 @@ pub struct Report {
     pub valid_perplexity: Option<f64>,
     /// The same loss in bits a byte of text.
     pub valid_bits_per_byte: Option<f64>,
+    /// The part of the validation text that was scored, where a budget did not reach for all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_text_part: Option<f64>,
+    /// Whether the validation's numbers are those of the best one on the way, many streams at once and perhaps of a part of the
+    /// text, as nothing was scored after the run.
+    #[serde(skip_serializing_if = "is_false")]
+    pub valid_on_the_way: bool,
     /// Test loss a token of the best weights, if a test text was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_loss_nats: Option<f64>,
@@ -63,12 +70,31 @@ pub struct Report {
     /// Why the run ended: `no-improvement` or `interrupted`; left out of the JSON of a run that came to its end.
     #[serde(skip_serializing_if = "is_finished", serialize_with = "named")]
     pub stop_reason: StopReason,
-    /// The validation score with its signature; `None` when the run was interrupted before it.
-    #[serde(skip)]
+    /// The validation score, of which the JSON has the signature beside the numbers above; `None` when the run was interrupted before it.
+    #[serde(
+        rename = "valid_signature",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "signature"
+    )]
     pub valid_score: Option<LanguageScore>,
-    /// The test score with its signature.
-    #[serde(skip)]
+    /// The test score, likewise.
+    #[serde(
+        rename = "test_signature",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "signature"
+    )]
     pub test_score: Option<LanguageScore>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn signature<S: Serializer>(
+    score: &Option<LanguageScore>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    score.as_ref().map(|score| score.signature.to_string()).serialize(serializer)
 }
 
 fn is_finished(reason: &StopReason) -> bool {
@@ -100,6 +126,8 @@ mod tests {
             valid_loss_nats: None,
             valid_perplexity: None,
             valid_bits_per_byte: None,
+            valid_text_part: None,
+            valid_on_the_way: false,
             test_loss_nats: None,
             test_perplexity: None,
             test_bits_per_byte: None,
@@ -127,7 +155,15 @@ mod tests {
         assert_eq!(keys, contract);
         assert!(json["train_loss_nats"].is_null());
         let out = "runs/a".into();
-        let stopped = Report { stop_reason: StopReason::Interrupted { out }, ..report };
-        assert_eq!(serde_json::to_value(&stopped).unwrap()["stop_reason"], "interrupted");
+        let stopped = Report {
+            stop_reason: StopReason::Interrupted { out },
+            valid_on_the_way: true,
+            ..report
+        };
+        let json = serde_json::to_value(&stopped).unwrap();
+        assert_eq!(
+            (&json["stop_reason"], &json["valid_on_the_way"]),
+            (&"interrupted".into(), &true.into())
+        );
     }
 }

@@ -1,18 +1,20 @@
 //! Whether a model finds room in the memory of the machine: told before hours of work, not by the system that kills it.
 
 use recurra_models::LanguageModelConfig;
+use recurra_tensor::Window;
 
 use crate::error::Error;
 
 /// What is done with a model decides how many numbers are kept for each of its parameters, and how many states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Value, gradient, and what the optimizer keeps.
+    /// Value, gradient, and what the optimizer keeps; of each stream its state and one for validation; of each token of a window at
+    /// least what the embedding and the layers hand up.
     Training {
         /// Numbers that the optimizer keeps of each parameter, and one for an average.
         moments: usize,
-        /// Streams of a batch, each with its state.
-        streams: usize,
+        /// Tokens that an update is made of.
+        window: Window,
     },
     /// Value.
     Use {
@@ -24,12 +26,20 @@ pub enum Purpose {
 impl Purpose {
     /// All numbers that are kept.
     fn numbers(self, config: &LanguageModelConfig) -> u128 {
-        let (of_a_parameter, streams) = match self {
-            Purpose::Training { moments, streams } => (2 + moments, streams),
-            Purpose::Use { streams } => (1, streams),
+        let (of_a_parameter, n_states, n_tokens) = match self {
+            Purpose::Training { moments, window } => (2 + moments, 2 * window.batch, window.len()),
+            Purpose::Use { streams } => (1, streams, 0),
         };
-        let of_states = config.state_values().saturating_mul(streams as u128);
-        config.n_parameters().saturating_mul(of_a_parameter as u128).saturating_add(of_states)
+        let of_a_token =
+            config.hidden_sizes.iter().fold(config.embed_size as u128, |n, &size| n + size as u128);
+        [
+            (config.n_parameters(), of_a_parameter),
+            (config.state_values(), n_states),
+            (of_a_token, n_tokens),
+        ]
+        .into_iter()
+        .map(|(numbers, times)| numbers.saturating_mul(times as u128))
+        .fold(0, u128::saturating_add)
     }
 }
 
@@ -80,13 +90,16 @@ mod tests {
             dropout: 0.0,
             ..LanguageModelConfig::new(100)
         };
-        let training = [0, 1, 2]
-            .map(|moments| (Purpose::Training { moments, streams: 3 }, 2 + moments as u64, 3));
-        for (purpose, numbers, streams) in
-            training.into_iter().chain([(Purpose::Use { streams: 1 }, 1, 1)])
+        let window = Window { time: 5, batch: 3 };
+        let training = [0, 1, 2].map(|moments| {
+            (Purpose::Training { moments, window }, 2 + moments as u64, 2 * 3, 5 * 3)
+        });
+        for (purpose, numbers, states, tokens) in
+            training.into_iter().chain([(Purpose::Use { streams: 1 }, 1, 1, 0)])
         {
             // An LSTM remembers h and c.
-            let needed = (config.n_parameters() as u64 * numbers + streams * 2 * 20) * 4;
+            let of_streams = states * 2 * 20 + tokens * (10 + 20);
+            let needed = (config.n_parameters() as u64 * numbers + of_streams) * 4;
             assert!(expect_room(&config, purpose, Some(needed)).is_ok());
             assert!(expect_room(&config, purpose, None).is_ok());
             let error = expect_room(&config, purpose, Some(needed - 1)).unwrap_err();

@@ -245,15 +245,10 @@ impl Run<'_> {
     /// Scores the validation text on the way; the best weights so far become the model.
     pub(crate) fn validate(&mut self) -> Result<(), Error> {
         let started = Instant::now();
-        let n_windows =
-            *self.position.valid_windows.get_or_insert_with(|| match self.recipe.validate_every {
-                Some(_) => self.validation.n_windows(),
-                // A validation window costs a third of a training window: at most a sixth of the time goes into them.
-                None => self
-                    .validation
-                    .n_windows()
-                    .min((self.position.windows_seen as usize / 2).max(8)),
-            });
+        let n_windows = match self.position.valid_windows {
+            Some(n_windows) => n_windows,
+            None => self.choose_validated_part()?,
+        };
         let loss_nats = self.with_weights_that_count(|run| {
             run.validation.loss_nats(&run.cpu, &run.model, &run.parameters, n_windows)
         });
@@ -287,6 +282,25 @@ impl Run<'_> {
         self.save()?;
         self.pace.validated(started.elapsed().as_secs_f64());
         Ok(())
+    }
+
+    /// The windows that are validated from now on. What was the best so far is measured by them too, and what goes by
+    /// validation goes by that: losses of two parts of a text do not compare.
+    fn choose_validated_part(&mut self) -> Result<usize, Error> {
+        let all = self.validation.n_windows();
+        let n_windows = match self.recipe.validate_every {
+            Some(_) => all,
+            // A validation window costs a third of a training window: at most a sixth of the time goes into them.
+            None => all.min((self.position.windows_seen as usize / 2).max(8)),
+        };
+        self.position.valid_windows = Some(n_windows);
+        if self.position.best.is_some() {
+            let best = self.folder.load_model()?;
+            let loss_nats =
+                self.validation.loss_nats(&self.cpu, &best.model, &best.parameters, n_windows);
+            self.position.measure_the_best_anew(loss_nats);
+        }
+        Ok(n_windows)
     }
 
     /// Saves everything that the run needs to go on.

@@ -227,12 +227,15 @@ impl FromStr for Schedule {
             let schedule = Schedule { decay: Decay::Phases(numbers.parse()?), warmup };
             return schedule.check().map(|()| schedule);
         }
-        let numbers = numbers
-            .split(',')
-            .filter(|n| !n.is_empty())
-            .map(|n| parse_number(name, n))
-            .collect::<Result<Vec<f64>, Error>>()?;
-        let number = |idx: usize, default: f64| numbers.get(idx).copied().unwrap_or(default);
+        let numbers = match numbers {
+            "" => vec![],
+            _ => numbers
+                .split(',')
+                .map(|n| (!n.trim().is_empty()).then(|| parse_number(name, n)).transpose())
+                .collect::<Result<Vec<Option<f64>>, Error>>()?,
+        };
+        let number =
+            |idx: usize, default: f64| numbers.get(idx).copied().flatten().unwrap_or(default);
         let (decay, n_numbers) = match name {
             "constant" => (Decay::Constant, 0),
             "step" => (
@@ -319,6 +322,9 @@ mod tests {
         check("cosine+warmup:0.2", 0.1, 0.5);
         check("cosine+warmup:0.2", 0.6, 0.5);
         check("constant+warmup:1", 1.0, 1.0);
+        check("step:,,3", 0.5, 1.0 / 3.0); // what is left out takes its default, wherever it stands
+        check("one-cycle:,,0.1", 0.3, 1.0);
+        check("one-cycle:,,0.1", 1.0, 0.1);
         check("step:0.5,0.25,2", 0.49, 1.0);
         check("step:0.5,0.25,2", 0.5, 0.5);
         check("step:0.5,0.25,2", 0.8, 0.25);

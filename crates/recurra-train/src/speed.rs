@@ -64,7 +64,7 @@ impl Speed for Measured<'_> {
         optimizer: &OptimizerSettings,
     ) -> Result<f64, Error> {
         const UPDATES: usize = 6;
-        let purpose = Purpose::Training { moments: optimizer.n_moments(), streams: window.batch };
+        let purpose = Purpose::Training { moments: optimizer.n_moments(), window };
         expect_room(config, purpose, machine_memory_bytes())?;
         let goes_on = |n_made, seconds| n_made < UPDATES && seconds < self.most_seconds;
         let trial = Trial {

@@ -7,6 +7,7 @@ use recurra_data::Streams;
 use recurra_models::{LanguageModel, LanguageModelConfig, State};
 use recurra_tensor::{Isa, Method, Optimizer, Parameters};
 
+use crate::averaging::Averaging;
 use crate::corpus::TokenizedCorpus;
 use crate::error::Error;
 use crate::observer::{Event, Observer};
@@ -53,7 +54,8 @@ impl Start {
         observer: &mut dyn Observer,
     ) -> Result<Start, Error> {
         position.expect_texts(out, corpus)?;
-        if let Some(message) = told_of_new_length(&position.recipe, recipe) {
+        if let Some(message) = told_of_new_length(&position.recipe, recipe, position.average.n > 0)
+        {
             observer.observe(&Event::Warned { message });
         }
         let is_of_new_length = position.recipe.length != recipe.length;
@@ -120,13 +122,21 @@ pub(crate) fn begin(
 }
 
 /// What a resumed run with another length does to the learning rate.
-fn told_of_new_length(stored: &Recipe, resumed: &Recipe) -> Option<String> {
-    (stored.length != resumed.length && resumed.schedule.follows_length()).then(|| {
-        format!(
-            "the run was to have {}, now {}: the schedule `{}` spreads over the new length, so the learning rate goes on elsewhere than it stopped",
-            stored.length, resumed.length, resumed.schedule
-        )
-    })
+fn told_of_new_length(stored: &Recipe, resumed: &Recipe, has_average: bool) -> Option<String> {
+    if stored.length == resumed.length {
+        return None;
+    }
+    let schedule = resumed.schedule.follows_length().then(|| {
+        let schedule = &resumed.schedule;
+        format!("the schedule `{schedule}` spreads over the new length, so the learning rate goes on elsewhere than it stopped")
+    });
+    let is_tail = matches!(resumed.averaging, Averaging::Tail { .. });
+    let average = (is_tail && has_average).then(|| {
+        "the average that has begun goes on, so it reaches further back than that of a run of the new length".to_owned()
+    });
+    let told: Vec<String> = schedule.into_iter().chain(average).collect();
+    let lengths = format!("the run was to have {}, now {}", stored.length, resumed.length);
+    (!told.is_empty()).then(|| format!("{lengths}: {}", told.join("; ")))
 }
 
 /// What a resumed run on another instruction set does to its result.

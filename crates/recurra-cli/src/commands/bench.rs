@@ -10,7 +10,7 @@ use std::fmt;
 use clap::{Args, Subcommand};
 use recurra::kernels::peak;
 use recurra::kernels::step::Storage;
-use recurra::models::{CellKind, LanguageModelConfig};
+use recurra::models::{CellKind, LanguageModelConfig, Regularization};
 use recurra::tensor::{Cpu, Optimizer, Window};
 use recurra::train::{Purpose, Trial, median};
 use serde::Serialize;
@@ -199,14 +199,17 @@ impl Settings {
     fn task(&self, is_training: bool) -> Result<Task, Failure> {
         self.tell_of_the_other_mode(is_training);
         let named = self.shape;
-        let widths = self
-            .hidden
-            .clone()
-            .or(named.map(|shape| shape.hidden.to_vec()))
-            .unwrap_or_else(|| vec![512]);
+        // Equal widths of a named shape are one width, of as many layers as are asked for.
+        let of_shape = |shape: &Shape| match (self.layers, shape.hidden) {
+            (Some(_), [first, rest @ ..]) if rest.iter().all(|width| width == first) => {
+                vec![*first]
+            }
+            (_, widths) => widths.to_vec(),
+        };
+        let widths = self.hidden.clone().or(named.map(of_shape)).unwrap_or_else(|| vec![512]);
         let hidden_sizes = layer_widths(&widths, self.layers)?;
         let config = LanguageModelConfig {
-            cell: self.model.or(named.map(|shape| shape.cell)).unwrap_or(CellKind::Lstm),
+            cell: self.network.family(self.model.or(named.map(|shape| shape.cell)))?,
             vocab_size: self.vocab.or(named.map(|shape| shape.vocab)).unwrap_or(96),
             embed_size: self.embed.or(named.map(|shape| shape.embed)).unwrap_or(hidden_sizes[0]),
             hidden_sizes,
@@ -226,10 +229,9 @@ impl Settings {
             },
             false => Window { time: 1, batch: self.streams.unwrap_or(1) },
         };
-        let (streams, moments) = (window.batch, Optimizer::SGD.n_moments());
         let purpose = match is_training {
-            true => Purpose::Training { moments, streams },
-            false => Purpose::Use { streams },
+            true => Purpose::Training { moments: Optimizer::SGD.n_moments(), window },
+            false => Purpose::Use { streams: window.batch },
         };
         memory::expect_room(&config, purpose)?;
         let steps = self.steps.unwrap_or(match is_training {
@@ -252,6 +254,11 @@ impl Settings {
         ];
         for (flag, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
             tell_line!("`{flag}` has no part in `bench {mode}`: {instead}");
+        }
+        if !is_training && self.network.regularization() != Regularization::default() {
+            tell_line!(
+                "dropout and penalties have no part in `bench {mode}`: they are for training"
+            );
         }
     }
 

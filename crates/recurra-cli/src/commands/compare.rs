@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use recurra::metrics::LanguageScore;
-use recurra::train::{Axis, ComparedRun, Comparison, EqualPoint, compare};
+use recurra::train::{Axis, ComparedRun, Comparison, EqualPoint, PICTURE_TITLE, compare};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -41,9 +41,6 @@ pub enum At {
     /// Floating-point operations of training.
     Flops,
 }
-
-/// A picture of ours says so in its first bytes.
-const OURS: &str = "validation of runs, bits per byte";
 
 /// The comparison, and where its picture is.
 #[derive(Debug, Serialize)]
@@ -88,7 +85,8 @@ fn refuse_to_overwrite(path: &Path) -> Result<(), Failure> {
     }
     let mut start = Vec::new();
     let is_read = File::open(path).and_then(|file| file.take(1024).read_to_end(&mut start)).is_ok();
-    match is_read && (start.is_empty() || String::from_utf8_lossy(&start).contains(OURS)) {
+    let start = String::from_utf8_lossy(&start);
+    match is_read && (start.is_empty() || start.contains(PICTURE_TITLE)) {
         true => Ok(()),
         false => Err(cannot_write(path, "it holds something else than a picture of a comparison")),
     }

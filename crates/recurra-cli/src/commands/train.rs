@@ -94,6 +94,10 @@ impl Train {
     /// What the library is asked for.
     fn settings(self, recipe: RecipeOptions, stop: &Arc<AtomicBool>) -> Result<Settings, Failure> {
         let out = self.out.unwrap_or_else(|| default_out(&self.paths, self.stories, self.resume));
+        if !self.resume {
+            // Before standard input is read for nothing.
+            ModelFolder::expect_new(&out)?;
+        }
         let options = self.text.options();
         expect_one_stdin(self.paths.iter().chain(&self.valid).chain(&self.test))?;
         let open =

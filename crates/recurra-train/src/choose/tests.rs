@@ -14,6 +14,7 @@ impl CorpusFacts {
         words: 180_000,
         is_storybook: false,
         predictability: None,
+        tokenizer: None,
     };
 }
 
@@ -81,6 +82,7 @@ fn no_reason_is_given_that_does_not_hold() {
         words: 4,
         is_storybook: false,
         predictability: None,
+        tokenizer: None,
     };
     let Plan { choices, .. } = choose(&options, &facts, &CORES).unwrap();
     let reason = |name| &choices.iter().find(|choice| choice.name == name).unwrap().reason;
@@ -115,6 +117,7 @@ fn the_choice_fits_any_text_from_one_byte_to_a_terabyte() {
             words: bytes / 6,
             is_storybook: false,
             predictability: None,
+            tokenizer: None,
         };
         for seconds in [1.0, 90.0, 1e6] {
             let recipe = chosen(budget(seconds), facts);
@@ -218,7 +221,42 @@ fn time_for_words_goes_to_a_mogrifier_unless_something_is_asked_of_an_lstm() {
     let gru = RecipeOptions { cell: Some(CellKind::Gru), ..budget(600.0) };
     assert_eq!(chosen(gru, words).cell, CellKind::Gru);
     let epochs = RecipeOptions { length: Some(Length::Epochs(40)), ..RecipeOptions::default() };
-    assert_eq!(chosen(epochs, words).cell, CellKind::Lstm);
+    assert_eq!(chosen(epochs.clone(), words).cell, CellKind::Lstm);
+    // What only a Mogrifier knows asks for one.
+    let cell_options = CellOptions { rank: Some(32), ..CellOptions::default() };
+    assert_eq!(chosen(RecipeOptions { cell_options, ..epochs }, words).cell, CellKind::Mogrifier);
+}
+
+#[test]
+fn only_families_of_which_it_was_measured_learn_words_by_plain_gradient_descent() {
+    let words = seen_through(0.0);
+    for cell in CellKind::ALL {
+        let found = chosen(RecipeOptions { cell: Some(cell), ..budget(600.0) }, words);
+        let is_measured = matches!(cell, CellKind::Lstm | CellKind::Mogrifier);
+        assert_eq!(found.optimizer.is_sgd(), is_measured, "{cell}");
+        assert_eq!(found.learning_rate > 1.0, is_measured, "{cell}");
+        assert_eq!(found.schedule.warmup > 0.0, !is_measured, "{cell}");
+    }
+}
+
+#[test]
+fn a_tokenizer_that_is_there_counts_as_what_it_is() {
+    let file = |vocabulary, bytes_per_token, is_word| {
+        let tokenizer = Some(TokenizerFacts { vocabulary, bytes_per_token, is_word });
+        let given = TokenizerSpec::File("tokenizer.json".into());
+        let options = RecipeOptions { tokenizer: Some(given.clone()), ..budget(600.0) };
+        Recipe {
+            tokenizer: TokenizerSpec::Char,
+            ..chosen(options, CorpusFacts { tokenizer, ..SHAKESPEARE })
+        }
+    };
+    let of = |spec| {
+        let options = RecipeOptions { tokenizer: Some(spec), ..budget(600.0) };
+        Recipe { tokenizer: TokenizerSpec::Char, ..chosen(options, SHAKESPEARE) }
+    };
+    assert_eq!(file(256, 1.0, false), of(TokenizerSpec::Byte));
+    assert_eq!(file(8000, 4.0, false), of(TokenizerSpec::Bpe(8000)));
+    assert_eq!(file(10_000, 5.5, true).cell, CellKind::Mogrifier);
 }
 
 #[test]

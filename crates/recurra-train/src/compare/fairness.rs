@@ -6,10 +6,8 @@ use recurra_metrics::{Difference, Field, Incomparable, LanguageScore, Quantity, 
 use serde::Serialize;
 
 use super::compared_run::ComparedRun;
+use crate::corpus::SCORED_ROLES;
 use crate::error::Error;
-
-/// The texts that a run is scored on at its end.
-const ROLES: [&str; 2] = ["validation", "test"];
 
 /// A score that may stand beside that of the other runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,6 +53,21 @@ pub(super) fn read_alike(runs: &[ComparedRun]) -> Result<(), String> {
     }
 }
 
+/// What is told where the time of some runs counts from their first update and that of others from before.
+pub(super) fn clocks(runs: &[ComparedRun]) -> Option<String> {
+    let without: Vec<String> = runs
+        .iter()
+        .filter(|run| run.windows.is_none())
+        .map(|run| format!("`{}`", run.name))
+        .collect();
+    (!without.is_empty() && without.len() < runs.len()).then(|| {
+        format!(
+            "the time of {} has in it what came before the first update, as there is no checkpoint to tell how much that was",
+            without.join(", ")
+        )
+    })
+}
+
 /// Whether losses and perplexities by token of the validations on the way may stand side by side; if not, why.
 pub(super) fn has_perplexity(runs: &[ComparedRun]) -> Result<(), String> {
     let signatures = runs.iter().map(|run| (run, &run.signature));
@@ -66,7 +79,7 @@ pub(super) fn has_perplexity(runs: &[ComparedRun]) -> Result<(), String> {
 /// The scores at the end that may stand side by side, and why others may not.
 pub(super) fn score_columns(runs: &[ComparedRun], notes: &mut Vec<String>) -> Vec<ScoreColumn> {
     let mut columns = Vec::new();
-    for text in ROLES {
+    for text in SCORED_ROLES {
         let scored: Vec<(&ComparedRun, &LanguageScore)> =
             runs.iter().filter_map(|run| Some((run, run.scores.get(text)?))).collect();
         if scored.is_empty() {

@@ -16,6 +16,7 @@ pub use compared_run::ComparedRun;
 pub use curve::{Axis, CurvePoint};
 pub use fairness::ScoreColumn;
 pub(crate) use fairness::all_told;
+pub use picture::PICTURE_TITLE;
 
 use crate::error::Error;
 use curve::value_at;
@@ -88,6 +89,7 @@ impl Comparison {
         fairness::expect_comparable(&runs)?;
         let mut notes: Vec<String> = runs.iter().flat_map(notes_of).collect();
         notes.extend(fairness::caveats(&runs));
+        notes.extend(fairness::clocks(&runs));
         let perplexity = fairness::has_perplexity(&runs);
         let has_perplexity = perplexity.is_ok();
         notes.extend(perplexity.err());

@@ -12,6 +12,9 @@ use crate::svg::{Anchor, Style, Svg, shortened, tick_label, ticks, width_of};
 const WIDTH: f64 = 880.0;
 const LEFT: f64 = 66.0;
 /// From the top of the picture to the top of the first panel, from there to the next, and what is below the last.
+/// What a picture of a comparison calls itself, in its first line.
+pub const PICTURE_TITLE: &str = "validation of runs, bits per byte";
+
 const HEAD: f64 = 84.0;
 const BETWEEN: f64 = 100.0;
 const FOOT: f64 = 58.0;
@@ -51,7 +54,7 @@ pub(super) fn draw(comparison: &Comparison, axes: &[Axis]) -> String {
     let right = WIDTH - (TO_NAME + widest + TO_EDGE).clamp(90.0, WIDEST_MARGIN);
     let height = LEAST_HEIGHT.max(NAME_HEIGHT * (names.len() as f64 + 1.0));
     let bottom = HEAD + axes.len() as f64 * (height + BETWEEN) - BETWEEN;
-    let mut svg = Svg::new("validation of runs, bits per byte", WIDTH, bottom + FOOT, STYLE);
+    let mut svg = Svg::new(PICTURE_TITLE, WIDTH, bottom + FOOT, STYLE);
     svg.words(
         (LEFT - 42.0, 30.0),
         Anchor::Start,

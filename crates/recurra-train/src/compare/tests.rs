@@ -202,6 +202,9 @@ fn validations_of_different_parts_of_a_text_have_no_best() {
     let windows = |batch| Some([batch, 35]);
     assert!(has_best([run("a", 1.0, windows(20)), run("b", 1.0, windows(64))]));
     assert!(has_best([run("a", 0.5, windows(20)), run("b", 0.5, windows(20))]));
+    let notes =
+        Comparison::of(vec![run("a", 1.0, windows(20)), run("b", 1.0, None)]).unwrap().notes;
+    assert!(notes.iter().any(|note| note.starts_with("the time of `b` has in it")), "{notes:?}");
     assert!(!has_best([run("a", 0.5, windows(20)), run("b", 0.5, windows(64))]));
     assert!(!has_best([run("a", 0.75, windows(20)), run("b", 0.5, windows(20))]));
     assert!(!has_best([run("a", 0.5, None), run("b", 0.5, None)]));

@@ -141,6 +141,35 @@ fn check(load: fn(f64) -> f64) {
     }
 }
 
+/// After which of so many steps a run whose rate follows validation is validated.
+fn validated_steps(steps: u64, steps_per_epoch: usize) -> Vec<u64> {
+    let options = RecipeOptions {
+        length: Some(Length::Steps(steps)),
+        schedule: Some("plateau:4".parse().unwrap()),
+        ..RecipeOptions::default()
+    };
+    let recipe = choose(&options, &CorpusFacts::SHAKESPEARE, &Assumed(60e9)).unwrap().recipe;
+    let mut position = Position::start(recipe.clone(), TextNames::default());
+    let pace = Pace::new(&recipe, steps_per_epoch, 30.0, Box::new(|| 0.0), &position);
+    (1..=steps)
+        .filter(|&step| {
+            let before = position.fraction;
+            position.step = step;
+            position.window = step as usize % steps_per_epoch;
+            position.fraction = pace.fraction(&position);
+            pace.validation_is_due(before, &position)
+        })
+        .collect()
+}
+
+#[test]
+fn a_rate_that_follows_validation_gets_one_an_epoch_and_some_within_the_only_one() {
+    assert_eq!(validated_steps(1000, 300), [300, 600, 900]);
+    assert_eq!(validated_steps(300, 300), [300]);
+    let within = validated_steps(299, 300);
+    assert!(within.len() > 1 && within.last() == Some(&299), "{within:?}");
+}
+
 #[test]
 fn a_budget_is_kept_on_a_quiet_machine() {
     check(|_| 1.0);

@@ -91,7 +91,7 @@ impl ModelCard<'_> {
             let _ = write!(
                 yaml,
                 "  - task:\n      type: text-generation\n    dataset:\n      name: {}\n      type: text\n      split: {role}\n    metrics:\n    - type: perplexity\n      name: perplexity by token\n      value: {:.4}\n    - type: bits_per_byte\n      name: bits per byte\n      value: {:.4}\n",
-                quoted(dataset),
+                quoted(&format!("{dataset}{}", self.part_scored(role, score))),
                 score.perplexity(),
                 score.bits_per_byte()
             );
@@ -116,7 +116,8 @@ impl ModelCard<'_> {
         for (role, score) in &self.scores {
             let _ = writeln!(
                 card,
-                "| {role} | {:.4} | {:.2} | {} | {:.4} |",
+                "| {role}{} | {:.4} | {:.2} | {} | {:.4} |",
+                self.part_scored(role, score),
                 score.loss_nats(),
                 score.perplexity(),
                 match score.has_words() {
@@ -142,6 +143,21 @@ impl ModelCard<'_> {
         }
         if self.has_curve {
             card.push_str("\n![loss over the steps](training/loss.svg)\n");
+        }
+    }
+
+    /// What part of its text a score is of; nothing to say where it is of all.
+    fn part_scored(&self, role: &str, score: &LanguageScore) -> String {
+        let of_role = |text: &&CardText| text.role == role;
+        // The first token is given, not predicted.
+        let n_predicted =
+            self.texts.iter().find(of_role).map_or(0, |text| text.tokens.saturating_sub(1));
+        match score.tokens < n_predicted {
+            true => {
+                let percent = 100.0 * score.tokens as f64 / n_predicted as f64;
+                format!(", its first {percent:.0} %")
+            }
+            false => String::new(),
         }
     }
 
@@ -264,6 +280,16 @@ mod tests {
         ] {
             assert!(markdown.contains(expected), "`{expected}` is not in\n{markdown}");
         }
+    }
+
+    #[test]
+    fn a_score_of_a_part_says_of_which() {
+        let recipe = Recipe::example();
+        let mut card = card(&recipe);
+        card.texts[0].tokens = 1001;
+        let markdown = card.markdown();
+        assert!(markdown.contains("| validation, its first 10 % | 1.3863 |"), "{markdown}");
+        assert!(markdown.contains(r#"c\".txt`, its first 10 %""#), "{markdown}");
     }
 
     #[test]

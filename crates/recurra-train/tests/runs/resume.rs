@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use recurra_checkpoint::ModelFolder;
 use recurra_data::Text;
 use recurra_tensor::{Isa, Precision};
-use recurra_train::{Corpus, Event, Length, RecipeOptions, Settings, train};
+use recurra_train::{
+    Corpus, Event, Length, Measurement, RecipeOptions, Settings, read_measurements, train,
+};
 
-use crate::place::{Place, refused, run};
+use crate::place::{Place, refused, run, small_recipe};
 
 #[test]
 fn a_finished_run_may_be_made_longer_but_nothing_else() {
@@ -95,6 +97,46 @@ fn the_scores_of_a_finished_run_are_none_of_a_longer_one() {
     let longer = Settings { resume: true, recipe, ..place.settings("a") };
     train(longer, &mut |_: &Event| {}, &AtomicBool::new(true)).unwrap();
     assert_eq!(n_scores(&place), 0);
+}
+
+#[test]
+fn a_longer_run_validates_more_and_measures_its_best_anew() {
+    let place = Place::new();
+    let go_on = |steps, resume| {
+        let recipe = RecipeOptions {
+            length: Some(Length::Steps(steps)),
+            schedule: Some("constant".parse().unwrap()),
+            batch: Some(1),
+            bptt: Some(4),
+            validate_every: None,
+            ..small_recipe()
+        };
+        run(Settings { resume, recipe, ..place.settings("a") });
+        let measurements =
+            read_measurements(&place.out("a").join("training/metrics.jsonl")).unwrap();
+        let mut parts = measurements.iter().filter_map(|measurement| match measurement {
+            Measurement::Valid { text_part, .. } => *text_part,
+            Measurement::Train { .. } => None,
+        });
+        let first = parts.next().unwrap();
+        (first, parts.next_back().unwrap())
+    };
+    let (first, last) = go_on(20, false);
+    assert!(first == last && first < 0.5, "{first} {last}");
+    let (first, last) = go_on(300, true);
+    assert!(last > 1.5 * first, "{first} {last}");
+    // The best is that of the greater part: the model in the folder comes to the loss that the run holds against others.
+    let (saved, _) = ModelFolder::resume(place.out("a")).unwrap().load_training().unwrap();
+    let best = saved.progress["best"]["loss_nats"].as_f64().unwrap();
+    let losses = read_measurements(&place.out("a").join("training/metrics.jsonl")).unwrap();
+    let of_last_part = losses.iter().filter_map(|measurement| match measurement {
+        Measurement::Valid { loss_nats, text_part, .. } if *text_part == Some(last) => {
+            Some(*loss_nats)
+        }
+        _ => None,
+    });
+    let least = of_last_part.fold(f64::INFINITY, f64::min);
+    assert!((best - least).abs() < 1e-12, "{best} {least}");
 }
 
 #[test]
