@@ -3,7 +3,8 @@
 use recurra_kernels::{Element, prefer_large_pages};
 
 /// A store of buffers between uses. A step asks for the same sizes in the same order as the step before it, so after the
-/// first step every request is met by a buffer that is already there.
+/// first step every request is met by a buffer that is already there. Where windows are of many lengths, longer buffers come
+/// in the place of shorter ones, not beside them.
 #[derive(Debug, Default)]
 pub struct Arena<E> {
     free: Vec<Vec<E>>,
@@ -20,13 +21,27 @@ impl<E: Element> Arena<E> {
         let fitting = (0..self.free.len())
             .filter(|&idx| self.free[idx].capacity() >= len)
             .min_by_key(|&idx| self.free[idx].capacity());
-        let mut buffer = fitting.map_or_else(Vec::new, |idx| self.free.swap_remove(idx));
+        let mut buffer = match fitting {
+            Some(idx) => self.free.swap_remove(idx),
+            None => {
+                self.drop_nearly(len);
+                Vec::new()
+            }
+        };
         if buffer.capacity() < len {
-            buffer.reserve_exact(len - buffer.len());
+            buffer.reserve_exact(len);
             prefer_large_pages(buffer.spare_capacity_mut());
         }
         buffer.resize(len, E::ZERO);
         buffer
+    }
+
+    /// Drops the largest buffer, if it holds more than half of `len`: one of that length will do its work.
+    fn drop_nearly(&mut self, len: usize) {
+        let largest = (0..self.free.len()).max_by_key(|&idx| self.free[idx].capacity());
+        if let Some(idx) = largest.filter(|&idx| 2 * self.free[idx].capacity() > len) {
+            self.free.swap_remove(idx);
+        }
     }
 
     /// A buffer of `len` zeros.
@@ -72,6 +87,18 @@ mod tests {
         let first = round(&mut arena);
         assert_eq!(round(&mut arena), first);
         assert_eq!(round(&mut arena), first);
+    }
+
+    #[test]
+    fn windows_that_grow_leave_no_shorter_buffers_behind() {
+        let mut arena = Arena::<f32>::new();
+        for time in 60..=90 {
+            let taken: Vec<_> = [1, 40, 40, 10].map(|width| arena.take(time * width)).into();
+            taken.into_iter().for_each(|buffer| arena.give(buffer));
+        }
+        // One buffer for each request of the longest window, or one a little longer.
+        let longest = 90 * (1 + 40 + 40 + 10);
+        assert!((longest..longest * 5 / 4).contains(&arena.capacity()), "{} values", arena.capacity());
     }
 
     #[test]
