@@ -114,5 +114,5 @@ fn check<E: Element>(
     weight.check(cpu, shape, GATES);
     shape.check("gates", gates, shape.sequence(GATES * shape.hidden));
     shape.check("hn", hn, shape.sequence(shape.hidden));
-    shape.check("h", h, shape.sequence(shape.hidden) + shape.state());
+    shape.check("h", h, shape.states());
 }

@@ -73,7 +73,7 @@ pub fn forward<E: Element>(
         form.state_mask.map(|_| h.len()),
         "states through a mask"
     );
-    shape.check("h", h.len(), shape.sequence(shape.hidden) + shape.state());
+    shape.check("h", h.len(), shape.states());
     if let (Some(mask), Some(seen)) = (form.state_mask, &mut seen) {
         seen.iter_mut().zip(&*h).zip(mask).for_each(|((seen, &h), &mask)| *seen = h * mask);
     }
@@ -146,5 +146,5 @@ fn check<E: Element>(
     }
     weight.check(cpu, shape, GATES);
     shape.check("gates", gates, shape.sequence(GATES * shape.hidden));
-    shape.check("c", c, shape.sequence(shape.hidden) + shape.state());
+    shape.check("c", c, shape.states());
 }

@@ -17,6 +17,9 @@ pub(super) struct Forward<'a> {
     pub kept: Option<SharedSlice<'a, f32>>,
 }
 
+/// What exp(-m) stays above, for nothing may be divided by 0: where the gates stand open this far, no |n·q| that counts is smaller.
+const SMALLEST_BOUND: f32 = 1e-12;
+
 /// Values from one part of scratch memory to the next: whole lines.
 const LINE: usize = 16;
 
@@ -118,7 +121,7 @@ impl Decays {
             this.top[t] = top;
             this.carried[t] = (before - top).exp();
             this.level = sum + top;
-            this.bound[t] = (-this.level).exp();
+            this.bound[t] = (-this.level).exp().max(SMALLEST_BOUND);
         }
         for t in 0..len {
             this.weight[t] = (this.a[t] - top).exp();

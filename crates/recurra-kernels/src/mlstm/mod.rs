@@ -75,26 +75,29 @@ pub struct Shape {
     pub units: usize,
 }
 
+// Sizes that no memory has stay so, and no slice passes for one of them.
 impl Shape {
     /// T·B·A·d: values of q, k, v, h.
     pub fn sequence(self) -> usize {
-        self.time * self.batch * self.heads * self.units
+        self.time.saturating_mul(self.batch).saturating_mul(self.heads).saturating_mul(self.units)
     }
 
     /// T·B·2·A: values of the gates.
     pub fn gates(self) -> usize {
-        self.time * self.batch * self.heads * 2
+        self.time.saturating_mul(self.batch).saturating_mul(self.heads).saturating_mul(2)
     }
 
     /// B·A·d·d, B·A·d, B·A: values of C, n and m.
     pub fn state(self) -> [usize; 3] {
-        let heads = self.batch * self.heads;
-        [heads * self.units * self.units, heads * self.units, heads]
+        let heads = self.batch.saturating_mul(self.heads);
+        let units = heads.saturating_mul(self.units);
+        [units.saturating_mul(self.units), units, heads]
     }
 
     /// Values that [`forward`] keeps for [`backward`]: the state before each chunk.
     pub fn kept(self) -> usize {
-        self.chunks() * self.state().into_iter().sum::<usize>()
+        let state = self.state().into_iter().fold(0, usize::saturating_add);
+        self.chunks().saturating_mul(state)
     }
 
     /// How many chunks a sequence has.

@@ -196,6 +196,17 @@ fn gates_of_any_size_stay_finite() {
 }
 
 #[test]
+fn nothing_is_found_where_nothing_is_asked_for_however_open_the_gates() {
+    for isa in Isa::available() {
+        let mut problem = problem(shape(70, 2, 2, 18), 1000.0, false);
+        problem.inputs[0].fill(0.0);
+        let found = problem.each(|x| x as f32).solve(&Cpu::with_isa(isa, 1));
+        assert!(found.h.iter().all(|&x| x == 0.0), "{isa}");
+        assert!(found.gradients.iter().flatten().all(|x| x.is_finite()), "{isa}");
+    }
+}
+
+#[test]
 #[should_panic(expected = "`gates` holds 15 values; 16 expected")]
 fn a_wrong_size_is_refused() {
     let mut problem = problem(shape(2, 2, 2, 3), 1.0, true);

@@ -46,15 +46,21 @@ pub struct Shape {
     pub hidden: usize,
 }
 
+// Sizes that no memory has stay so, and no slice passes for one of them.
 impl Shape {
     /// B·H: values in one state.
     pub(crate) fn state(self) -> usize {
-        self.batch * self.hidden
+        self.batch.saturating_mul(self.hidden)
     }
 
     /// T·B·`width`: values in a sequence.
     pub(crate) fn sequence(self, width: usize) -> usize {
-        self.time * self.batch * width
+        self.time.saturating_mul(self.batch).saturating_mul(width)
+    }
+
+    /// (T + 1)·B·H: values in all states, the first one among them.
+    pub(crate) fn states(self) -> usize {
+        self.sequence(self.hidden).saturating_add(self.state())
     }
 
     /// Panics unless `name` holds `expected` values.

@@ -91,5 +91,5 @@ pub fn backward<E: Element>(
 #[track_caller]
 fn check<E: Element>(cpu: &Cpu, shape: Shape, weight: &RecurrentWeight<E>, h: usize) {
     weight.check(cpu, shape, 1);
-    shape.check("h", h, shape.sequence(shape.hidden) + shape.state());
+    shape.check("h", h, shape.states());
 }

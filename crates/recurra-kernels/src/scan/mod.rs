@@ -225,7 +225,7 @@ impl<'a, E: Element> Given<'a, E> {
 #[track_caller]
 fn check<E>(cell: ScanCell, shape: Shape, given: &Given<'_, E>, gates: usize, memory: usize) {
     shape.check("gates", gates, shape.sequence(cell.n_gates() * shape.hidden));
-    shape.check("memory", memory, shape.sequence(shape.hidden) + shape.state());
+    shape.check("memory", memory, shape.states());
     shape.check("vectors", given.vectors.len(), cell.n_vectors() * shape.hidden);
     let x_width = if cell.reads_x() { shape.hidden } else { 0 };
     shape.check("x", given.x.len(), shape.sequence(x_width));

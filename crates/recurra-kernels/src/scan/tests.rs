@@ -226,6 +226,23 @@ fn a_sequence_may_be_cut() {
 }
 
 #[test]
+#[cfg(target_pointer_width = "64")]
+#[should_panic(expected = "18446744073709551615 expected for T = 4611686018427387904, B = 4")]
+fn sizes_that_no_memory_has_are_refused() {
+    let shape = Shape { time: 1 << 62, batch: 4, hidden: 1 };
+    let given = Given::<f32> { vectors: &[], x: &[] };
+    forward(
+        &Cpu::with_isa(Isa::Plain, 1),
+        ScanCell::MinGru,
+        shape,
+        given,
+        &mut [],
+        &mut [0.0; 4],
+        &mut [],
+    );
+}
+
+#[test]
 fn saturated_gates_stay_finite() {
     for isa in Isa::available() {
         for cell in CELLS {

@@ -49,20 +49,26 @@ pub struct Shape {
     pub units: usize,
 }
 
+// Sizes that no memory has stay so, and no slice passes for one of them.
 impl Shape {
     /// H = A·D.
     pub fn hidden(self) -> usize {
-        self.heads * self.units
+        self.heads.saturating_mul(self.units)
     }
 
     /// B·H: values of a part of the state.
     pub fn state(self) -> usize {
-        self.batch * self.hidden()
+        self.batch.saturating_mul(self.hidden())
     }
 
     /// T·B·H.
     pub fn sequence(self) -> usize {
-        self.time * self.state()
+        self.time.saturating_mul(self.state())
+    }
+
+    /// (T + 1)·B·H: values of a part of the states, the first one among them.
+    fn states(self) -> usize {
+        self.sequence().saturating_add(self.state())
     }
 
     #[track_caller]
@@ -148,7 +154,7 @@ pub fn forward<E: Element>(
     }
     let States { h, c, n, m } = states;
     for (name, part) in [("h", &h), ("c", &c), ("n", &n), ("m", &m)] {
-        shape.check(name, part.len(), shape.sequence() + shape.state());
+        shape.check(name, part.len(), shape.states());
     }
     let [a_if, a_zo] = inputs;
     let (Some(bias), Some(a_if), Some(a_zo)) = (E::as_f32(bias), E::as_f32(a_if), E::as_f32(a_zo))
@@ -187,7 +193,7 @@ pub fn backward<E: Element>(
     }
     let States { h, c, n, m } = states;
     for (name, part) in [("h", h), ("c", c), ("n", n), ("m", m)] {
-        shape.check(name, part.len(), shape.sequence() + shape.state());
+        shape.check(name, part.len(), shape.states());
     }
     shape.check("d_h", d_h.len(), shape.sequence());
     for part in &d_last {
