@@ -7,6 +7,13 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): keys that differ in one bit come to differ in all 64.
+pub fn mixed(key: u64) -> u64 {
+    let z = (key ^ (key >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 /// A key made ready for the loops.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Counter([u32; 2]);
@@ -14,11 +21,7 @@ pub(crate) struct Counter([u32; 2]);
 impl Counter {
     /// Neighbouring keys give unrelated bits.
     pub fn new(key: u64) -> Self {
-        // SplitMix64 (Steele et al., 2014) spreads keys that differ in one bit over all 64.
-        let mut z = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
+        let z = mixed(key.wrapping_add(0x9e37_79b9_7f4a_7c15));
         Self([z as u32, (z >> 32) as u32])
     }
 

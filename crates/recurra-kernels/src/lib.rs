@@ -46,6 +46,7 @@ pub mod taps;
 mod tiles;
 pub mod update;
 
+pub use counter::mixed;
 pub use cpu::Cpu;
 pub use element::Element;
 pub use isa::{Isa, IsaError, Precision};

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use recurra_kernels::dropout::Mask;
-use recurra_kernels::{Cpu, Element, pointwise};
+use recurra_kernels::{Cpu, Element, mixed, pointwise};
 
 use crate::arena::Arena;
 use crate::gradients::Gradients;
@@ -279,18 +279,14 @@ impl<'a, E: Element> Tape<'a, E> {
 
     /// The next dropout mask, if this tape drops anything. Its key is a mix of the tape's key and the number of the mask.
     pub(crate) fn next_mask(&mut self, rate: f32) -> Option<Mask> {
-        if !self.drops || rate == 0.0 {
+        let keep = 1.0 - rate;
+        if !self.drops || keep == 1.0 {
             return None;
         }
         self.masks += 1;
-        // The finaliser of SplitMix64 (Steele, Lea and Flood 2014) keeps neighbouring keys unrelated.
-        let mut z = self
-            .dropout_key
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .wrapping_add(self.masks.wrapping_mul(0xd1b5_4a32_d192_ed03));
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Some(Mask { key: z ^ (z >> 31), keep: 1.0 - rate })
+        let of_tape = self.dropout_key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let of_mask = self.masks.wrapping_mul(0xd1b5_4a32_d192_ed03);
+        Some(Mask { key: mixed(of_tape.wrapping_add(of_mask)), keep })
     }
 
     /// −ln softmax((W·h_n + b) / T)\[target_n\] of every row at the temperature T: a score, nothing kept.

@@ -1,16 +1,14 @@
 //! Against the reference in f64, and the reference against finite differences.
 
 use super::*;
-use crate::{Isa, Precision};
+use crate::{Isa, Precision, mixed};
 
 /// Numbers in −1..1: SplitMix64 (Steele, Lea and Flood 2014) of `seed` and the place.
 fn numbers(n: usize, seed: u64) -> Vec<f64> {
     (0..n as u64)
         .map(|idx| {
             let z = (seed << 40).wrapping_add(idx + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 40) as f64 / (1_u64 << 23) as f64 - 1.0
+            (mixed(z) >> 40) as f64 / (1_u64 << 23) as f64 - 1.0
         })
         .collect()
 }

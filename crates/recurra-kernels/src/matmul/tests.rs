@@ -1,16 +1,14 @@
 //! Against the reference in f64 at every shape class, every instruction set, any number of threads.
 
 use super::*;
-use crate::Precision;
+use crate::{Precision, mixed};
 
 /// Numbers in −1..1: SplitMix64 (Steele, Lea and Flood 2014) of `seed` and the place.
 fn numbers(n: usize, seed: u64) -> Vec<f32> {
     (0..n as u64)
         .map(|idx| {
             let z = (seed << 40).wrapping_add(idx + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+            (mixed(z) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
         })
         .collect()
 }

@@ -7,7 +7,7 @@
 //! d_v ← d ⊙ m       d_a = d ⊙ v ⊙ m ⊙ (1 − m/2)
 //! ```
 //!
-//! so that a product of 0 changes nothing. After the rounds comes the step of an LSTM whose products are all made: see
+//! so that a product of 0 changes nothing (with the quick σ of bf16 products, less than 2e-6 of it). After the rounds comes the step of an LSTM whose products are all made: see
 //! [`lstm`](crate::lstm) for its equations, both ways.
 
 mod reference;
