@@ -120,7 +120,9 @@ impl<E: Element> Scan<E> {
         let mut d_memory = tape.workspace.arena.take_zeros(window.batch * hidden); // (B, H)
         let vector_len = window.batch * cell.n_vectors() * hidden;
         let mut d_vectors = tape.workspace.arena.take_zeros(vector_len); // (B, N·H)
-        let mut d_beside = tape.workspace.arena.take(0); // (rows of a piece, H)
+        let beside_width = if cell.reads_x() { hidden } else { 0 };
+        let most_rows = Piece::backward(window).map(|piece| piece.rows().len()).max().unwrap_or(0);
+        let mut d_beside = tape.workspace.arena.take(most_rows * beside_width); // (rows of a piece, H)
         let mut d_x = tape.input_gradient_of(x);
         for piece in Piece::backward(window) {
             let gates = &mut self.gates[piece.values(gate_rows)];
@@ -130,7 +132,7 @@ impl<E: Element> Scan<E> {
                 &self.memory
             };
             let given = tape.given(cell, x, &weights, &piece);
-            d_beside.resize(given.x.len(), E::ZERO);
+            let d_beside = &mut d_beside[..given.x.len()];
             scan::backward(
                 tape.cpu,
                 cell,
@@ -140,7 +142,7 @@ impl<E: Element> Scan<E> {
                 &all_states[piece.states(hidden)],
                 &d_out[piece.values(hidden)],
                 &mut d_memory,
-                &mut d_beside,
+                d_beside,
                 &mut d_vectors,
             );
             tape.weight_gradient(x, piece.rows(), weights.weight, gates);
@@ -148,7 +150,7 @@ impl<E: Element> Scan<E> {
                 tape.input_gradient(piece.rows(), weights.weight, gates, d_x);
                 if cell.reads_x() {
                     let d_x = &mut d_x.values[piece.values(hidden)];
-                    d_x.iter_mut().zip(&d_beside).for_each(|(sum, &part)| *sum += part);
+                    d_x.iter_mut().zip(&*d_beside).for_each(|(sum, &part)| *sum += part);
                 }
             }
             let d_biased = Matrix::with_strides(
