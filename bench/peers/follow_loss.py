@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Does PyTorch follow the same loss from the same initial weights?
 
-    recurra train TRAIN --tokenizer word --precision f32 --lr 1e-12 --steps 1 --out start …  # the initial weights
-    recurra train TRAIN --tokenizer word --precision f32 --steps 200 --out run …            # same sizes and seed, --dropout 0
+    recurra train TRAIN --tokenizer word --precision f32 --optimizer sgd --lr 1e-12 --steps 1 --out start …  # the initial weights
+    recurra train TRAIN --tokenizer word --precision f32 --optimizer sgd --steps 200 --out run …            # same sizes and seed, --dropout 0
     python bench/peers/follow_loss.py start run TRAIN                       # needs torch and safetensors
 
 Reads the weights from `start/model.safetensors`, trains PyTorch's `nn.LSTM`, `nn.GRU` or `nn.RNN` with the settings below

@@ -1,7 +1,6 @@
 //! Hashes of bytes and of weights.
 
-use std::fmt::Write;
-
+use recurra_data::hex;
 use recurra_tensor::Parameters;
 use sha2::{Digest, Sha256};
 
@@ -10,14 +9,6 @@ use crate::float_bytes::for_each_chunk;
 /// The sha256 of these bytes, in 64 hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(Sha256::digest(bytes).as_slice())
-}
-
-/// Bytes in hexadecimal digits, lower case.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes any text");
-        text
-    })
 }
 
 /// The sha256 of all weights, in 64 hexadecimal digits: the identity of a model's numbers.

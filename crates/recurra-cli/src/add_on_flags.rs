@@ -8,10 +8,10 @@ use clap::Args;
 use recurra::data::{Text, TokenFile};
 use recurra::inference::{self, AddOns, DynamicEvaluation, Evaluation, NeuralCache, Tuned};
 use recurra::metrics::LanguageScore;
+use recurra::metrics::readable::{duration, rounded};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::quantity::{duration, rounded};
 use crate::values;
 
 /// What helps a score without training; each part stands in the signature.

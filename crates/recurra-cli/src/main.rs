@@ -17,7 +17,6 @@ mod network_flags;
 mod optimizer_flags;
 mod peaks;
 mod progress;
-mod quantity;
 mod recipe_file;
 mod recipe_flags;
 mod text_flags;

@@ -1,10 +1,12 @@
 //! The flags of what a network can be told beyond its widths.
 
+use std::str::FromStr as _;
+
 use clap::Args;
 use recurra::models::{
     ActivationKind, CellKind, CellOptions, NormKind, PositionKind, Regularization,
 };
-use std::str::FromStr as _;
+use recurra::train::CHOSEN_FAMILIES;
 
 use crate::failure::Failure;
 use crate::values::{self, Parsed, ValueError, nearest};
@@ -119,7 +121,7 @@ flags! {
         /// Factor of the mean square of what the last layer hands up, after dropout
         #[arg(long, value_parser = values::decay, value_name = "F")]
         activation_penalty: f64 as f32,
-        /// Factor of the mean square of how much that changes from token to token
+        /// Factor of the mean square of how much what the last layer hands up, before dropout, changes from token to token
         #[arg(long, value_parser = values::decay, value_name = "F")]
         temporal_penalty: f64 as f32,
     }
@@ -131,17 +133,13 @@ impl NetworkFlags {
     /// # Errors
     /// What that family, or all of them, do not know.
     pub fn family(&self, given: Option<CellKind>) -> Result<CellKind, Failure> {
-        let families = given.map_or(CHOSEN.to_vec(), |cell| vec![cell]);
-        let options = self.cell_options().given();
-        let unknown_to = |cell: &CellKind| {
-            let unknown = |(name, _): &&(&'static str, String)| !cell.options().contains(name);
-            options.iter().find(unknown).map(|(name, _)| *name)
-        };
-        if let Some(cell) = families.iter().find(|cell| unknown_to(cell).is_none()) {
+        let families = given.map_or(CHOSEN_FAMILIES.to_vec(), |cell| vec![cell]);
+        let options = self.cell_options();
+        if let Some(cell) = families.iter().find(|cell| cell.unknown(&options).is_empty()) {
             return Ok(*cell);
         }
         let cell = families[0];
-        let name = unknown_to(&cell).unwrap_or_default();
+        let (name, _) = cell.unknown(&options).swap_remove(0);
         let knows = |kind: &CellKind| kind.options().contains(&name);
         let kinds: Vec<_> = CellKind::ALL.into_iter().filter(knows).map(CellKind::name).collect();
         let (kind, all) = (kinds[0], kinds.join(", "));
@@ -155,13 +153,10 @@ impl NetworkFlags {
     }
 }
 
-/// The families that are chosen where none is asked for.
-const CHOSEN: [CellKind; 2] = [CellKind::Lstm, CellKind::Mogrifier];
-
 /// What `--model` says of itself.
-pub fn model_help() -> String {
+pub fn model_help(default: &str) -> String {
     let all = CellKind::ALL.map(CellKind::name).join(", ");
-    format!("Kind of network: {all} [default: lstm; of words in a budget mogrifier]")
+    format!("Kind of network: {all} [default: {default}]")
 }
 
 /// The value of `--model`.

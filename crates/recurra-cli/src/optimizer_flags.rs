@@ -33,7 +33,7 @@ impl Optimizer {
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub struct OptimizerFlags {
     /// Optimizer; muon is for the matrices between embedding and output, with adamw for the rest [default: sgd for words and an
-    /// lstm or mogrifier, else adamw; adamw where any of its numbers is given]
+    /// lstm or mogrifier and at rates of 0.3 and more, else adamw; adamw where another rate, a schedule or any of its numbers is given]
     #[arg(long, value_enum, hide_possible_values = true, value_name = "sgd|adam|adamw|muon")]
     pub optimizer: Option<Optimizer>,
     /// Highest learning rate

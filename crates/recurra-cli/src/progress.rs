@@ -4,10 +4,8 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use recurra::metrics::readable::{duration, grouped, rounded};
 use recurra::train::{Event, Observer, Progress, StopReason};
-
-use crate::quantity::{duration, rounded};
-use crate::values::grouped;
 
 /// Thousandths of the run that the bar counts.
 const BAR_LENGTH: u64 = 1000;

@@ -40,6 +40,7 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "family_transformer",
     "melis_lstm_ptb",
     "mogrifier_ptb",
+    "mogrifier_ptb_fast",
     "tang_poems",
     "tiny_shakespeare",
     "word_language_model_1500",

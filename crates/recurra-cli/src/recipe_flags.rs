@@ -17,7 +17,7 @@ use crate::values;
 /// What a run computes. Whatever is not given is chosen from the text, and told.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub struct RecipeFlags {
-    #[arg(long, help = network_flags::model_help(), value_parser = network_flags::cell, value_name = "KIND")]
+    #[arg(long, help = network_flags::model_help("lstm; of words in a budget mogrifier"), value_parser = network_flags::cell, value_name = "KIND")]
     pub model: Option<CellKind>,
     /// How text becomes tokens: byte, char, word, bpe:N or a tokenizer.json file
     #[arg(long, value_parser = values::tokenizer, value_name = "byte|char|word|bpe:N|FILE")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use recurra::data::TokenizerSpec;
 pub use recurra::data::nearest;
+use recurra::metrics::readable::grouped;
 
 /// Why the value of a flag was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,19 +197,6 @@ pub fn escaped(text: &str) -> Parsed<String> {
     }
 }
 
-/// 1234567 as `1,234,567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (idx, digit) in digits.chars().enumerate() {
-        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,12 +272,5 @@ mod tests {
         let good =
             [("a\\nb", "a\nb"), ("\\t", "\t"), ("\\\\n", "\\n"), ("\\d", "\\d"), ("\\", "\\")];
         check(escaped, &good.map(|(text, value)| (text, value.to_owned())), &[""]);
-    }
-
-    #[test]
-    fn long_numbers_are_grouped() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
     }
 }

@@ -35,5 +35,5 @@ pub use error::{Error, Result};
 pub use mapped_file::MappedFile;
 pub use predictability::Predictability;
 pub use spelling::nearest;
-pub use text::{Text, TextOptions, TextStats, expect_one_stdin};
+pub use text::{Text, TextOptions, TextStats, expect_one_stdin, hex};
 pub use tokens::{Decoder, DecoderState, TokenFile, Tokenizer, TokenizerSpec, cache_dir};

@@ -7,6 +7,7 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Signature;
+use crate::readable::fixed;
 
 /// How well a model predicts a text: the sum of its surprise, what it was summed over, and how it was measured.
 ///
@@ -77,7 +78,7 @@ impl fmt::Display for LanguageScore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "perplexity {:.2} by token", self.perplexity())?;
         if self.has_words() {
-            write!(f, ", {} by word", large(self.word_perplexity()))?;
+            write!(f, ", {} by word", fixed(self.word_perplexity(), 2))?;
         }
         write!(
             f,
@@ -87,11 +88,6 @@ impl fmt::Display for LanguageScore {
             self.tokens
         )
     }
-}
-
-/// Two digits after the point, or past a million, a power of ten.
-fn large(value: f64) -> String {
-    if value < 1e6 { format!("{value:.2}") } else { format!("{value:.2e}") }
 }
 
 #[cfg(test)]

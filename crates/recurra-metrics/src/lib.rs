@@ -2,7 +2,7 @@
 //!
 //! A [`LanguageScore`] says how well a model predicts a text, in every unit people quote, and carries the
 //! [`Signature`] of how it was measured. [`Signature::comparable`] refuses to put two numbers side by side that
-//! were not measured alike, and says why.
+//! were not measured alike, and says why. [`readable`] writes numbers as people read them.
 //!
 //! ```
 //! use recurra_metrics::{Context, LanguageScore, Signature, StateCarry};
@@ -27,6 +27,7 @@
 mod error;
 mod incomparable;
 mod language_score;
+pub mod readable;
 mod signature;
 
 pub use error::Error;

@@ -149,12 +149,10 @@ impl LanguageModelConfig {
 
 impl LanguageModelConfig {
     fn check_options(&self) -> Result<(), Error> {
-        let known = self.cell.options();
         // A configuration that states the forget bias of every cell, 0 where there is none, is none of another network.
-        let unknown = |(name, value): &(&'static str, String)| {
-            !known.contains(name) && (*name != "forget_bias" || value != "0")
-        };
-        if let Some((option, _)) = self.options.given().into_iter().find(unknown) {
+        let counts =
+            |(name, value): &(&'static str, String)| *name != "forget_bias" || value != "0";
+        if let Some((option, _)) = self.cell.unknown(&self.options).into_iter().find(counts) {
             return Err(Error::Option { option, cell: self.cell });
         }
         let CellOptions { forget_bias, weight_dropout, heads, context, .. } = self.options;

@@ -3,6 +3,7 @@
 //! Plain rules, each in one place with its reason.
 
 use recurra_data::{Predictability, TokenizerSpec};
+use recurra_metrics::readable::rounded;
 use recurra_models::CellKind;
 
 use crate::averaging::Averaging;
@@ -69,6 +70,12 @@ pub struct Choice {
 /// are to say all that there is.
 const ENOUGH_WORDS: u64 = 50_000;
 const FEW_UNKNOWN: f64 = 0.0005;
+
+/// A learning rate from which on the steps of an optimizer that scales gradients would be as large as the weights.
+const STEEP: f64 = 0.3;
+
+/// The families that are chosen from where none is asked for, the usual one first.
+pub const CHOSEN_FAMILIES: [CellKind; 2] = [CellKind::Lstm, CellKind::Mogrifier];
 
 /// Bytes that a token of BPE stands for, about.
 const BYTES_OF_A_PIECE: f64 = 4.0;
@@ -270,30 +277,28 @@ impl Choices {
     /// An LSTM, unless the time is what is given and another one, which knows all that is asked for, was measured to come further;
     /// or unless only that one knows it.
     fn family(&mut self, options: &RecipeOptions, text: &TextEstimate, length: Length) -> CellKind {
-        let asked_for = options.cell_options.given();
-        let unknown_to = |cell: CellKind| {
-            asked_for.iter().map(|(name, _)| *name).find(|name| !cell.options().contains(name))
-        };
+        let unknown = CHOSEN_FAMILIES
+            .map(|cell| cell.unknown(&options.cell_options).first().map(|(name, _)| *name));
         let has_a_budget = matches!(length, Length::Budget(_));
         // Measured, LSTM and Mogrifier: WikiText-2 by word in 10 minutes, perplexity 132.2 and 126.9, both from a bias of 0; by
         // character in 3 minutes, tiny-shakespeare 1.444 and 1.433 nats, Tang poems 112.1 and 112.6.
-        let (cell, reason) = match (unknown_to(CellKind::Lstm), unknown_to(CellKind::Mogrifier)) {
-            (Some(name), None) => (CellKind::Mogrifier, format!("an LSTM does not know `{name}`")),
+        let (cell, reason) = match unknown {
+            [Some(name), None] => (CellKind::Mogrifier, format!("an LSTM does not know `{name}`")),
             _ if !has_a_budget => return CellKind::Lstm,
             _ if !text.is_word => {
                 (CellKind::Lstm, "none was found to learn clearly more in a given time".to_owned())
             }
-            (None, None) => (
+            [None, None] => (
                 CellKind::Mogrifier,
                 "of words it learns more in a given time than an LSTM".to_owned(),
             ),
-            (_, Some(name)) => (CellKind::Lstm, format!("a Mogrifier does not know `{name}`")),
+            [_, Some(name)] => (CellKind::Lstm, format!("a Mogrifier does not know `{name}`")),
         };
         self.take("model", cell, cell.to_string(), reason)
     }
 
     fn speed(&mut self, tokens_per_second: f64) {
-        let shown = format!("{} tokens/s", round(tokens_per_second));
+        let shown = format!("{} tokens/s", rounded(tokens_per_second));
         self.take("speed", (), shown, "of a few updates of this network on this machine");
     }
 
@@ -313,7 +318,7 @@ impl Choices {
         )
     }
 
-    /// Plain gradient descent for the families of which its rate was measured, on words.
+    /// Plain gradient descent for the families of which its rate was measured, on words, and for a rate that only it bears.
     fn optimizer(
         &mut self,
         options: &RecipeOptions,
@@ -322,8 +327,10 @@ impl Choices {
     ) -> OptimizerSettings {
         let (sgd, adamw) = (OptimizerSettings::sgd(), OptimizerSettings::adamw());
         let is_followed = options.learning_rate.is_some() || options.schedule.is_some();
+        let is_steep = options.learning_rate.is_some_and(|rate| rate >= STEEP);
         let is_published = matches!(cell, CellKind::Lstm | CellKind::Mogrifier);
         let (optimizer, reason) = match text.is_word && is_published {
+            _ if is_steep => (sgd, "no other one bears such a rate"),
             true if is_followed => (adamw, "what rates and schedules are mostly meant for"),
             true => (sgd, "as in the published word recipes"),
             false => (adamw, "learns fast at one rate for all weights"),
@@ -385,15 +392,6 @@ impl Choices {
         };
         let shown = schedule.to_string();
         self.take("schedule", schedule, shown, reason)
-    }
-}
-
-/// A count for people, with two digits: 1.1 M.
-fn round(count: f64) -> String {
-    match count {
-        1e6.. => format!("{:.1} M", count / 1e6),
-        1e3.. => format!("{:.0} k", count / 1e3),
-        _ => format!("{count:.0}"),
     }
 }
 

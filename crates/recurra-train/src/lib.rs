@@ -65,7 +65,7 @@ mod trial;
 mod validation;
 
 pub use averaging::{AverageMemory, Averaging};
-pub use choose::Choice;
+pub use choose::{CHOSEN_FAMILIES, Choice};
 pub use compare::{
     Axis, ComparedRun, Comparison, CurvePoint, EqualPoint, EqualValue, PICTURE_TITLE, ScoreColumn,
     compare,

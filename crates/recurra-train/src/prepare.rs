@@ -38,11 +38,15 @@ impl<'a> Run<'a> {
 
         // Text, and what to do with it.
         let texts = Texts::open(&settings)?;
-        let (recipe, prospect) = recipe(&settings, &texts, checkpoint.as_ref(), &cpu, observer)?;
+        let tokenizer = given_tokenizer(&settings, checkpoint.as_ref())?;
+        let (recipe, prospect) = match &checkpoint {
+            Some(checkpoint) => (resumed_recipe(&settings, checkpoint, observer)?, None),
+            None => recipe(&settings, &texts, tokenizer.as_ref(), &cpu, observer)?,
+        };
 
         // Text → tokens → batches.
-        let tokenizer = match &checkpoint {
-            Some((saved, _)) => Tokenizer::from_json(&saved.tokenizer_json)?,
+        let tokenizer = match tokenizer {
+            Some(tokenizer) => tokenizer,
             None => Tokenizer::open_or_train(&cache, &recipe.tokenizer, &texts.train)?,
         };
         let config = recipe.network(tokenizer.vocab_size());
@@ -194,36 +198,52 @@ fn cpu(settings: &Settings) -> Result<Cpu, Error> {
     Ok(Cpu::with_precision(settings.precision, settings.threads.unwrap_or_else(cores))?)
 }
 
-/// The recipe of the run that goes on, or what was asked for and the rest chosen from the text; with what a forecast starts
-/// from, where there is a budget and nothing else was asked for.
+/// The tokenizer of the run that goes on, or that of a file: there before anything is chosen.
+fn given_tokenizer(
+    settings: &Settings,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Option<Tokenizer>, Error> {
+    Ok(match (checkpoint, &settings.recipe.tokenizer) {
+        (Some((saved, _)), _) => Some(Tokenizer::from_json(&saved.tokenizer_json)?),
+        (None, Some(TokenizerSpec::File(path))) => Some(Tokenizer::open(path)?),
+        _ => None,
+    })
+}
+
+/// The recipe of the run that goes on.
+fn resumed_recipe(
+    settings: &Settings,
+    (_, position): &Checkpoint,
+    observer: &mut dyn Observer,
+) -> Result<Recipe, Error> {
+    let recipe = position.recipe.resumed_with(&settings.recipe, &settings.out)?;
+    observer.observe(&Event::Chosen { choices: &[], recipe: &recipe });
+    Ok(recipe)
+}
+
+/// What was asked for and the rest chosen from the text, and from the tokenizer where that is there already; with what a forecast
+/// starts from, where there is a budget and nothing else was asked for.
 fn recipe(
     settings: &Settings,
     texts: &Texts,
-    checkpoint: Option<&Checkpoint>,
+    tokenizer: Option<&Tokenizer>,
     cpu: &Cpu,
     observer: &mut dyn Observer,
 ) -> Result<(Recipe, Option<Prospect>), Error> {
     let options = &settings.recipe;
-    if let Some((_, position)) = checkpoint {
-        let recipe = position.recipe.resumed_with(options, &settings.out)?;
-        observer.observe(&Event::Chosen { choices: &[], recipe: &recipe });
-        return Ok((recipe, None));
-    }
     let mut facts = texts.facts;
     let budget_seconds = match options.length.unwrap_or(facts.usual_length()) {
         Length::Budget(seconds) => Some(seconds),
         _ => None,
     };
     // Text and tokenizer are looked through where a choice goes by them.
-    match (&options.tokenizer, budget_seconds) {
-        (Some(spec @ TokenizerSpec::File(_)), _) => {
-            let tokenizer = Tokenizer::train(spec, &texts.train)?;
-            facts.tokenizer = Some(texts.tokenizer_facts(&tokenizer)?);
-        }
-        (None | Some(TokenizerSpec::Char | TokenizerSpec::Word), Some(seconds)) => {
-            facts.predictability = Some(texts.predictability(seconds)?);
-        }
-        _ => {}
+    if let Some(tokenizer) = tokenizer {
+        facts.tokenizer = Some(texts.tokenizer_facts(tokenizer)?);
+    }
+    if let (None | Some(TokenizerSpec::Char | TokenizerSpec::Word), Some(seconds)) =
+        (&options.tokenizer, budget_seconds)
+    {
+        facts.predictability = Some(texts.predictability(seconds)?);
     }
     let speed = Measured::for_budget(cpu, budget_seconds.unwrap_or(0.0));
     let Plan { recipe, choices, flops, passes } = choose(options, &facts, &speed)?;

@@ -68,7 +68,12 @@ impl Trial<'_> {
             if idx == 0 {
                 first_loss_nats = tape.loss(loss);
             }
-            let step = Step { number: idx as u64 + 1, lr, clip: Some(self.clip), average: None };
+            let step = Step {
+                number: idx as u64 + 1,
+                lr,
+                clip: (self.clip > 0.0).then_some(self.clip),
+                average: None,
+            };
             self.optimizer.make(cpu, &mut parameters, &step);
             seconds.push(started.elapsed().as_secs_f64());
             spent += seconds[idx];

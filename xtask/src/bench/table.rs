@@ -1,5 +1,7 @@
 //! The table that README shows: speeds, ratios and memory, one row a shape.
 
+use recurra_metrics::readable::grouped;
+
 use super::{Mode, Timing, geometric_mean};
 
 /// The medians of a shape: Recurra's first, then those of its opponents, by their names.
@@ -39,7 +41,8 @@ pub fn markdown(mode: Mode, rows: &[Row]) -> String {
     let mut ratios = vec![vec![]; peers.len()];
     for row in rows {
         let Some(our) = row.of(ours) else { continue };
-        let mut cells = vec![format!("`{}`", row.shape), grouped(our.tokens_per_second)];
+        let mut cells =
+            vec![format!("`{}`", row.shape), grouped(our.tokens_per_second.round() as u64)];
         for (peer, ratios) in peers.iter().zip(&mut ratios) {
             let Some(their) = row.of(peer) else {
                 cells.extend([String::new(), String::new()]);
@@ -50,7 +53,7 @@ pub fn markdown(mode: Mode, rows: &[Row]) -> String {
             let precision =
                 their.precision.as_ref().map_or(String::new(), |precision| format!(" {precision}"));
             cells.extend([
-                format!("{}{precision}", grouped(their.tokens_per_second)),
+                format!("{}{precision}", grouped(their.tokens_per_second.round() as u64)),
                 format!("{ratio:.1} ×"),
             ]);
         }
@@ -71,19 +74,6 @@ pub fn markdown(mode: Mode, rows: &[Row]) -> String {
 
 fn line(cells: &[String]) -> String {
     format!("| {} |", cells.join(" | "))
-}
-
-/// 12345.6 as `12,346`.
-fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (idx, digit) in digits.chars().enumerate() {
-        if idx > 0 && (digits.len() - idx) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -130,14 +120,5 @@ candle: geometric mean 20.0 ×";
             "| `generate`, tokens a second | Recurra |\n| --- | --- |\n| `gru-512` | 900 |\n"
         );
         assert_eq!(markdown(Mode::Train, &[]), "");
-    }
-
-    #[test]
-    fn thousands_are_set_apart() {
-        for (number, text) in
-            [(0.4, "0"), (999.0, "999"), (1000.0, "1,000"), (1_234_567.0, "1,234,567")]
-        {
-            assert_eq!(grouped(number), text);
-        }
     }
 }

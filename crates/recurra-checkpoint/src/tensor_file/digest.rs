@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::hash::hex;
+use recurra_data::hex;
 
 /// Bytes from which a thread is worth its while.
 const LARGE: u64 = 4 << 20;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::disk::DiskFile;
 use crate::float_bytes::try_for_each_chunk;
-use crate::hash::hex;
+use recurra_data::hex;
 
 /// A tensor to be written, borrowed.
 pub(crate) struct NamedTensor<'a> {

@@ -10,6 +10,7 @@ use std::fmt;
 use clap::{Args, Subcommand};
 use recurra::kernels::peak;
 use recurra::kernels::step::Storage;
+use recurra::metrics::readable::rounded;
 use recurra::models::{CellKind, LanguageModelConfig, Regularization};
 use recurra::tensor::{Cpu, Optimizer, Window};
 use recurra::train::{Purpose, Trial, median};
@@ -20,7 +21,7 @@ use crate::machine_flags::{MachineFlags, UseFlags};
 use crate::network_flags::{self, NetworkFlags};
 use crate::recipe_flags::layer_widths;
 use crate::values::{self, Parsed, ValueError, nearest};
-use crate::{memory, output, quantity};
+use crate::{memory, output};
 
 mod step;
 mod writing;
@@ -61,7 +62,7 @@ struct Settings {
     /// A shape by name: char-512, gru-512, ptb-650, word-650, word-200, awd-1150
     #[arg(long, value_parser = shape, value_name = "NAME")]
     shape: Option<&'static Shape>,
-    #[arg(long, help = network_flags::model_help(), value_parser = network_flags::cell, value_name = "KIND")]
+    #[arg(long, help = network_flags::model_help("that of --shape, else lstm"), value_parser = network_flags::cell, value_name = "KIND")]
     model: Option<CellKind>,
     #[command(flatten)]
     network: NetworkFlags,
@@ -358,7 +359,7 @@ impl Task {
 
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parameters = quantity::rounded(self.config.n_parameters() as f64);
+        let parameters = rounded(self.config.n_parameters() as f64);
         write!(
             f,
             "{}: {parameters} parameters, {} × {} tokens a step",
@@ -372,7 +373,7 @@ impl fmt::Display for Timing {
         write!(
             f,
             "{} tokens/s, {:.1} GFLOP/s, {:.0} % of the {:.0} GFLOP/s that the unit reaches in {}",
-            quantity::rounded(self.tokens_per_second),
+            rounded(self.tokens_per_second),
             self.gflops,
             self.utilisation * 100.0,
             self.peak_gflops,

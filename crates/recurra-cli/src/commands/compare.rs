@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use recurra::metrics::LanguageScore;
+use recurra::metrics::readable::{self, fixed};
 use recurra::train::{Axis, ComparedRun, Comparison, EqualPoint, PICTURE_TITLE, compare};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::quantity::fixed;
-use crate::{output, quantity};
+use crate::output;
 
 /// Put runs side by side at equal time, tokens or FLOPs: a table, and a picture of bits per byte over each
 #[derive(Args, Debug)]
@@ -134,11 +134,11 @@ fn what_they_are(comparison: &Comparison) -> Table {
     column("run", Side::Left, &|run| run.name.clone());
     column("model", Side::Left, &ComparedRun::sizes);
     column("unit", Side::Left, &|run| run.signature.unit.clone());
-    column("parameters", Side::Right, &|run| quantity::rounded(run.parameters as f64));
-    column("tokens/s", Side::Right, &|run| run.tokens_per_second.map_or(none(), quantity::rounded));
-    column("tokens", Side::Right, &|run| quantity::rounded(run.tokens as f64));
-    column("FLOPs", Side::Right, &|run| quantity::rounded(run.flops));
-    column("time", Side::Right, &|run| quantity::duration(run.seconds));
+    column("parameters", Side::Right, &|run| readable::rounded(run.parameters as f64));
+    column("tokens/s", Side::Right, &|run| run.tokens_per_second.map_or(none(), readable::rounded));
+    column("tokens", Side::Right, &|run| readable::rounded(run.tokens as f64));
+    column("FLOPs", Side::Right, &|run| readable::rounded(run.flops));
+    column("time", Side::Right, &|run| readable::duration(run.seconds));
     table
 }
 
@@ -169,8 +169,8 @@ fn how_good_they_are(comparison: &Comparison) -> Table {
     }
     for point in &comparison.equal {
         let spent = match point.axis {
-            Axis::Time => format!("of {}", quantity::duration(point.at)),
-            Axis::Tokens | Axis::Flops => format!("of {}", quantity::rounded(point.at)),
+            Axis::Time => format!("of {}", readable::duration(point.at)),
+            Axis::Tokens | Axis::Flops => format!("of {}", readable::rounded(point.at)),
         };
         let cells = (0..runs.len()).map(|idx| equal_cell(point, idx)).collect();
         column([&format!("equal {}", point.axis), &spent], Side::Left, cells);

@@ -2,12 +2,13 @@
 
 use clap::Args;
 use recurra::kernels::{Cpu, Isa, peak};
+use recurra::metrics::readable;
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::machine_flags::{Threads, isa_failure, n_cores};
 use crate::peaks::{self, Reading};
-use crate::{memory, output, quantity};
+use crate::{memory, output};
 
 /// What this machine can do: cores, instruction sets, measured peaks, which kernels will run
 #[derive(Args, Debug)]
@@ -112,7 +113,7 @@ impl Findings {
             ),
             ("processor", self.processor.clone().unwrap_or_else(unknown)),
             ("cores", format!("{}, threads {}", self.cores, self.threads)),
-            ("memory", self.memory_bytes.map_or_else(unknown, quantity::memory)),
+            ("memory", self.memory_bytes.map_or_else(unknown, readable::memory)),
             ("instruction sets", self.instruction_sets.join(", ")),
             ("kernels", format!("{} in {}{}", self.isa, self.precision, self.forced())),
             ("peaks", peaks.join("\n                  ")),

@@ -12,15 +12,14 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use recurra::data::{Text, TokenFile, cache_dir, expect_one_stdin};
 use recurra::inference::AddOns;
+use recurra::metrics::readable::{fixed, grouped};
 use recurra::metrics::{Incomparable, LanguageScore, Quantity};
 use serde::Serialize;
 
 use crate::add_on_flags::{AddOnFlags, Helped};
 use crate::failure::Failure;
 use crate::machine_flags::UseFlags;
-use crate::quantity::fixed;
 use crate::text_flags::TextFlags;
-use crate::values::grouped;
 use crate::{interrupt, output};
 
 /// Score a model on texts: loss, perplexity, bits per byte, and a signature of how it was measured
@@ -54,6 +53,8 @@ struct Scored<'a> {
     score: &'a LanguageScore,
     #[serde(skip_serializing_if = "Option::is_none")]
     add_ons: Option<Helped>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<&'a Beside>,
 }
 
 /// Largest file with a score.
@@ -111,10 +112,15 @@ impl Eval {
         if let Some(helped) = &helped {
             tell!("{}", helped.for_people());
         }
-        if self.json {
-            output::write_json(&Scored { score: &score, add_ons: helped })?;
+        let beside = other.map(|other| Beside::new(&score, &other)).transpose();
+        if let Ok(Some(beside)) = &beside {
+            tell!("{}", beside.for_people());
         }
-        other.map_or(Ok(()), |other| compare(&score, &other))
+        if self.json {
+            let against = beside.as_ref().ok().and_then(Option::as_ref);
+            output::write_json(&Scored { score: &score, add_ons: helped, against })?;
+        }
+        beside.map(|_| ())
     }
 }
 
@@ -155,38 +161,75 @@ fn read_score(path: &Path) -> Result<LanguageScore, Failure> {
     serde_json::from_str(line).map_err(|error| refused(error.to_string()))
 }
 
-/// Puts two scores side by side, in every quantity in which that means something.
-fn compare(ours: &LanguageScore, theirs: &LanguageScore) -> Result<(), Failure> {
-    type Value = fn(&LanguageScore) -> f64;
-    let quantities: [(Quantity, Value); 3] = [
-        (Quantity::BitsPerByte, LanguageScore::bits_per_byte),
-        (Quantity::WordPerplexity, LanguageScore::word_perplexity),
-        (Quantity::TokenPerplexity, LanguageScore::perplexity),
-    ];
-    let has_words = ours.has_words() && theirs.has_words();
-    let mut refused: Vec<Incomparable> = Vec::new();
-    for (quantity, value) in quantities {
-        match ours.signature.comparable_in(quantity, &theirs.signature) {
-            // Where there are no words to speak of, there is no perplexity by word.
-            Ok(()) if quantity == Quantity::WordPerplexity && !has_words => {}
-            Ok(()) => {
-                let [here, there] = [ours, theirs].map(|score| fixed(value(score), 4));
-                tell_line!("{quantity}: {here} here, {there} there");
+/// A number of each score, that of ours first.
+#[derive(Serialize)]
+struct Pair {
+    here: f64,
+    there: f64,
+}
+
+/// Another score beside this one, in every quantity in which that means something.
+#[derive(Serialize)]
+struct Beside {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bits_per_byte: Option<Pair>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    word_perplexity: Option<Pair>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    perplexity: Option<Pair>,
+    /// Why other quantities do not compare.
+    not_compared: Vec<String>,
+    warnings: Vec<String>,
+    signature: String,
+}
+
+impl Beside {
+    fn new(ours: &LanguageScore, theirs: &LanguageScore) -> Result<Beside, Failure> {
+        let mut refused: Vec<Incomparable> = Vec::new();
+        let mut pair = |quantity, value: fn(&LanguageScore) -> f64| match ours
+            .signature
+            .comparable_in(quantity, &theirs.signature)
+        {
+            Ok(()) => Some(Pair { here: value(ours), there: value(theirs) }),
+            Err(incomparable) => {
+                refused.push(incomparable);
+                None
             }
-            Err(incomparable) => refused.push(incomparable),
+        };
+        let bits_per_byte = pair(Quantity::BitsPerByte, LanguageScore::bits_per_byte);
+        let word_perplexity = pair(Quantity::WordPerplexity, LanguageScore::word_perplexity);
+        let perplexity = pair(Quantity::TokenPerplexity, LanguageScore::perplexity);
+        if bits_per_byte.is_none() && word_perplexity.is_none() && perplexity.is_none() {
+            // The first depends on the least: what stands in its way stands in the way of all.
+            let first = refused.swap_remove(0);
+            let hint = first.hint();
+            return Err(Failure::from(first).with_hint(hint));
         }
+        // Where there are no words to speak of, there is no perplexity by word.
+        let has_words = ours.has_words() && theirs.has_words();
+        let caveats = ours.signature.caveats(&theirs.signature);
+        Ok(Beside {
+            bits_per_byte,
+            word_perplexity: word_perplexity.filter(|_| has_words),
+            perplexity,
+            not_compared: refused.iter().map(Incomparable::to_string).collect(),
+            warnings: caveats.iter().map(ToString::to_string).collect(),
+            signature: theirs.signature.to_string(),
+        })
     }
-    if refused.len() == quantities.len() {
-        // The first depends on the least: what stands in its way stands in the way of all.
-        let first = refused.swap_remove(0);
-        let hint = first.hint();
-        return Err(Failure::from(first).with_hint(hint));
+
+    fn for_people(&self) -> String {
+        let pairs = [
+            (Quantity::BitsPerByte, &self.bits_per_byte),
+            (Quantity::WordPerplexity, &self.word_perplexity),
+            (Quantity::TokenPerplexity, &self.perplexity),
+        ];
+        let compared = pairs.into_iter().filter_map(|(quantity, pair)| {
+            let Pair { here, there } = pair.as_ref()?;
+            Some(format!("{quantity}: {} here, {} there\n", fixed(*here, 4), fixed(*there, 4)))
+        });
+        let refused = self.not_compared.iter().map(|why| format!("not compared: {why}\n"));
+        let warnings = self.warnings.iter().map(|caveat| format!("warning: {caveat}\n"));
+        compared.chain(refused).chain(warnings).collect()
     }
-    for incomparable in refused {
-        tell_line!("not compared: {incomparable}");
-    }
-    for caveat in ours.signature.caveats(&theirs.signature) {
-        tell_line!("warning: {caveat}");
-    }
-    Ok(())
 }

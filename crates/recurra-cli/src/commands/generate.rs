@@ -10,12 +10,12 @@ use clap::Args;
 use recurra::Model;
 use recurra::checkpoint::StateFile;
 use recurra::inference::{Ended, GenerateOptions, Memory, Sampling};
+use recurra::metrics::readable::{grouped, rounded};
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::machine_flags::UseFlags;
-use crate::quantity::rounded;
-use crate::values::{self, grouped};
+use crate::values;
 use crate::{interrupt, output};
 
 /// Let a model write, and save or restore what it remembers

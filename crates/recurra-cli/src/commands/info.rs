@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use recurra::checkpoint::{ModelFolder, ModelNotes, SavedModel};
 use recurra::metrics::LanguageScore;
+use recurra::metrics::readable::{self, grouped};
 use recurra::models::{CellOptions, Regularization};
 use recurra::train::{Measurement, read_measurements};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::values::grouped;
-use crate::{output, quantity};
+use crate::output;
 
 /// Tell what is in a model folder: sizes, FLOPs and bytes per token, tokenizer, training history
 #[derive(Args, Debug)]
@@ -154,12 +154,12 @@ impl Contents {
                 "a token",
                 format!(
                     "{} floating-point operations to learn, {} to write; {} of weights read for each token written in f32",
-                    quantity::rounded(self.flops_per_token as f64),
-                    quantity::rounded(self.flops_per_token as f64 / 3.0),
-                    quantity::memory(self.bytes_per_token)
+                    readable::rounded(self.flops_per_token as f64),
+                    readable::rounded(self.flops_per_token as f64 / 3.0),
+                    readable::memory(self.bytes_per_token)
                 ),
             ),
-            ("state", format!("{} a text", quantity::memory(self.state_bytes))),
+            ("state", format!("{} a text", readable::memory(self.state_bytes))),
             (
                 "tokenizer",
                 format!(
@@ -177,7 +177,7 @@ impl Contents {
             let (steps, tokens) = (grouped(steps), grouped(tokens));
             rows.push((
                 "trained on",
-                format!("{data}: {steps} steps, {tokens} tokens, {}", quantity::duration(seconds)),
+                format!("{data}: {steps} steps, {tokens} tokens, {}", readable::duration(seconds)),
             ));
         }
         if let (Some(version), Some(seed)) = (&self.version, self.seed) {
@@ -197,7 +197,7 @@ impl Contents {
                 grouped(validation.step),
                 validation.loss_nats,
                 validation.bits_per_byte,
-                quantity::duration(validation.seconds),
+                readable::duration(validation.seconds),
                 if validation.is_best { " (best so far)" } else { "" }
             );
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use clap::{Args, ValueEnum};
 use recurra::checkpoint::ModelFolder;
 use recurra::data::{Text, expect_one_stdin, storybook};
+use recurra::metrics::readable::{duration, grouped};
 use recurra::train::{self, Corpus, RecipeOptions, Report, Settings};
 
 use crate::failure::Failure;
@@ -14,8 +15,7 @@ use crate::machine_flags::MachineFlags;
 use crate::progress::Printer;
 use crate::recipe_flags::RecipeFlags;
 use crate::text_flags::TextFlags;
-use crate::values::grouped;
-use crate::{interrupt, output, quantity, recipe_file};
+use crate::{interrupt, output, recipe_file};
 
 /// Train a model on files, folders, standard input (-) or, with no PATH, the stories inside the program
 ///
@@ -163,7 +163,7 @@ fn summary(report: &Report, out: &Path) -> String {
         out.display(),
         grouped(report.steps),
         grouped(report.tokens),
-        quantity::duration(report.seconds)
+        duration(report.seconds)
     );
     if let (Some(forecast), Some(found)) =
         (report.forecast_bits_per_byte, report.valid_bits_per_byte)

@@ -42,7 +42,14 @@ fn from_a_text_to_a_model_that_writes() {
     let loss = score["loss_nats"].as_f64().unwrap();
     assert!((loss.exp() / score["perplexity"].as_f64().unwrap() - 1.0).abs() < 1e-9);
     place.write("score.json", serde_json::to_string(&score).unwrap());
-    place.run("eval run text.txt --against score.json").succeeds().tells("bits per byte: ");
+    let beside = place.run("eval run text.txt --against score.json --json").succeeds();
+    let found = beside.tells("bits per byte: ").json();
+    has_keys(
+        &found["against"],
+        "bits_per_byte word_perplexity perplexity not_compared warnings signature",
+    );
+    assert_eq!(found["against"]["perplexity"]["here"], score["perplexity"]);
+    assert_eq!(found["against"]["perplexity"]["there"], score["perplexity"]);
 
     let written = place.run("generate run --tokens 20 --seed 5 --json").succeeds().json();
     has_keys(&written, "text tokens tokens_per_second first_token_ms seed");

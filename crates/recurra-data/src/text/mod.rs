@@ -17,8 +17,8 @@ mod walk;
 
 pub(crate) use outlet::{Flow, Visitor, boundary_at_or_before};
 use stats::Counter;
-pub use stats::TextStats;
-pub(crate) use stats::{hex, space_len};
+pub(crate) use stats::space_len;
+pub use stats::{TextStats, hex};
 
 use crate::{Error, Result};
 use outlet::Outlet;

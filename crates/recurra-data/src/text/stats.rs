@@ -1,5 +1,7 @@
 //! Counts and hash of a text, taken chunk by chunk.
 
+use std::fmt::Write as _;
+
 use super::outlet::boundary_at_or_before;
 use sha2::{Digest, Sha256};
 
@@ -32,9 +34,12 @@ impl TextStats {
     }
 }
 
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Bytes as hexadecimal digits, lower case: how hashes are written.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes any text");
+        text
+    })
 }
 
 /// Takes the chunks of a text in order.

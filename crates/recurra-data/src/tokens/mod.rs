@@ -127,7 +127,11 @@ impl Tokenizer {
         (hex(&Sha256::digest(json)) == hash).then(|| Self::from_json(json).ok())?
     }
 
-    fn open(path: &Path) -> Result<Self> {
+    /// Opens a `tokenizer.json` file of Hugging Face's kind.
+    ///
+    /// # Errors
+    /// The file cannot be read, is too large, or is no tokenizer.
+    pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let cannot_read = |source| Error::Read { name: name.clone(), source };
         let n_bytes = fs::metadata(path).map_err(cannot_read)?.len();

@@ -97,8 +97,9 @@ impl AddOns {
             check("η of dynamic evaluation", learning_rate, is_good, "a number from 0 to 1")?;
             let is_good = (0.0..=1.0).contains(&decay);
             check("λ of dynamic evaluation", decay, is_good, "a number from 0 to 1")?;
-            let is_good = epsilon > 0.0 && epsilon <= 1.0;
-            check("ε of dynamic evaluation", epsilon, is_good, "a number above 0, at most 1")?;
+            // Weights and ε are `f32`, in which less would be 0.
+            let is_good = (1e-30..=1.0).contains(&epsilon);
+            check("ε of dynamic evaluation", epsilon, is_good, "a number from 1e-30 to 1")?;
         }
         Ok(())
     }

@@ -73,6 +73,13 @@ macro_rules! cells {
                     $(CellKind::$kind => $cell::OPTIONS,)*
                 }
             }
+
+            /// Name and value of those of the given options that mean nothing to it.
+            pub fn unknown(self, options: &CellOptions) -> Vec<(&'static str, String)> {
+                let mut given = options.given();
+                given.retain(|(name, _)| !self.options().contains(name));
+                given
+            }
         }
 
         impl Recurrent {

@@ -1,9 +1,10 @@
 //! How large a model, and an update of it, should be.
 
+use recurra_metrics::readable::rounded;
 use recurra_models::{CellKind, LanguageModelConfig};
 use recurra_tensor::Window;
 
-use super::{Choices, TextEstimate, round};
+use super::{Choices, TextEstimate};
 use crate::recipe::{Length, RecipeOptions};
 
 /// Operations a second that are assumed before they are measured: what small models reach on two cores.
@@ -238,7 +239,7 @@ impl Sizing<'_> {
         let reason = match size == most {
             _ if size == least && text.is_storybook => "enough to remember a story by".to_owned(),
             _ if !pays(size) => "the smallest there is, for so short a run".to_owned(),
-            true => format!("the most for a text of about {} tokens", round(text.tokens)),
+            true => format!("the most for a text of about {} tokens", rounded(text.tokens)),
             false => format!(
                 "the largest that sees {per_parameter} token{} a parameter in this run",
                 if per_parameter == 1.0 { "" } else { "s" }

@@ -204,6 +204,9 @@ fn words_are_learned_by_plain_gradient_descent_unless_something_else_is_meant() 
     assert_eq!(found.schedule.to_string(), "cosine:0.02");
     let rate = RecipeOptions { learning_rate: Some(0.003), ..budget(600.0) };
     assert!(!chosen(rate, words).optimizer.is_sgd());
+    let steep = RecipeOptions { learning_rate: Some(20.0), ..budget(600.0) };
+    assert!(chosen(steep.clone(), words).optimizer.is_sgd());
+    assert!(chosen(steep, SHAKESPEARE).optimizer.is_sgd());
     assert!(!chosen(budget(600.0), SHAKESPEARE).optimizer.is_sgd());
     let epochs = RecipeOptions { length: Some(Length::Epochs(40)), ..RecipeOptions::default() };
     assert_eq!(chosen(epochs, words).schedule.to_string(), "plateau:4");

@@ -9,12 +9,12 @@ use super::curve::{Axis, CurvePoint, value_at};
 use super::{Comparison, EqualPoint};
 use crate::svg::{Anchor, Style, Svg, shortened, tick_label, ticks, width_of};
 
-const WIDTH: f64 = 880.0;
-const LEFT: f64 = 66.0;
-/// From the top of the picture to the top of the first panel, from there to the next, and what is below the last.
 /// What a picture of a comparison calls itself, in its first line.
 pub const PICTURE_TITLE: &str = "validation of runs, bits per byte";
 
+const WIDTH: f64 = 880.0;
+const LEFT: f64 = 66.0;
+/// From the top of the picture to the top of the first panel, from there to the next, and what is below the last.
 const HEAD: f64 = 84.0;
 const BETWEEN: f64 = 100.0;
 const FOOT: f64 = 58.0;

@@ -3,8 +3,9 @@
 //! Both axes are linear. The first few per cent of the run fall so steeply that they would flatten all the rest, so the
 //! upper end is the loss after them, and the line enters the picture from above.
 
+use recurra_metrics::readable::grouped;
+
 use super::metrics_file::Measurement;
-use super::thousands;
 use crate::svg::{Anchor, Style, Svg, shortened, tick_label, ticks};
 
 const WIDTH: f64 = 880.0;
@@ -133,7 +134,7 @@ impl Plot {
         for step in ticks(0.0, self.last_step, 8).0.into_iter().filter(|step| step.fract() == 0.0) {
             let x = self.x(step);
             svg.path("axis", format_args!("M{x:.1} {BOTTOM}v5"));
-            svg.words((x, BOTTOM + 21.0), Anchor::Middle, "text", &thousands(step as u64));
+            svg.words((x, BOTTOM + 21.0), Anchor::Middle, "text", &grouped(step as u64));
         }
         svg.path("axis", format_args!("M{LEFT} {TOP}V{BOTTOM}H{RIGHT}V{TOP}"));
     }
@@ -144,7 +145,7 @@ impl Plot {
             let bits = nats * self.bits_per_nat;
             format!(
                 "valid, best {nats:.3} nats = {bits:.3} bits/byte at step {}",
-                thousands(step as u64)
+                grouped(step as u64)
             )
         });
         let (x, mut y) = (RIGHT - 16.0, TOP + 22.0);

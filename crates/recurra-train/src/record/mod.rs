@@ -120,20 +120,3 @@ fn record_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> 
 fn wall_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
-
-/// 1234567 as `1,234,567`.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group));
-    groups.collect::<Vec<_>>().join(",")
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn thousands_are_grouped() {
-        for (number, text) in [(12, "12"), (123, "123"), (1_234_567, "1,234,567")] {
-            assert_eq!(super::thousands(number), text);
-        }
-    }
-}

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use recurra_metrics::LanguageScore;
+use recurra_metrics::readable::grouped;
 
-use super::thousands;
 use crate::recipe::Recipe;
 
 /// A text that the model met, and in which role.
@@ -64,7 +64,7 @@ impl ModelCard<'_> {
             "\n# {}\n\nA language model ({}, {} parameters), trained by [Recurra](https://github.com/recurra/recurra) {}.\n",
             plain(&self.name),
             self.recipe.cell,
-            thousands(self.parameters),
+            grouped(self.parameters),
             env!("CARGO_PKG_VERSION")
         );
         self.how_to_use(&mut card);
@@ -171,8 +171,8 @@ impl ModelCard<'_> {
                 "| {} | {} | {} | {} | `{}` |",
                 text.role,
                 in_cell(&text.text),
-                thousands(text.bytes),
-                thousands(text.tokens),
+                grouped(text.bytes),
+                grouped(text.tokens),
                 text.sha256.get(..16).unwrap_or(&text.sha256)
             );
         }
@@ -187,15 +187,15 @@ impl ModelCard<'_> {
         for (name, value) in self.recipe.settings() {
             let _ = writeln!(card, "| {name} | {} |", in_cell(&value));
         }
-        let _ = writeln!(card, "| vocabulary | {} |", thousands(self.vocab_size as u64));
+        let _ = writeln!(card, "| vocabulary | {} |", grouped(self.vocab_size as u64));
         let _ = writeln!(
             card,
             "\n{} updates over {} tokens in {:.0} seconds on {}; {} operations a token in training.",
-            thousands(self.steps),
-            thousands(self.tokens),
+            grouped(self.steps),
+            grouped(self.tokens),
             self.seconds,
             self.machine,
-            thousands(self.flops_per_token)
+            grouped(self.flops_per_token)
         );
     }
 }

@@ -473,6 +473,7 @@ fn numbers_that_make_no_sense_are_refused() {
         with_dynamic(5, -0.1, 0.1),
         with_dynamic(5, 0.1, 2.0),
         epsilon(0.0),
+        epsilon(1e-50),
         epsilon(f64::INFINITY),
     ];
     for add_ons in bad {

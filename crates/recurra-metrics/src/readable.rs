@@ -1,7 +1,5 @@
 //! Quantities as people read them.
 
-use crate::values::grouped;
-
 /// 75 as `1 min 15 s`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
@@ -17,6 +15,19 @@ pub fn duration(seconds: f64) -> String {
         (0, _) => format!("{minutes} min {seconds:02} s"),
         _ => format!("{hours} h {minutes:02} min"),
     }
+}
+
+/// 1234567 as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (idx, digit) in digits.chars().enumerate() {
+        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// 1536 as `1.5 KiB`.
@@ -67,6 +78,15 @@ mod tests {
         }
         assert_eq!(duration(f64::INFINITY), "?");
         assert_eq!(duration(f64::NAN), "?");
+    }
+
+    #[test]
+    fn long_numbers_are_grouped() {
+        for (number, text) in
+            [(0, "0"), (12, "12"), (123, "123"), (1234, "1,234"), (1_234_567, "1,234,567")]
+        {
+            assert_eq!(grouped(number), text);
+        }
     }
 
     #[test]
