@@ -204,7 +204,7 @@ mod tests {
         let short = error(4, 5);
         assert_eq!(
             short.to_string(),
-            "the text has 10 tokens, expected at least 21 (batch 4 × bptt 5 + 1)"
+            "the text has 10 tokens, expected at least 21 (batch 4 × bptt 5 + 1, and 2 a stream)"
         );
         assert_eq!(
             short.hint().unwrap(),

@@ -104,6 +104,20 @@ pub enum Error {
         /// What was expected and what came.
         message: String,
     },
+    /// The wanted column of a row is no text.
+    #[error(
+        "column `{column}` of `{name}` is not UTF-8 (row at line {line}): expected text, came 0x{byte:02X}"
+    )]
+    InvalidColumn {
+        /// The file.
+        name: String,
+        /// The column.
+        column: String,
+        /// The line that the row begins with, from 1.
+        line: u64,
+        /// The first wrong byte.
+        byte: u8,
+    },
     /// A record without the field, or a table without the column, that holds the text.
     #[error("`{name}` line {line} has no {kind} `{wanted}`, it has {}", listed(found))]
     MissingField {
@@ -171,12 +185,16 @@ pub enum Error {
         message: String,
     },
     /// More distinct words than a word vocabulary can hold.
-    #[error("`{name}` has more than {limit} different words")]
+    #[error(
+        "`{name}` has more than {limit} different words, or more than {limit_bytes} bytes of them"
+    )]
     TooManyWords {
         /// The text.
         name: String,
-        /// The limit.
+        /// Most words.
         limit: usize,
+        /// Most bytes of all of them.
+        limit_bytes: usize,
     },
     /// A stretch without white space that is no word.
     #[error("a word is longer than {limit} bytes")]
@@ -200,7 +218,7 @@ pub enum Error {
     },
     /// A text with fewer tokens than one window of all streams.
     #[error(
-        "the text has {tokens} tokens, expected at least {needed} (batch {batch} × bptt {bptt} + 1)"
+        "the text has {tokens} tokens, expected at least {needed} (batch {batch} × bptt {bptt} + 1, and 2 a stream)"
     )]
     TooShort {
         /// Tokens there are.
@@ -238,7 +256,7 @@ impl Error {
             Self::InvalidUtf8 { looks_like: Some(what), .. } => {
                 format!("it looks like {what}; give it the ending of its format, or unpack it first")
             }
-            Self::InvalidUtf8 { .. } => {
+            Self::InvalidUtf8 { .. } | Self::InvalidColumn { .. } => {
                 "convert it with `iconv -f LATIN1 -t UTF-8`, or go on with `--lossy` (wrong bytes become U+FFFD)".into()
             }
             Self::Stopped { .. } => "nothing was lost; the same command begins again".into(),
@@ -300,7 +318,7 @@ fn listed(names: &[String]) -> String {
     let mut list =
         names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
-        list.push_str(&format!(" and {} more", names.len() - SHOWN));
+        list.push_str(" and others");
     }
     list
 }
@@ -323,7 +341,7 @@ mod tests {
     #[test]
     fn long_lists_of_names_are_cut() {
         let names: Vec<String> = (0..10).map(|i| format!("f{i}")).collect();
-        assert!(listed(&names).ends_with("`f7` and 2 more"), "{}", listed(&names));
+        assert!(listed(&names).ends_with("`f7` and others"), "{}", listed(&names));
         assert_eq!(listed(&[]), "none");
     }
 }

@@ -22,6 +22,7 @@
 //! ```
 
 mod batches;
+mod disk;
 mod error;
 mod mapped_file;
 mod predictability;
@@ -31,9 +32,13 @@ mod text;
 mod tokens;
 
 pub use batches::{Batch, Streams};
+pub use disk::{Unreadable, read_at_most, sync_folder};
 pub use error::{Error, Result};
 pub use mapped_file::MappedFile;
 pub use predictability::Predictability;
 pub use spelling::nearest;
 pub use text::{Text, TextOptions, TextStats, expect_one_stdin, hex};
-pub use tokens::{Decoder, DecoderState, TokenFile, Tokenizer, TokenizerSpec, cache_dir};
+pub use tokens::{
+    Decoder, DecoderState, LARGEST_TOKENIZER_BYTES, TokenFile, Tokenizer, TokenizerSpec, cache_dir,
+    panics_are_caught,
+};

@@ -118,6 +118,27 @@ fn a_field_that_is_missing_or_no_text_says_what_is_there() {
         "`a.jsonl` line 2: expected a string in field `text`, came a list",
         "plain text",
     );
+    for (value, kind) in [
+        ("null", "null"),
+        ("true", "a truth value"),
+        ("-1", "a number"),
+        ("1", "a number"),
+        ("1e3", "a number"),
+        ("{\"text\": \"inner\"}", "an object"),
+    ] {
+        check_error(
+            "a.jsonl",
+            format!("{{\"text\": {value}, \"b\": 1}}\n").as_bytes(),
+            &format!("`a.jsonl` line 1: expected a string in field `text`, came {kind}"),
+            "plain text",
+        );
+    }
+    check_error(
+        "a.csv",
+        &[b','; 2 << 20],
+        "`a.csv` line 1: the row is longer than 1 MiB, is a quote left open?",
+        "correct that line",
+    );
     check_error(
         "a.csv",
         b"id,body\n1,two\n",
@@ -132,8 +153,8 @@ fn a_field_that_is_missing_or_no_text_says_what_is_there() {
     );
     check_error(
         "a.jsonl",
-        b"[1]\n",
-        "`a.jsonl` line 1: expected a JSON object, invalid type: sequence, expected an object at line 1 column 0",
+        b"{\"text\": \"\"}\n[1]\n",
+        "`a.jsonl` line 2: expected a JSON object, invalid type: sequence, expected an object at column 0",
         "correct that line",
     );
 }
@@ -149,8 +170,8 @@ fn bytes_that_are_not_utf_8_are_named_with_offset_and_line() {
     check_error("a.txt", b"ok\n\xE7\x8E", message, "--lossy");
     let message = "`a.jsonl` is not UTF-8 at byte 25 (line 2): expected text, came 0xFF";
     check_error("a.jsonl", b"{\"text\": \"one\"}\n{\"text\":\"\xFF\"}", message, "--lossy");
-    let message = "`a.csv` is not UTF-8 at byte 9 (line 3): expected text, came 0xFF";
-    check_error("a.csv", b"text\none\n\xFF\n", message, "--lossy");
+    let message = "column `text` of `a.csv` is not UTF-8 (row at line 3): expected text, came 0xE9";
+    check_error("a.csv", b"id,text\n1,\"one\"\n2,\"b\n,caf\xE9\"\n", message, "--lossy");
     let message = "`a.txt` is not UTF-8 at byte 0 (line 1): expected text, came 0xFF";
     check_error("a.txt", b"\xFF\xFEa\0b\0", message, "iconv -f UTF-16");
     let message = "`a.txt` is not UTF-8 at byte 1 (line 1): expected text, came 0x8B";

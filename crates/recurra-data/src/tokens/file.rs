@@ -6,6 +6,7 @@
 //! trailer   one CRC-32C for every MiB of tokens
 //! ```
 
+use crate::disk::sync_folder;
 use crate::mapped_file::MappedFile;
 use crate::text::hex;
 use crate::{Error, Result, Text, TextStats, Tokenizer};
@@ -146,6 +147,11 @@ impl TokenFile {
     /// SHA-256 of the text, in hexadecimal digits.
     pub fn text_sha256(&self) -> &str {
         &self.inner.text_sha256
+    }
+
+    /// The [`Tokenizer::hash`] of the tokenizer that made the tokens.
+    pub fn tokenizer_hash(&self) -> &str {
+        std::str::from_utf8(&self.inner.header.tokenizer_hash).unwrap_or_default()
     }
 
     /// Fills `out` with the ids from `start` on.
@@ -353,9 +359,8 @@ impl Builder {
 fn publish(file: NamedTempFile, path: &Path) -> io::Result<File> {
     file.as_file().sync_all()?;
     let file = file.persist(path).map_err(|e| e.error)?;
-    #[cfg(unix)]
     if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
+        sync_folder(folder)?;
     }
     Ok(file)
 }

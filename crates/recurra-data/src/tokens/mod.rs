@@ -18,8 +18,10 @@ pub use decoder::{Decoder, DecoderState};
 pub(crate) use file::write_whole;
 pub use file::{TokenFile, cache_dir};
 pub use spec::TokenizerSpec;
+pub use subword::panics_are_caught;
 
 use self::char::CharVocabulary;
+use crate::disk::{Unreadable, read_at_most};
 use crate::text::hex;
 use crate::{Error, Result, Text, TextStats};
 use serde_json::Value;
@@ -32,8 +34,8 @@ use subword::Subwords;
 use word::WordVocabulary;
 pub(crate) use word::known_words;
 
-/// The largest `tokenizer.json` that is read.
-const LARGEST_JSON_BYTES: u64 = 256 << 20;
+/// The largest `tokenizer.json` that is read, in bytes; the largest in use have some 40 MB.
+pub const LARGEST_TOKENIZER_BYTES: u64 = 256 << 20;
 
 /// Text to token ids and back; cheap to clone.
 ///
@@ -133,19 +135,17 @@ impl Tokenizer {
     /// The file cannot be read, is too large, or is no tokenizer.
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let cannot_read = |source| Error::Read { name: name.clone(), source };
-        let n_bytes = fs::metadata(path).map_err(cannot_read)?.len();
-        if n_bytes > LARGEST_JSON_BYTES {
-            let message = format!("expected at most {LARGEST_JSON_BYTES} bytes, came {n_bytes}");
-            return Err(Error::TokenizerJson { name, message });
-        }
-        let json = fs::read(path).map_err(cannot_read)?;
-        let json = String::from_utf8(json).map_err(|_| Error::TokenizerJson {
-            name: name.clone(),
-            message: "it is not UTF-8".into(),
+        let wrong = |message| Error::TokenizerJson { name: name.clone(), message };
+        let json = read_at_most(path, LARGEST_TOKENIZER_BYTES).map_err(|error| match error {
+            Unreadable::NotAFile => wrong("expected a regular file".into()),
+            Unreadable::TooLarge(found) => {
+                wrong(format!("expected at most {LARGEST_TOKENIZER_BYTES} bytes, came {found}"))
+            }
+            Unreadable::System(source) => Error::Read { name: name.clone(), source },
         })?;
+        let json = String::from_utf8(json).map_err(|_| wrong("it is not UTF-8".into()))?;
         Self::from_json(&json).map_err(|e| match e {
-            Error::TokenizerJson { message, .. } => Error::TokenizerJson { name, message },
+            Error::TokenizerJson { message, .. } => wrong(message),
             other => other,
         })
     }
@@ -210,7 +210,7 @@ impl Tokenizer {
         self.inner.hash.clone()
     }
 
-    /// `byte`, `char`, `word`, `bpe` or `json`.
+    /// `byte`, `char`, `word`, `bpe`, `json`, or `unk-json` of one whose unknown token may stand for any text.
     pub fn kind(&self) -> &str {
         match &self.inner.kind {
             Kind::Byte => "byte",

@@ -29,7 +29,7 @@ pub enum TokenizerSpec {
     Char,
     /// One token a word, as Penn Treebank and WikiText-2 are used.
     Word,
-    /// Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with so many tokens, trained on the text.
+    /// Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with at most so many tokens, trained on the text.
     Bpe(usize),
     /// An existing `tokenizer.json`.
     File(PathBuf),

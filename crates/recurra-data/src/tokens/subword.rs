@@ -6,6 +6,7 @@ use crate::text::{boundary_at_or_before, space_len};
 use crate::{Error, Result, Text};
 use ahash::{AHashMap, AHashSet, RandomState};
 use serde_json::Value;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use tokenizers::models::TrainerWrapper;
@@ -254,9 +255,22 @@ fn after_line(text: &str, is_forced: bool) -> Result<usize> {
     })
 }
 
+thread_local! {
+    /// Whether [`guarded`] runs in this thread.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread would be caught and become an error of a file, so that nobody need be told of it.
+pub fn panics_are_caught() -> bool {
+    CAUGHT.get()
+}
+
 /// Runs code over a file from elsewhere: a panic in it is an error in the file.
 fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(run)) {
+    let outer = CAUGHT.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(run));
+    CAUGHT.set(outer);
+    match result {
         Ok(result) => result.map_err(|e| e.to_string()),
         Err(_) => Err("its parts do not fit together".into()),
     }

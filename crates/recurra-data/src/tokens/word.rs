@@ -2,7 +2,7 @@
 
 use super::blocks::{LONGEST_BLOCK_BYTES, after_white_space, map_blocks};
 use super::json::{TokenizerJson, Vocabulary, tokens_in_order};
-use super::word_ids::WordIds;
+use super::word_ids::{MOST_BYTES, MOST_WORDS, WordIds};
 use crate::text::space_len;
 use crate::{Error, Result, Text};
 use serde::Serialize;
@@ -13,9 +13,6 @@ pub(super) const END_OF_LINE: &str = "<eos>";
 
 /// The token of every word that is not in the vocabulary.
 pub(super) const UNKNOWN: &str = "<unk>";
-
-/// A text with more different words than this wants another tokenizer, and would take all memory.
-const MOST_WORDS: usize = 1 << 22;
 
 /// Words by first appearance, as PyTorch's word_language_model numbers them; then `<eos>` and `<unk>` if the text has none.
 #[derive(Clone, Debug)]
@@ -51,9 +48,13 @@ impl WordVocabulary {
     /// The words of a text.
     ///
     /// # Errors
-    /// The text cannot be read, or has more than four million different words.
+    /// The text cannot be read, or has too many different words.
     pub(super) fn train(text: &Text) -> Result<Self> {
-        let too_many = || Error::TooManyWords { name: text.name(), limit: MOST_WORDS };
+        let too_many = || Error::TooManyWords {
+            name: text.name(),
+            limit: MOST_WORDS,
+            limit_bytes: MOST_BYTES,
+        };
         let new_words = || {
             let mut seen = WordIds::default();
             move |block: &str| {
@@ -64,7 +65,7 @@ impl WordVocabulary {
                         new.push(word.into());
                     }
                 });
-                if seen.len() > MOST_WORDS { Err(too_many()) } else { Ok(new) }
+                if seen.are_too_many() { Err(too_many()) } else { Ok(new) }
             }
         };
         let (mut words, mut ids) = (Vec::new(), WordIds::default());
@@ -75,7 +76,7 @@ impl WordVocabulary {
                     words.push(word);
                 }
             }
-            if words.len() > MOST_WORDS { Err(too_many()) } else { Ok(()) }
+            if ids.are_too_many() { Err(too_many()) } else { Ok(()) }
         })?;
         Ok(Self::new(words, ids))
     }

@@ -2,6 +2,11 @@
 
 use ahash::AHashMap;
 
+/// A text with more different words than this wants another tokenizer, and would take all memory,
+pub(super) const MOST_WORDS: usize = 1 << 22;
+/// as would one whose different words have more bytes.
+pub(super) const MOST_BYTES: usize = 1 << 26;
+
 /// The longest word that is a number by itself.
 const SHORT_BYTES: usize = 15;
 
@@ -10,6 +15,7 @@ const SHORT_BYTES: usize = 15;
 pub(super) struct WordIds {
     short: AHashMap<u128, u32>,
     long: AHashMap<Box<str>, u32>,
+    n_bytes: usize,
 }
 
 impl WordIds {
@@ -27,11 +33,17 @@ impl WordIds {
             Some(packed) => self.short.insert(packed, id),
             None => self.long.insert(word.into(), id),
         };
+        self.n_bytes += word.len();
     }
 
     /// The number of words.
     pub(super) fn len(&self) -> usize {
         self.short.len() + self.long.len()
+    }
+
+    /// Whether there are more words, or more bytes of them, than a vocabulary may have.
+    pub(super) fn are_too_many(&self) -> bool {
+        self.len() > MOST_WORDS || self.n_bytes > MOST_BYTES
     }
 }
 
@@ -59,6 +71,17 @@ fn pack(word: &[u8]) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bytes_of_words_are_limited_too() {
+        let mut ids = WordIds::default();
+        for id in 0..64 {
+            ids.insert(&format!("{id:02}{}", "x".repeat((1 << 20) - 2)), id);
+            assert!(!ids.are_too_many(), "{id}");
+        }
+        ids.insert("one", 64);
+        assert!(ids.are_too_many());
+    }
 
     #[test]
     fn packed_words_are_their_bytes_and_length() {
