@@ -1,9 +1,9 @@
 //! `config.json`, and reading of small files whose length nobody vouches for.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
+use recurra_data::{Unreadable, read_at_most};
 use recurra_models::LanguageModelConfig;
 use serde::Serialize;
 use serde::de::Error as _;
@@ -68,20 +68,11 @@ pub(crate) fn parse_config(text: &str, path: &Path) -> Result<LanguageModelConfi
 
 /// Reads a regular file of at most so many bytes.
 pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
-    // Asked before opening, because opening a pipe would wait for somebody to write into it.
-    let found = fs::metadata(path).map_err(Error::io("read", path))?;
-    if !found.is_file() {
-        return Err(Error::NotAFile { path: path.into() });
-    }
-    let too_large = |found| Error::TooLarge { path: path.into(), found, limit };
-    if found.len() > limit {
-        return Err(too_large(found.len()));
-    }
-    let read = |path: &Path| -> io::Result<String> {
-        let mut text = String::with_capacity(found.len() as usize);
-        File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = read(path).map_err(Error::io("read", path))?;
-    if text.len() as u64 > limit { Err(too_large(text.len() as u64)) } else { Ok(text) }
+    let bytes = read_at_most(path, limit).map_err(|error| match error {
+        Unreadable::NotAFile => Error::NotAFile { path: path.into() },
+        Unreadable::TooLarge(found) => Error::TooLarge { path: path.into(), found, limit },
+        Unreadable::System(source) => Error::io("read", path)(source),
+    })?;
+    let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
+    String::from_utf8(bytes).map_err(not_text).map_err(Error::io("read", path))
 }

@@ -47,21 +47,7 @@ impl Disk for LocalDisk {
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        // Only Unix opens folders as files, and some file systems there refuse to sync them.
-        if cfg!(not(unix)) {
-            return Ok(());
-        }
-        match File::open(path)?.sync_all() {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
-                ) =>
-            {
-                Ok(())
-            }
-            result => result,
-        }
+        recurra_data::sync_folder(path)
     }
 }
 

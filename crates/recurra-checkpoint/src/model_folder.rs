@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use recurra_data::LARGEST_TOKENIZER_BYTES;
 use recurra_models::LanguageModelConfig;
 
 use crate::config_file::{config_text, parse_config, read_config_text, read_text};
@@ -20,9 +21,6 @@ pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const PREVIOUS: &str = "previous.safetensors";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 pub(crate) const TRAINING: &str = "training";
-
-/// The longest `tokenizer.json`; the largest in use have some 40 MB.
-const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
 
 /// The folder of a model, opened to be read or held to be written.
 pub struct ModelFolder {
@@ -169,7 +167,7 @@ impl ModelFolder {
             replace_by_text(&*self.disk, &config_path, &config_text(config))?;
         }
         let tokenizer_path = self.path.join(TOKENIZER);
-        if holds_weights && read_text(&tokenizer_path, MAX_TOKENIZER_BYTES)? != tokenizer_json {
+        if holds_weights && read_text(&tokenizer_path, LARGEST_TOKENIZER_BYTES)? != tokenizer_json {
             return Err(Error::ConfigurationChanged { path: tokenizer_path });
         }
         replace_by_text(&*self.disk, &tokenizer_path, tokenizer_json)
@@ -199,7 +197,7 @@ impl ModelFolder {
 
     /// The text of `tokenizer.json`.
     pub(crate) fn read_tokenizer(&self) -> Result<String> {
-        read_text(&self.path.join(TOKENIZER), MAX_TOKENIZER_BYTES)
+        read_text(&self.path.join(TOKENIZER), LARGEST_TOKENIZER_BYTES)
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use recurra_models::{LanguageModel, State};
@@ -9,7 +10,7 @@ use recurra_tensor::Parameters;
 
 use crate::disk::{Disk, LocalDisk};
 use crate::layout::Layout;
-use crate::replace::{expect_place, replace};
+use crate::replace::{expect_place, folder_of, replace_shared};
 use crate::saved_model::WEIGHTS_KEY;
 use crate::saved_training::{fits, streams};
 use crate::tensor_file::{TensorReader, write_tensors};
@@ -32,7 +33,7 @@ pub struct StateFile {
 }
 
 impl StateFile {
-    /// Saves the state of this model; the file that was there is replaced by a whole one.
+    /// Saves the state of this model; the file that was there is replaced by a whole one, whoever else writes it.
     ///
     /// # Errors
     /// When the path is no regular file, or the disk refuses; then the file that was there is whole.
@@ -64,7 +65,7 @@ impl StateFile {
         ]);
         let (layout, parameters) =
             (Layout::default().with_state(&self.state, streams), Parameters::new());
-        replace(disk, path, None, |file| {
+        replace_shared(disk, path, |file| {
             write_tensors(file, KIND, &metadata, layout.tensors(&parameters, &self.state))
         })
     }
@@ -112,6 +113,13 @@ fn target(path: &Path) -> Result<PathBuf> {
     match fs::canonicalize(path) {
         Ok(target) if !target.is_file() => Err(Error::NotAFile { path: path.into() }),
         Ok(target) => Ok(target),
-        Err(_) => Ok(path.to_owned()),
+        Err(error) => match fs::read_link(path) {
+            // Whoever makes the file hears what is wrong with its place.
+            Err(_) => Ok(path.to_owned()),
+            Ok(link) if error.kind() == io::ErrorKind::NotFound => {
+                target(&folder_of(path).join(link))
+            }
+            Ok(_) => Err(Error::io("read", path)(error)),
+        },
     }
 }

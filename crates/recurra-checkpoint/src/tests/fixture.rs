@@ -199,7 +199,7 @@ pub fn for_each_altered_byte(path: &Path, stride: usize, mut check: impl FnMut(u
     assert!(fs::read(path).unwrap() == whole);
 }
 
-/// Numbers of every size and sign, with zeros of both signs, infinities and a signalling NaN among them.
+/// Finite numbers of every size and sign, with a negative zero and the largest and smallest of both signs among them.
 struct Numbers(u32);
 
 impl Numbers {

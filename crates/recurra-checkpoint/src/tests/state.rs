@@ -124,3 +124,41 @@ fn a_link_to_a_state_file_stays_a_link() {
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     StateFile::load(&target, &run.model, "same").unwrap();
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_state_file_that_is_yet_to_be_stays_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("link");
+    fs::create_dir(folder.path().join("states")).unwrap();
+    std::os::unix::fs::symlink("states/target", &link).unwrap();
+    let run = Run::new(5);
+    let file = StateFile { state: run.carried.clone(), position: true.into() };
+    StateFile::expect_place(&link).unwrap();
+    file.save(&link, &run.model, "same").unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    StateFile::load(&folder.path().join("states/target"), &run.model, "same").unwrap();
+    std::os::unix::fs::symlink("circle", folder.path().join("circle")).unwrap();
+    assert!(file.save(&folder.path().join("circle"), &run.model, "same").is_err());
+}
+
+#[test]
+fn those_who_write_one_state_at_a_time_leave_a_whole_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.state");
+    let run = Run::new(5);
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let (run, path) = (&run, &path);
+            scope.spawn(move || {
+                let file = StateFile { state: run.carried.clone(), position: writer.into() };
+                for _ in 0..20 {
+                    StateFile::expect_place(path).unwrap();
+                    file.save(path, &run.model, "same").unwrap();
+                    StateFile::load(path, &run.model, "same").unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "temporary files are gone");
+}
