@@ -129,6 +129,9 @@ fn hint_of_system(error: &(dyn std::error::Error + 'static)) -> Option<String> {
 /// Makes a panic look like every other failure, with status 2: it is our fault, and says so.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
+        if data::panics_are_caught() {
+            return;
+        }
         let payload = panic.payload();
         let said = payload.downcast_ref::<&str>().copied();
         let said = said

@@ -52,6 +52,14 @@ pub enum Error {
         /// Tokens that the network knows.
         expected: usize,
     },
+    /// A token file was made by another tokenizer than the model's.
+    #[error("the tokens were made by tokenizer {found}; the model's is {expected}")]
+    OtherTokenizer {
+        /// The hash of the one that made them.
+        found: String,
+        /// The hash of the model's.
+        expected: String,
+    },
     /// A token file holds what no token of this model is.
     #[error("the tokens to score hold id {id}; the model knows ids below {vocab_size}")]
     Token {
@@ -95,7 +103,7 @@ impl Error {
             Error::Storage { .. } => "leave the precision to be chosen".into(),
             Error::Statistics { .. } => "collect them from the training text first".into(),
             Error::EmptyStop => "leave the empty stop string out".into(),
-            Error::Vocabulary { .. } | Error::Token { .. } => {
+            Error::Vocabulary { .. } | Error::OtherTokenizer { .. } | Error::Token { .. } => {
                 "use the `tokenizer.json` that was saved with this model".into()
             }
             Error::TooShort { .. } => "give a longer text".into(),

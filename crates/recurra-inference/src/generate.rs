@@ -152,12 +152,12 @@ impl<'a> Generator<'a> {
     /// # Errors
     /// When the tokenizer has no token for a part of it; nothing is read then.
     pub fn feed(&mut self, prompt: &str) -> Result<Vec<Warning>> {
+        let started = Instant::now();
         let ids = self.model.tokenizer.encode(prompt)?;
         let warnings = unseen(self.model, prompt, &ids)?;
         if ids.is_empty() {
             return Ok(warnings);
         }
-        let started = Instant::now();
         for id in ids {
             if let Some(last) = self.memory.next_id {
                 self.step(last);
@@ -166,8 +166,11 @@ impl<'a> Generator<'a> {
         }
         self.memory.held.clear();
         self.handed_out = 0;
+        // Parts of a prompt are one prompt.
+        let goes_on = self.n_written == 0 && self.ended.is_none();
+        let before = if goes_on { self.reading } else { Duration::ZERO };
         (self.n_written, self.ended, self.first_token) = (0, None, None);
-        (self.reading, self.writing) = (started.elapsed(), Duration::ZERO);
+        (self.reading, self.writing) = (before + started.elapsed(), Duration::ZERO);
         Ok(warnings)
     }
 

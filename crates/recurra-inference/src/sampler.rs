@@ -43,7 +43,7 @@ pub struct Sampling {
     pub top_p: f64,
     /// Only those of at least this share of the largest probability; 0 for all.
     pub min_p: f64,
-    /// θ: above 1 makes tokens rarer that came lately; 1 for none.
+    /// θ, 0.01 to 100: above 1 makes tokens rarer that came lately; 1 for none.
     pub repetition_penalty: f64,
     /// How many of the last tokens count as lately, the prompt's among them.
     pub repetition_window: usize,
@@ -94,8 +94,9 @@ impl Sampling {
         check("top-k", k as f64, k > 0, "1 or more")?;
         check("top-p", top_p, top_p > 0.0 && top_p <= 1.0, "more than 0, at most 1")?;
         check("min-p", min_p, (0.0..=1.0).contains(&min_p), "0 to 1")?;
-        let expected = "more than 0";
-        check("repetition penalty", repetition_penalty, positive(repetition_penalty), expected)?;
+        // It is used in f32, where no number within this range becomes 0 or infinite.
+        let fits = (0.01..=100.0).contains(&repetition_penalty);
+        check("repetition penalty", repetition_penalty, fits, "0.01 to 100")?;
         let (window, fits) = (repetition_window as f64, repetition_window <= LARGEST_WINDOW);
         check("repetition window", window, fits, "at most 65536")
     }

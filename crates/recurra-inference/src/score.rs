@@ -82,7 +82,16 @@ fn plain_score(model: ModelRef<'_>, tokens: &TokenFile, total_nats: f64) -> Lang
     }
 }
 
-/// Refuses tokens that are none of the model's.
+/// Refuses tokens of another tokenizer, whose ids mean something else.
+fn check_tokenizer(model: ModelRef<'_>, tokens: &TokenFile) -> Result<()> {
+    let (found, expected) = (tokens.tokenizer_hash(), model.tokenizer.hash());
+    match found == expected {
+        true => Ok(()),
+        false => Err(Error::OtherTokenizer { found: found.into(), expected }),
+    }
+}
+
+/// Refuses ids that are none of the model's.
 fn check_ids(model: ModelRef<'_>, ids: &[u32]) -> Result<()> {
     let (vocab_size, largest) = (model.vocab_size(), ids.iter().copied().max().unwrap_or(0));
     match (largest as usize) < vocab_size {

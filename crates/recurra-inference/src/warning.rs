@@ -1,5 +1,6 @@
 //! What a prompt has that the model has never seen.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::{ModelRef, Result};
@@ -53,9 +54,9 @@ pub(crate) fn unseen(model: ModelRef<'_>, prompt: &str, ids: &[u32]) -> Result<V
     let mut warnings = Vec::new();
     if let Some(unknown) = tokenizer.unknown_id().filter(|unknown| ids.contains(unknown)) {
         let name = tokenizer.token_text(unknown);
-        let mut words = Vec::new();
+        let (mut seen, mut words) = (HashSet::new(), Vec::new());
         for word in prompt.split_whitespace() {
-            let is_new = word != name && !words.iter().any(|known| known == word);
+            let is_new = word != name && seen.insert(word);
             if is_new && tokenizer.encode(word)?.contains(&unknown) {
                 words.push(word.to_owned());
             }
@@ -65,10 +66,11 @@ pub(crate) fn unseen(model: ModelRef<'_>, prompt: &str, ids: &[u32]) -> Result<V
         }
     }
     if tokenizer.kind() == "char" && ids.iter().any(|&id| id < 256) {
-        let mut characters = Vec::new();
+        let (mut seen, mut characters) = (HashSet::new(), Vec::new());
         for c in prompt.chars() {
-            let is_new = !characters.contains(&c);
-            if is_new && tokenizer.encode(c.encode_utf8(&mut [0; 4]))?.iter().any(|&id| id < 256) {
+            if seen.insert(c)
+                && tokenizer.encode(c.encode_utf8(&mut [0; 4]))?.iter().any(|&id| id < 256)
+            {
                 characters.push(c);
             }
         }

@@ -98,7 +98,11 @@ mod tests {
         }
         // One buffer for each request of the longest window, or one a little longer.
         let longest = 90 * (1 + 40 + 40 + 10);
-        assert!((longest..longest * 5 / 4).contains(&arena.capacity()), "{} values", arena.capacity());
+        assert!(
+            (longest..longest * 5 / 4).contains(&arena.capacity()),
+            "{} values",
+            arena.capacity()
+        );
     }
 
     #[test]

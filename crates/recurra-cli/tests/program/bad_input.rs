@@ -401,3 +401,16 @@ fn a_run_that_failed_on_its_text_leaves_its_name_free() {
     place.run(&line).succeeds().tells("`runs/text`: 4 steps");
     place.run(&line).succeeds().tells("`runs/text-2`: 4 steps");
 }
+
+#[test]
+fn a_tokenizer_whose_parts_do_not_fit_is_no_fault_of_the_program() {
+    let place = Workplace::new();
+    place.write("text.txt", "a b a b\n".repeat(50));
+    // A merge shorter than the prefix makes the library that reads it panic.
+    let model = r###"{"type": "BPE", "continuing_subword_prefix": "##", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]}"###;
+    place.write("bad.json", format!(r#"{{"version": "1.0", "model": {model}}}"#));
+    let outcome = place.run("train text.txt --out run --tokenizer bad.json --steps 2");
+    let outcome =
+        outcome.fails(1, "`bad.json` is not a usable tokenizer: its parts do not fit together", "");
+    assert!(!outcome.stderr().contains("fault of the program"), "{}", outcome.stderr());
+}

@@ -6,7 +6,7 @@ use recurra_data::{Batch, Streams, TokenFile};
 use recurra_models::State;
 use recurra_tensor::{DynamicParameters, Tape, Window, Workspace};
 
-use super::{DynamicEvaluation, check_ids, digits};
+use super::{DynamicEvaluation, check_ids, check_tokenizer, digits};
 use crate::predictor::{Reading, Wanted};
 use crate::{Error, ModelRef, Result};
 
@@ -36,6 +36,7 @@ impl DynamicWeights {
         segment: usize,
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Self> {
+        check_tokenizer(model, train)?;
         if train.len() < 2 {
             return Err(Error::TooShort { tokens: train.len() });
         }

@@ -8,7 +8,7 @@ use recurra_tensor::Workspace;
 
 use super::cache::{Cache, mixed};
 use super::dynamic::DynamicWeights;
-use super::{AddOns, DynamicEvaluation, NeuralCache, WINDOW, check_ids};
+use super::{AddOns, DynamicEvaluation, NeuralCache, WINDOW, check_ids, check_tokenizer};
 use crate::predictor::{Predictor, Reading, Wanted};
 use crate::{Error, ModelRef, Result};
 
@@ -60,7 +60,7 @@ impl<'a> Evaluation<'a> {
     /// Scores a text with `add_ons`; `progress` hears how many tokens of how many are done.
     ///
     /// # Errors
-    /// When there are fewer than two tokens, one is none of the model's, a number of the add-ons makes no sense, there are no
+    /// When there are fewer than two tokens, another tokenizer made them, one is none of the model's, a number of the add-ons makes no sense, there are no
     /// statistics for dynamic evaluation, predictions are no finite numbers, or `progress` broke off.
     pub fn score(
         &mut self,
@@ -132,6 +132,7 @@ impl<'a> Evaluation<'a> {
         each: &mut dyn FnMut(&Reading, &[u32]),
     ) -> Result<()> {
         self.check(add_ons, wanted)?;
+        check_tokenizer(self.model, tokens)?;
         if tokens.len() < 2 {
             return Err(Error::TooShort { tokens: tokens.len() });
         }

@@ -121,12 +121,18 @@ fn one_token_has_nothing_to_predict() {
 }
 
 #[test]
-fn tokens_of_a_larger_vocabulary_are_an_error() {
+fn tokens_of_another_tokenizer_are_an_error() {
     let (small, large) = (Fixture::lstm("word"), Fixture::lstm("byte"));
     let (text, cache) = (Text::from_string("text", TEXT.into()), tempfile::tempdir().unwrap());
     let tokens = TokenFile::open_or_build(cache.path(), &text, &large.saved.tokenizer).unwrap();
     let scored = score(small.model(), &mut Workspace::new(), &tokens, &mut |_, _| GO_ON);
-    assert!(matches!(scored, Err(Error::Token { .. })), "{scored:?}");
+    assert!(matches!(scored, Err(Error::OtherTokenizer { .. })), "{scored:?}");
+    // Ids that the model has, but of other words.
+    let tokens = TokenFile::open_or_build(cache.path(), &text, &small.saved.tokenizer).unwrap();
+    let scored = score(large.model(), &mut Workspace::new(), &tokens, &mut |_, _| GO_ON);
+    assert!(matches!(scored, Err(Error::OtherTokenizer { .. })), "{scored:?}");
+    let collected = dynamic::DynamicWeights::collect(large.model(), &tokens, 5, &mut |_, _| GO_ON);
+    assert!(matches!(collected, Err(Error::OtherTokenizer { .. })));
     let mixed = ModelRef::new(
         &small.cpu,
         &small.saved.model,
