@@ -183,9 +183,9 @@ impl TextEstimate {
             (facts.bytes as f64, facts.chars as f64, (facts.words + facts.lines) as f64);
         let (tokens, vocabulary) = match tokenizer {
             TokenizerSpec::Byte => (bytes, 256.0),
-            // The 256 bytes and the script: few characters where each takes one byte, thousands where it takes three.
+            // The 256 bytes and the script: hundreds of characters where each takes one byte or two, thousands where it takes three.
             TokenizerSpec::Char => {
-                let guessed = if bytes > 1.5 * chars { 4000.0 } else { 350.0 };
+                let guessed = if bytes > 2.5 * chars { 4000.0 } else { 350.0 };
                 let counted = facts.predictability.map(|found| 256.0 + found.n_characters as f64);
                 (chars, counted.unwrap_or(guessed))
             }

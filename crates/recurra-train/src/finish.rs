@@ -284,7 +284,7 @@ impl Run<'_> {
         };
         let n_predicted = self.corpus.valid.tokens.len().saturating_sub(1);
         let valid_part = valid.as_ref().map(|score| score.tokens as f64 / n_predicted as f64);
-        let true_bits_per_byte = self.true_bits_per_byte();
+        let true_bits_per_byte = valid.as_ref().and(self.true_bits_per_byte());
         let forecast = self.position.forecast.filter(|_| valid.is_some());
         Report {
             forecast_bits_per_byte: forecast.map(|forecast| forecast.bits_per_byte),

@@ -52,7 +52,7 @@ pub struct Generate {
     /// Make what came lately less likely; 1 does not
     #[arg(long, value_parser = values::penalty, default_value = "1", value_name = "F", help_heading = "Sampling")]
     repetition_penalty: f64,
-    /// Seed of the choices [default: a new one each time, told]
+    /// Seed of the choices [default: a new one each time, told; with --state-in that of the file]
     #[arg(long, value_parser = values::whole::<0, { u64::MAX }>, value_name = "N", help_heading = "Sampling")]
     seed: Option<u64>,
     /// Go on from what the model remembers in this file
